@@ -1,0 +1,5 @@
+//! Calls.
+
+pub mod reason;
+
+pub use reason::Reason;

@@ -1,0 +1,51 @@
+//! The closed list of reasons: why a call's media takes the path it takes.
+
+use serde::Serialize;
+
+macro_rules! reasons {
+    ($($name:ident = $code:literal, $text:literal;)*) => {
+        /// Why a call is not on the path that was wanted for it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+        pub enum Reason {
+            $(#[doc = $text] #[serde(rename = $code)] $name,)*
+        }
+
+        impl Reason {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)*];
+
+            /// The code that `sidestep calls` shows.
+            pub const fn code(self) -> &'static str {
+                match self { $(Reason::$name => $code,)* }
+            }
+
+            /// What it means, for people.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Reason::$name => $text,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    TcNotRegistered = "tc-not-registered", "No thin client of this VM is registered.";
+    TcNoAnswer = "tc-no-answer", "The thin client did not answer in time.";
+    TcRefused = "tc-refused", "The thin client answered with an error or took no audio.";
+    NoCommonCodec = "no-common-codec", "Thin client and gateway have no codec in common.";
+    Policy = "policy", "A path rule of the configuration sends this call through the VM.";
+    SdpNotUnderstood = "sdp-not-understood", "The session description could not be parsed, or has a shape that is left alone (no audio, several audio streams, encrypted media).";
+    SipNotUnderstood = "sip-not-understood", "A message of the call could not be parsed; it was forwarded as it came.";
+    AlreadyUp = "already-up", "The call began before Sidestep saw it.";
+    NoAnchorPort = "no-anchor-port", "All anchor ports of the VM's address are in use.";
+    Limit = "limit", "The flow map is full.";
+    DatapathRefused = "datapath-refused", "The kernel refused the call's flows.";
+    GatewayRefused = "gateway-refused", "The gateway refused the thin client's media with an error other than for codecs.";
+    TcLost = "tc-lost", "The thin client's leg failed during the call.";
+    Stopping = "stopping", "Sidestep was stopped; the call was handed back to the VM.";
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.code())
+    }
+}

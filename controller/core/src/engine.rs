@@ -1,0 +1,336 @@
+//! The face of the core: what the daemon puts in and takes out.
+//!
+//! ```text
+//! datagram, timer, datapath's refusal ──► Engine ──► datagrams, datapath actions, events
+//! ```
+//!
+//! The daemon calls [`Engine::handle_datagram`] and [`Engine::handle_timeout`],
+//! then drains [`Engine::poll_output`] and sleeps until [`Engine::poll_timeout`].
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::call::Reason;
+use crate::media::Media;
+use crate::time::Time;
+
+/// Which side of a VM a datagram is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Between the VM and its tap: the VM sent it, or is to get it.
+    Vm,
+    /// Between the tap and the network: others sent it to the VM's address, or
+    /// are to get it as if the VM had sent it.
+    Net,
+}
+
+/// A signalling datagram, in or out, with the addresses it has on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagram {
+    /// Where it came in or is to go out.
+    pub side: Side,
+    /// Source. Out: the daemon sends from this address, whoever owns it.
+    pub src: SocketAddr,
+    /// Destination.
+    pub dst: SocketAddr,
+    /// The UDP payload.
+    pub payload: Vec<u8>,
+}
+
+/// Everything the core has to know from the configuration.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// The VMs.
+    pub vms: Vec<VmConfig>,
+    /// The accounts that may register.
+    pub thin_clients: Vec<ThinClientConfig>,
+    /// UDP ports that carry SIP between VMs and gateways.
+    pub sip_ports: Vec<u16>,
+    /// UDP port of the registrar, at each VM's own address.
+    pub registrar_port: u16,
+    /// Realm of the registrar's challenges.
+    pub realm: String,
+    /// Bounds of a registration's expiry, s.
+    pub expires: ExpiresConfig,
+    /// Address that a bypassed VM is told to send its media to. Nothing must
+    /// answer there (default 192.0.2.1, RFC 5737).
+    pub discard: Ipv4Addr,
+    /// Ports at the VM's address for steered media; even RTP, odd RTCP.
+    pub anchor_ports: std::ops::RangeInclusive<u16>,
+    /// First rule that matches decides; none: `PathChoice::Direct`.
+    pub paths: Vec<PathRule>,
+    /// How long a TC may take to answer before the call goes through the VM.
+    pub tc_answer_timeout: Duration,
+    /// Interval of the keep-alive RTP and RTCP toward a bypassed VM.
+    pub keep_alive: Duration,
+    /// Number of the first call (flows of an earlier run keep theirs).
+    pub first_call: u32,
+    /// Seed of branches, tags, SSRCs and nonces. From the system's randomness in
+    /// the daemon, fixed in tests.
+    pub seed: [u8; 32],
+}
+
+/// A VM.
+#[derive(Debug, Clone)]
+pub struct VmConfig {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its IPv4 address; every signalling datagram is matched to a VM by it.
+    pub address: Ipv4Addr,
+}
+
+/// A thin client's account.
+#[derive(Debug, Clone)]
+pub struct ThinClientConfig {
+    /// User name: of the address-of-record and of the digest.
+    pub user: String,
+    /// Secret of the digest (RFC 7616, RFC 3261 §22).
+    pub password: String,
+    /// The VM whose media it takes over; the index in [`EngineConfig::vms`].
+    pub vm: usize,
+}
+
+/// Bounds of a registration's expiry, s.
+#[derive(Debug, Clone, Copy)]
+pub struct ExpiresConfig {
+    /// Below: 423 Interval Too Brief.
+    pub min: u32,
+    /// Where the TC names none.
+    pub default: u32,
+    /// Above: shortened to it.
+    pub max: u32,
+}
+
+/// Which calls take which path.
+#[derive(Debug, Clone)]
+pub struct PathRule {
+    /// Thin clients' media addresses; `None`: any.
+    pub thin_clients: Option<Network>,
+    /// Gateways' media addresses; `None`: any.
+    pub gateways: Option<Network>,
+    /// The path.
+    pub path: PathChoice,
+}
+
+/// An IPv4 network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Its address, host bits zero.
+    pub address: Ipv4Addr,
+    /// Prefix length, 0 to 32.
+    pub prefix: u8,
+}
+
+impl Network {
+    /// Whether `address` lies in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let IpAddr::V4(address) = address else {
+            return false;
+        };
+        let mask = u32::MAX
+            .checked_shl(32 - u32::from(self.prefix.min(32)))
+            .unwrap_or(0);
+        u32::from(address) & mask == u32::from(self.address) & mask
+    }
+}
+
+/// What the operator wants for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathChoice {
+    /// TC and gateway reach each other.
+    Direct,
+    /// They do not: through an anchor at the VM's address.
+    Steered,
+    /// Through the VM, reason `policy`.
+    Vm,
+}
+
+/// What comes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send this datagram.
+    Send(Datagram),
+    /// Make the datapath so.
+    Datapath(Datapath),
+    /// Tell the operator.
+    Event(Event),
+}
+
+/// An action on the flow maps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Datapath {
+    /// The call's flows are now these; others of this call go. A flow that stays
+    /// (same leg, same RTP or RTCP) keeps its counters.
+    Set {
+        /// Number of the call.
+        call: u32,
+        /// All its flows.
+        flows: Vec<Flow>,
+    },
+    /// The call is over.
+    Remove {
+        /// Number of the call.
+        call: u32,
+    },
+}
+
+/// A media flow in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// Which way.
+    pub leg: Leg,
+    /// Source on the wire, where the program sees it.
+    pub src: SocketAddrV4,
+    /// Destination on the wire, where the program sees it.
+    pub dst: SocketAddrV4,
+    /// What is done with it.
+    pub kind: FlowKind,
+    /// RTCP (true) or RTP.
+    pub rtcp: bool,
+    /// RTP clock rate, Hz.
+    pub clock_rate: u32,
+}
+
+/// What is done with a flow's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowKind {
+    /// Counted on the uplink.
+    Direct,
+    /// Rewritten on the uplink to these addresses. `vm` is the VM whose address
+    /// is the anchor.
+    Steered {
+        /// New source: the anchor.
+        src: SocketAddrV4,
+        /// New destination.
+        dst: SocketAddrV4,
+        /// Address of the VM.
+        vm: Ipv4Addr,
+    },
+    /// The bypassed VM's own media: counted and dropped at the tap.
+    Guard,
+    /// Relayed by the VM: counted at the tap.
+    Relay,
+}
+
+/// Which way a flow goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum Leg {
+    /// Gateway to thin client.
+    #[serde(rename = "gateway->tc")]
+    GatewayToTc,
+    /// Thin client to gateway.
+    #[serde(rename = "tc->gateway")]
+    TcToGateway,
+    /// Gateway to VM (path `vm`).
+    #[serde(rename = "gateway->vm")]
+    GatewayToVm,
+    /// VM to gateway (path `vm`, or guarded).
+    #[serde(rename = "vm->gateway")]
+    VmToGateway,
+}
+
+/// Path that a call's media takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Path {
+    /// Not decided yet.
+    Pending,
+    /// TC ⇄ gateway.
+    Direct,
+    /// TC ⇄ anchor ⇄ gateway, in the kernel.
+    Steered,
+    /// Through the VM, as without Sidestep.
+    Vm,
+}
+
+/// Something the operator may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A call began, changed state or path, or ended. The daemon logs it.
+    Call(CallView),
+    /// A thin client's registration changed.
+    Client(ClientView),
+    /// A message that was forwarded byte for byte because it could not be
+    /// understood; reported once per peer and kind.
+    Malformed {
+        /// Who sent it.
+        peer: SocketAddr,
+        /// What is wrong, in a few words that do not vary with the message.
+        kind: &'static str,
+        /// What exactly, and where.
+        detail: String,
+    },
+    /// A REGISTER was refused.
+    RegistrationRefused {
+        /// Who sent it.
+        peer: SocketAddr,
+        /// The account it named, if any.
+        user: Option<String>,
+        /// Status code answered.
+        status: u16,
+        /// Why, in words.
+        why: String,
+    },
+}
+
+/// A call, as `sidestep calls` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallView {
+    /// Number of the call.
+    pub id: u32,
+    /// Its Call-ID on the VM's side.
+    pub call_id: String,
+    /// Name of the VM.
+    pub vm: String,
+    /// User name of the thin client, where one is bound.
+    pub thin_client: Option<String>,
+    /// Where the gateway's signalling is.
+    pub gateway: SocketAddr,
+    /// Protocol toward the gateway.
+    pub protocol: &'static str,
+    /// `outgoing` or `incoming`, from the VM's view.
+    pub direction: &'static str,
+    /// State, in a word: `setup`, `early`, `up`, `ending`, `ended`.
+    pub state: &'static str,
+    /// Path.
+    pub path: Path,
+    /// Why this path. `None` while pending, and for the path that was wanted.
+    pub reason: Option<Reason>,
+    /// When it began.
+    pub started: Time,
+    /// Media of each leg, where known (`vm`, `gateway`, `tc`).
+    pub media: CallMedia,
+}
+
+/// Media of a call's legs, as last described by each.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CallMedia {
+    /// The VM's own.
+    pub vm: Option<Media>,
+    /// The gateway's.
+    pub gateway: Option<Media>,
+    /// The thin client's.
+    pub tc: Option<Media>,
+}
+
+/// A registered thin client, as `sidestep clients` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientView {
+    /// User name.
+    pub name: String,
+    /// Name of its VM.
+    pub vm: String,
+    /// Protocol: `sip`.
+    pub protocol: &'static str,
+    /// Where its signalling is.
+    pub address: SocketAddr,
+    /// Its media, where it registered any.
+    pub media: Option<Media>,
+    /// When the registration ends.
+    pub expires: Time,
+    /// False: it has just gone (expired or removed).
+    pub registered: bool,
+}

@@ -1,0 +1,17 @@
+//! The sans-IO core of Sidestep.
+//!
+//! What comes in: datagrams with their addresses, timers that have run out,
+//! answers of the datapath; time is an argument. What goes out: datagrams to
+//! send, datapath actions and events. Nothing here opens a socket, reads a
+//! clock or knows the kernel.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod call;
+pub mod engine;
+pub mod media;
+pub mod registrar;
+pub mod sdp;
+pub mod sip;
+pub mod time;

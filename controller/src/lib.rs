@@ -1,0 +1,3 @@
+//! The Sidestep daemon and its command line.
+//!
+//! Dependencies point one way: cli → daemon parts → `sidestep-core`.

@@ -1,0 +1,127 @@
+//! One place that names everything the programs count, and the rare events.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $value:literal, $text:literal;)*) => {
+        /// What a program did with a packet, or why it left it alone. The index
+        /// in the `COUNTERS` map.
+        #[repr(u32)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Counter {
+            $($(#[$doc])* $name = $value,)*
+        }
+
+        impl Counter {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [Counter] = &[$(Counter::$name,)*];
+
+            /// The name that people and JSON see.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Counter::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Tap: signalling from the VM, into the door.
+    TakenFromVm = 0, "taken-from-vm";
+    /// Tap: signalling to the VM, into the door.
+    TakenToVm = 1, "taken-to-vm";
+    /// Tap: later fragment that followed its first into the door.
+    TakenFragment = 2, "taken-fragment";
+    /// Tap: later fragment of no known first; passed.
+    FragmentUnknown = 3, "fragment-unknown";
+    /// Tap: signalling passed because the daemon's lease is stale.
+    LeaseStale = 4, "lease-stale";
+    /// Tap: signalling passed because a door link is not there.
+    DoorMissing = 5, "door-missing";
+    /// Tap: signalling from an address that is no configured VM of this tap; passed.
+    NotOurVm = 6, "not-our-vm";
+    /// Door: frame sent on toward the network.
+    DoorToNet = 7, "door-to-net";
+    /// Door: frame sent on toward a VM.
+    DoorToVm = 8, "door-to-vm";
+    /// Door: no tap or no MAC known for the frame; dropped.
+    DoorNoNeighbour = 9, "door-no-neighbour";
+    /// Door: not IPv4; dropped, nothing else has business there.
+    DoorForeign = 10, "door-foreign";
+    /// Tap: bypassed VM's own media, dropped.
+    Guarded = 11, "guarded";
+    /// Tap: relayed media, counted and passed.
+    Relayed = 12, "relayed";
+    /// Uplink: direct media passed to the bridge or stack.
+    DirectPassed = 13, "direct-passed";
+    /// Uplink: direct media forwarded by FIB lookup.
+    DirectForwarded = 14, "direct-forwarded";
+    /// Uplink: steered media turned around on its interface.
+    SteeredTx = 15, "steered-tx";
+    /// Uplink: steered media forwarded by FIB lookup.
+    SteeredForwarded = 16, "steered-forwarded";
+    /// Uplink: steered flow's frame in transit to its anchor, not yet there; passed.
+    SteeredTransit = 17, "steered-transit";
+    /// Uplink: packet to an anchor port from a source that is no flow; dropped.
+    ForeignAtAnchor = 18, "foreign-at-anchor";
+    /// Uplink: FIB lookup found no neighbour or no route; passed to the stack.
+    FibPassed = 19, "fib-passed";
+    /// Uplink: TTL would run out; passed to the stack, which answers.
+    TtlExpired = 20, "ttl-expired";
+    /// Any: IPv4 fragment on the media path; passed.
+    MediaFragment = 21, "media-fragment";
+    /// Any: IPv4 header with options; passed.
+    IpOptions = 22, "ip-options";
+    /// Any: frame shorter than its headers say; passed.
+    Truncated = 23, "truncated";
+    /// Any: media packet of a flow that is not RTP version 2; counted, sent on.
+    NotRtp = 24, "not-rtp";
+    /// Any: statistics index out of range; the packet went its way uncounted.
+    NoStats = 25, "no-stats";
+    /// Uplink: packet of a counted flow seen again on another interface; sent on uncounted.
+    SeenElsewhere = 26, "seen-elsewhere";
+    /// Door: rewriting or redirecting a frame failed in the kernel; dropped or passed as the program says.
+    KernelRefused = 27, "kernel-refused";
+    /// Any: ring buffer full, event lost.
+    EventLost = 28, "event-lost";
+}
+
+/// Size of the `COUNTERS` array.
+pub const COUNTERS_LEN: u32 = 64;
+
+/// A rare event, as it stands in the ring buffer.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// bpf_ktime_get_ns (CLOCK_MONOTONIC).
+    pub at_ns: u64,
+    /// The call, 0 if none.
+    pub call: u32,
+    /// An [`EventKind`].
+    pub kind: u32,
+    /// Five-tuple of the packet.
+    pub key: crate::flow::FlowKey,
+    /// Interface it came in by.
+    pub ifindex: u32,
+    /// Kind's own: new SSRC, …
+    pub detail: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What happened.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// First packet of a flow.
+    FirstPacket = 1,
+    /// A flow's SSRC changed; detail: the new one.
+    SsrcChanged = 2,
+    /// First foreign packet at an anchor in a while (at most one a second and anchor).
+    Foreign = 3,
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: repr(C), no padding, every bit pattern is a value; `kind` is a plain integer.
+    unsafe impl aya::Pod for super::Event {}
+}

@@ -1,0 +1,114 @@
+//! The door: what the tap programs take, and how frames find back.
+
+/// Class of a signalling port, the value of `SIGNALLING_PORTS` (the key is the
+/// port, big endian).
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortClass {
+    /// SIP between a VM and its gateways: taken in both directions, whichever
+    /// end has the port.
+    Sip = 1,
+    /// The registrar for thin clients: taken only toward a VM's address, and
+    /// only by destination port.
+    Registrar = 2,
+}
+
+/// A VM, by its IPv4 address (big endian): which tap it is on.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vm {
+    /// Interface index of its tap; 0 while the tap is not there.
+    pub ifindex: u32,
+}
+
+/// Key of a learned neighbourhood: the VM and the far address. With `remote_be`
+/// zero: whatever the VM talked to last, for remotes not yet seen.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NeighbourKey {
+    /// The VM's address, big endian.
+    pub vm_be: u32,
+    /// The far address, big endian.
+    pub remote_be: u32,
+}
+
+/// MACs of a neighbourhood, as frames on the tap have them.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The VM's MAC.
+    pub vm_mac: [u8; 6],
+    /// The MAC through which the VM reaches the far address.
+    pub peer_mac: [u8; 6],
+}
+
+/// A datagram whose later fragments have to follow the first.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FragmentKey {
+    /// Source address, big endian.
+    pub src_be: u32,
+    /// Destination address, big endian.
+    pub dst_be: u32,
+    /// IP identification, big endian.
+    pub id_be: u16,
+    /// IP protocol.
+    pub protocol: u8,
+    /// A [`Side`].
+    pub side: u8,
+}
+
+/// Which side of the VM a frame is on.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Between the VM and its tap: frames the VM sent, frames for the VM.
+    Vm = 0,
+    /// Between the tap and the network: frames as if the VM had sent them,
+    /// frames others sent to it.
+    Net = 1,
+}
+
+/// One of the two door links, by [`Side`]: a veth pair whose far end lies in
+/// the daemon's namespace.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Door {
+    /// Interface index of the host end; 0: not there.
+    pub ifindex: u32,
+    /// MAC of the namespace end, which taken frames must carry.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// How long a first fragment is remembered, ns (RFC 791's reassembly timeout is
+/// 15 s; both kernels here reassemble within 30 s, but fragments of one
+/// datagram follow each other).
+pub const FRAGMENT_LIFETIME_NS: u64 = 5_000_000_000;
+
+/// How long a lease lasts from its renewal, ns. The daemon renews it every
+/// 500 ms; calls go untouched within 3 s of its death.
+pub const LEASE_NS: u64 = 2_000_000_000;
+
+/// Upper half of the mark that `door_out` sets on a frame it sends back through
+/// a tap, so that the tap's program lets it pass and clears the mark. The lower
+/// half is the low 16 bits of that tap's interface index: another VM's tap on
+/// the same bridge takes the frame as anyone's.
+pub const MARK: u32 = 0x51de_0000;
+
+#[cfg(feature = "user")]
+mod pod {
+    use super::{Door, FragmentKey, Neighbour, NeighbourKey, Vm};
+
+    // SAFETY: repr(C), no padding, every bit pattern is a value.
+    unsafe impl aya::Pod for Vm {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for NeighbourKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Neighbour {}
+    // SAFETY: as above; `side` is a plain byte.
+    unsafe impl aya::Pod for FragmentKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Door {}
+}

@@ -1,0 +1,61 @@
+//! What Sidestep's kernel programs and its daemon say to each other: keys and
+//! values of the pinned maps, the actions of a flow, the counters.
+//!
+//! Addresses and ports stand in network byte order, as they stand in a packet
+//! (fields say `be`), so the programs compare without swapping. Every type is
+//! `#[repr(C)]` without implicit padding: the kernel compares map keys byte by
+//! byte, and a padding byte would be a key nobody can look up.
+
+#![no_std]
+
+pub mod counter;
+pub mod door;
+pub mod flow;
+
+/// Version of everything in this crate. Maps and links are pinned below a
+/// directory of this name, so that a daemon never reads maps of another layout.
+pub const VERSION: u32 = 1;
+
+/// Name of each map, as the object file, the pins and the tests know it.
+pub mod map {
+    /// Exact five-tuple of every media flow → what to do with it.
+    pub const FLOWS: &str = "FLOWS";
+    /// Statistics of each flow, by [`crate::flow::FlowAction::stats`].
+    pub const FLOW_STATS: &str = "FLOW_STATS";
+    /// Anchor ports in use: (address, port) → call.
+    pub const ANCHORS: &str = "ANCHORS";
+    /// MAC of each uplink, by interface index.
+    pub const UPLINKS: &str = "UPLINKS";
+    /// Signalling ports that the tap programs take.
+    pub const SIGNALLING_PORTS: &str = "SIGNALLING_PORTS";
+    /// The VMs, by IPv4 address.
+    pub const VMS: &str = "VMS";
+    /// MACs learned from taken frames.
+    pub const NEIGHBOURS: &str = "NEIGHBOURS";
+    /// First fragments seen lately.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// The two door links.
+    pub const DOORS: &str = "DOORS";
+    /// Deadline until which the daemon vouches for itself.
+    pub const LEASE: &str = "LEASE";
+    /// One 64-bit counter per [`crate::counter::Counter`], per CPU.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// Rare events.
+    pub const EVENTS: &str = "EVENTS";
+    /// The two sockets behind the door, for `sk_lookup`.
+    pub const DOOR_SOCKETS: &str = "DOOR_SOCKETS";
+}
+
+/// Name of each program in the object file.
+pub mod program {
+    /// tcx ingress of a tap: frames from the VM.
+    pub const TAP_FROM_VM: &str = "tap_from_vm";
+    /// tcx egress of a tap: frames to the VM.
+    pub const TAP_TO_VM: &str = "tap_to_vm";
+    /// tcx ingress of the host ends of both doors: frames from the namespace.
+    pub const DOOR_OUT: &str = "door_out";
+    /// XDP of an uplink.
+    pub const UPLINK: &str = "uplink";
+    /// sk_lookup of the namespace.
+    pub const DOOR_SOCKET: &str = "door_socket";
+}

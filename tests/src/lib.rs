@@ -1,0 +1,1 @@
+//! The lab, the drivers of real peers and packet fixtures.
