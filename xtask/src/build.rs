@@ -1,0 +1,100 @@
+//! Building: first the kernel programs, then the binaries that embed them.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{paths, setup, step};
+
+/// The target of kernel programs on a little-endian machine.
+const BPF_TARGET: &str = "bpfel-unknown-none";
+
+/// cargo, as the person called it.
+pub fn cargo() -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command.current_dir(paths::root());
+    command
+}
+
+/// cargo for the kernel crate: its core is built from source (the target has
+/// none), and bpf-linker makes BTF from the debug information.
+pub fn cargo_ebpf(verb: &str) -> Command {
+    let mut command = cargo();
+    command
+        .arg(verb)
+        .args(["--package", "sidestep-ebpf", "--release"])
+        .args(["--target", BPF_TARGET, "-Z", "build-std=core"])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-C debuginfo=2 -C link-arg=--btf")
+        .env("PATH", setup::path_with_tools());
+    command
+}
+
+/// Everything a host needs: the object, `sidestep` with the object in it,
+/// `thin-client`.
+pub fn all() -> Result<()> {
+    ebpf()?;
+    step::say("building sidestep and thin-client");
+    step::run(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "sidestep",
+        "--package",
+        "thin-client",
+    ]))
+}
+
+/// The kernel programs, copied to where the controller's build script looks.
+pub fn ebpf() -> Result<()> {
+    step::say("building the kernel programs");
+    step::run(&mut cargo_ebpf("build"))?;
+    let built = paths::target()
+        .join(BPF_TARGET)
+        .join("release/sidestep-ebpf");
+    copy_if_changed(&built, &paths::ebpf_object())
+}
+
+/// Runs a binary of the tests crate, with the binaries just built.
+pub fn run_tests_bin(name: &str, args: &[String]) -> Result<()> {
+    step::say(&format!("building {name}"));
+    step::run(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "sidestep-tests",
+        "--bin",
+        name,
+    ]))?;
+    let mut command = Command::new(paths::release(name));
+    step::replace_self(
+        with_binaries(&mut command)
+            .args(args)
+            .current_dir(paths::root()),
+    )
+}
+
+/// Tells tests where the binaries under test are.
+pub fn with_binaries(command: &mut Command) -> &mut Command {
+    command
+        .env("SIDESTEP_BIN", paths::release("sidestep"))
+        .env("THIN_CLIENT_BIN", paths::release("thin-client"))
+        .env("SIDESTEP_EBPF_OBJECT", paths::ebpf_object())
+}
+
+/// Keeps the old file, and its time, when nothing changed: what embeds it is
+/// then not built again.
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    if let Some(dir) = to.parent() {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    fs::write(to, new).with_context(|| format!("cannot write {}", to.display()))
+}
