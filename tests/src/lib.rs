@@ -1,1 +1,3 @@
 //! The lab, the drivers of real peers and packet fixtures.
+
+pub mod lab;
