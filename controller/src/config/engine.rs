@@ -1,0 +1,44 @@
+//! What the core has to know of a configuration.
+
+use sidestep_core::engine::{self, EngineConfig};
+
+use super::Config;
+
+impl Config {
+    /// The core's part of this configuration.
+    ///
+    /// `seed`: from the system's randomness; `first_call`: above the number of
+    /// any call whose flows are still pinned.
+    pub fn engine(&self, seed: [u8; 32], first_call: u32) -> EngineConfig {
+        EngineConfig {
+            vms: self
+                .vms
+                .iter()
+                .map(|vm| engine::VmConfig {
+                    name: vm.name.clone(),
+                    address: vm.address,
+                })
+                .collect(),
+            thin_clients: self
+                .thin_clients
+                .iter()
+                .map(|client| engine::ThinClientConfig {
+                    user: client.user.clone(),
+                    password: client.password.clone(),
+                    vm: client.vm,
+                })
+                .collect(),
+            sip_ports: self.signalling.sip.clone(),
+            registrar_port: self.signalling.registrar,
+            realm: self.registration.realm.clone(),
+            expires: self.registration.expires,
+            discard: self.media.discard,
+            anchor_ports: self.media.anchor_ports.clone(),
+            paths: self.media.paths.clone(),
+            tc_answer_timeout: self.media.tc_answer_timeout,
+            keep_alive: self.media.keep_alive,
+            first_call,
+            seed,
+        }
+    }
+}

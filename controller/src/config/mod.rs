@@ -1,0 +1,180 @@
+//! The configuration file.
+//!
+//! In: a YAML file. Out: a [`Config`] that is sound in itself, or every fault of
+//! the file at once, each with its line and field path ([`ConfigErrors`]).
+//! Nothing here looks at interfaces: VMs come and go, and their taps with them.
+//!
+//! The file is read in three steps: [`yaml`] keeps the position of every value,
+//! [`read`] turns values into types, [`check`] looks at what belongs together.
+//! Every step goes on after a fault, so that an operator mends a file once.
+
+mod check;
+mod engine;
+mod fault;
+mod fields;
+mod read;
+mod secret;
+mod yaml;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sidestep_core::engine::{ExpiresConfig, PathRule};
+
+pub use fault::{ConfigErrors, Fault, located};
+
+/// Where the daemon listens for its command line unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/sidestep/sidestep.sock";
+/// Where maps and links are pinned unless told otherwise.
+pub const DEFAULT_PINS: &str = "/sys/fs/bpf/sidestep";
+
+/// A whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it came from.
+    pub file: PathBuf,
+    /// The daemon's own things.
+    pub daemon: DaemonConfig,
+    /// Interfaces toward the world, on which media flows are counted and
+    /// steered. Empty: nothing is.
+    pub uplinks: Vec<String>,
+    /// Signalling ports.
+    pub signalling: SignallingConfig,
+    /// The registrar for thin clients.
+    pub registration: RegistrationConfig,
+    /// The VMs, at least one.
+    pub vms: Vec<VmConfig>,
+    /// Accounts of the thin clients.
+    pub thin_clients: Vec<ThinClientConfig>,
+    /// What happens to media.
+    pub media: MediaConfig,
+    /// What is allowed but hardly meant; for the operator to read.
+    pub warnings: Vec<Fault>,
+}
+
+/// The daemon's own things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonConfig {
+    /// Unix socket of the command line.
+    pub socket: PathBuf,
+    /// Directory in a BPF file system for maps and links.
+    pub pins: PathBuf,
+    /// Name of the network namespace behind the door; the veth ends on the host
+    /// are named after the door, not after it.
+    pub namespace: String,
+    /// Log filter, as `tracing_subscriber::EnvFilter` reads it.
+    pub log: String,
+    /// Size of the flow map. A call takes up to eight flows.
+    pub max_flows: u32,
+}
+
+/// Signalling ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignallingConfig {
+    /// UDP ports that carry SIP between VMs and gateways.
+    pub sip: Vec<u16>,
+    /// UDP port of the registrar, at each VM's own address.
+    pub registrar: u16,
+}
+
+/// The registrar for thin clients.
+#[derive(Debug, Clone)]
+pub struct RegistrationConfig {
+    /// Realm of its challenges.
+    pub realm: String,
+    /// Bounds of a registration's expiry, s.
+    pub expires: ExpiresConfig,
+}
+
+/// A VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmConfig {
+    /// Its name, as calls and clients show it.
+    pub name: String,
+    /// Its tap; need not exist yet.
+    pub tap: String,
+    /// Its IPv4 address.
+    pub address: Ipv4Addr,
+}
+
+/// Account of a thin client.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ThinClientConfig {
+    /// User name, of the address-of-record and of the digest.
+    pub user: String,
+    /// Secret of the digest; from `password` or the first line of `password_file`.
+    pub password: String,
+    /// Its VM: the index in [`Config::vms`].
+    pub vm: usize,
+}
+
+impl fmt::Debug for ThinClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThinClientConfig")
+            .field("user", &self.user)
+            .field("password", &"…")
+            .field("vm", &self.vm)
+            .finish()
+    }
+}
+
+/// What happens to media.
+#[derive(Debug, Clone)]
+pub struct MediaConfig {
+    /// Address that a bypassed VM is told to send its media to.
+    pub discard: Ipv4Addr,
+    /// Ports at the VM's address for steered media; the first is even.
+    pub anchor_ports: RangeInclusive<u16>,
+    /// How long a TC may take to answer before the call goes through the VM.
+    pub tc_answer_timeout: Duration,
+    /// Interval of keep-alive toward a bypassed VM.
+    pub keep_alive: Duration,
+    /// First rule that matches decides; none: direct.
+    pub paths: Vec<PathRule>,
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+///
+/// Every fault of the file, in the order of their lines; also when the file
+/// cannot be read at all. Nothing of the system has been touched.
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let what = format!("cannot be read: {error}");
+            return Err(ConfigErrors::new(path, vec![Fault::of_file(what)]));
+        }
+    };
+    let mut config = parse(path, &text)?;
+    let mut accounts = text.split(|&byte| byte == b'\n');
+    let inline = |line: &[u8]| line.windows(9).any(|word| word == b"password:");
+    if accounts.any(inline) && secret::world_readable(path) {
+        let what = format!(
+            "it holds passwords and everyone on this host can read it; chmod 600 {}",
+            path.display()
+        );
+        config.warnings.push(Fault::of_file(what));
+    }
+    Ok(config)
+}
+
+/// As [`load`], from the bytes of a file. `path` stands in messages and is where
+/// a relative `password_file` starts from.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn parse(path: &Path, text: &[u8]) -> Result<Config, ConfigErrors> {
+    let mut faults = fault::Faults::default();
+    let root = yaml::parse(text, &mut faults);
+    let config = root.and_then(|root| {
+        let draft = read::file(&root, path, &mut faults);
+        check::whole(draft, &mut faults)
+    });
+    faults.finish(path, config)
+}

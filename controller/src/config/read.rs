@@ -1,0 +1,240 @@
+//! From YAML to a draft: every field by its name and type.
+//!
+//! What cannot be read is reported and left out, so that the rest is still
+//! looked at. The fields of each mapping are named here and nowhere else.
+
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use sidestep_core::engine::{Network, PathChoice};
+
+use super::fault::Faults;
+use super::fields::{Fields, List};
+use super::yaml::Node;
+use super::{DEFAULT_PINS, DEFAULT_SOCKET};
+
+/// A value with its place, for what [`super::check`] has to say about it.
+#[derive(Debug, Clone)]
+pub(super) struct At<T> {
+    /// Line, from 1.
+    pub line: usize,
+    /// Field path.
+    pub field: String,
+    /// The value.
+    pub value: T,
+}
+
+/// A configuration as far as it could be read. `None`: missing or faulty, and
+/// reported.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub socket: Option<At<PathBuf>>,
+    pub pins: Option<At<PathBuf>>,
+    pub namespace: Option<At<String>>,
+    pub log: Option<At<String>>,
+    pub max_flows: Option<u32>,
+    pub uplinks: Vec<At<String>>,
+    pub sip: Vec<At<u16>>,
+    pub registrar: Option<At<u16>>,
+    pub realm: Option<At<String>>,
+    pub expires_min: Option<At<u32>>,
+    pub expires_default: Option<At<u32>>,
+    pub expires_max: Option<At<u32>>,
+    pub vms: Vec<DraftVm>,
+    pub thin_clients: Vec<DraftThinClient>,
+    pub discard: Option<At<Ipv4Addr>>,
+    pub anchor_ports: Option<At<RangeInclusive<u16>>>,
+    pub tc_answer_timeout_ms: Option<u64>,
+    pub keep_alive_s: Option<u64>,
+    pub paths: Vec<At<DraftPath>>,
+    /// Line of `vms` and of `uplinks`, for what is said of them as a whole.
+    pub vms_line: usize,
+    pub uplinks_line: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct DraftVm {
+    pub line: usize,
+    pub field: String,
+    pub name: Option<At<String>>,
+    pub tap: Option<At<String>>,
+    pub address: Option<At<Ipv4Addr>>,
+}
+
+#[derive(Debug)]
+pub(super) struct DraftThinClient {
+    pub user: Option<At<String>>,
+    pub password: Option<String>,
+    pub vm: Option<At<String>>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct DraftPath {
+    pub thin_clients: Option<Network>,
+    pub gateways: Option<Network>,
+    pub path: Option<PathChoice>,
+}
+
+/// Reads the whole document. `file` is where relative paths start from.
+pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
+    let root = Fields::of_document(
+        root,
+        &[
+            "daemon",
+            "uplinks",
+            "signalling",
+            "registration",
+            "vms",
+            "thin_clients",
+            "media",
+        ],
+        faults,
+    );
+    let daemon = root.section(
+        "daemon",
+        &["socket", "pins", "namespace", "log", "max_flows"],
+        faults,
+    );
+    let signalling = root.section("signalling", &["sip", "registrar"], faults);
+    let registration = root.section("registration", &["realm", "expires"], faults);
+    let expires = registration.section("expires", &["min", "default", "max"], faults);
+    let media = root.section(
+        "media",
+        &[
+            "discard",
+            "anchor_ports",
+            "tc_answer_timeout_ms",
+            "keep_alive_s",
+            "paths",
+        ],
+        faults,
+    );
+    let folder = file.parent().unwrap_or(Path::new("."));
+
+    let sip_ports = match signalling.list("sip", faults) {
+        List::Absent => vec![At {
+            line: signalling.line(),
+            field: signalling.path_of("sip"),
+            value: 5060,
+        }],
+        List::Faulty => Vec::new(),
+        List::Items(items) if items.is_empty() => {
+            let what = "is empty; name the UDP ports of your gateways and VMs, as [5060]";
+            faults.error(signalling.line_of("sip"), &signalling.path_of("sip"), what);
+            Vec::new()
+        }
+        List::Items(items) => items
+            .iter()
+            .filter_map(|item| item.number(1..=65535, "a UDP port", faults))
+            .collect(),
+    };
+
+    Draft {
+        socket: daemon.path_or("socket", DEFAULT_SOCKET, faults),
+        pins: daemon.path_or("pins", DEFAULT_PINS, faults),
+        namespace: daemon.text_or("namespace", "sidestep", faults),
+        log: daemon.text_or("log", "info", faults),
+        max_flows: daemon
+            .number_or(
+                "max_flows",
+                131_072,
+                64..=8_388_608,
+                "a number of flows",
+                faults,
+            )
+            .map(|at| at.value),
+        uplinks: root
+            .list("uplinks", faults)
+            .items()
+            .iter()
+            .filter_map(|item| item.text(faults))
+            .collect(),
+        sip: sip_ports,
+        registrar: signalling.number_or("registrar", 5070, 1..=65535, "a UDP port", faults),
+        realm: registration.text_or("realm", "sidestep", faults),
+        expires_min: expires.number_or("min", 60, 1..=3600, SECONDS, faults),
+        expires_default: expires.number_or("default", 600, 1..=604_800, SECONDS, faults),
+        expires_max: expires.number_or("max", 3600, 1..=604_800, SECONDS, faults),
+        vms: vms(&root, faults),
+        thin_clients: thin_clients(&root, folder, faults),
+        discard: media.address_or("discard", Ipv4Addr::new(192, 0, 2, 1), faults),
+        anchor_ports: media.port_range_or("anchor_ports", 40000..=40999, faults),
+        tc_answer_timeout_ms: media
+            .number_or(
+                "tc_answer_timeout_ms",
+                4000,
+                100..=30_000,
+                "milliseconds",
+                faults,
+            )
+            .map(|at| at.value),
+        keep_alive_s: media
+            .number_or("keep_alive_s", 5, 1..=60, SECONDS, faults)
+            .map(|at| at.value),
+        paths: paths(&media, faults),
+        vms_line: root.line_of("vms"),
+        uplinks_line: root.line_of("uplinks"),
+    }
+}
+
+const SECONDS: &str = "a number of seconds";
+
+fn vms(root: &Fields<'_>, faults: &mut Faults) -> Vec<DraftVm> {
+    let mut vms = Vec::new();
+    for item in root.list("vms", faults).items() {
+        let vm = item.mapping(&["name", "tap", "address"], faults);
+        vms.push(DraftVm {
+            line: vm.line(),
+            field: vm.path().to_owned(),
+            name: vm.text("name", "give the VM a name, as desk-17", faults),
+            tap: vm.text("tap", "name the VM's tap interface on this host", faults),
+            address: vm.address("address", "give the VM's IPv4 address", faults),
+        });
+    }
+    vms
+}
+
+fn thin_clients(root: &Fields<'_>, folder: &Path, faults: &mut Faults) -> Vec<DraftThinClient> {
+    let mut clients = Vec::new();
+    for item in root.list("thin_clients", faults).items() {
+        let client = item.mapping(&["user", "password", "password_file", "vm"], faults);
+        clients.push(DraftThinClient {
+            user: client.text("user", "name the user it registers as", faults),
+            password: super::secret::password(&client, folder, faults),
+            vm: client.text("vm", "name the VM whose media it takes over", faults),
+        });
+    }
+    clients
+}
+
+fn paths(media: &Fields<'_>, faults: &mut Faults) -> Vec<At<DraftPath>> {
+    let mut rules = Vec::new();
+    for item in media.list("paths", faults).items() {
+        let rule = item.mapping(&["thin_clients", "gateways", "path"], faults);
+        let path = rule.text("path", "write direct, steered or vm", faults);
+        rules.push(At {
+            line: rule.line(),
+            field: rule.path().to_owned(),
+            value: DraftPath {
+                thin_clients: rule.network("thin_clients", faults),
+                gateways: rule.network("gateways", faults),
+                path: path.and_then(|at| path_choice(&at, faults)),
+            },
+        });
+    }
+    rules
+}
+
+fn path_choice(at: &At<String>, faults: &mut Faults) -> Option<PathChoice> {
+    match at.value.as_str() {
+        "direct" => Some(PathChoice::Direct),
+        "steered" => Some(PathChoice::Steered),
+        "vm" => Some(PathChoice::Vm),
+        other => {
+            let what = format!("{other:?} is not a path; write direct, steered or vm");
+            faults.error(at.line, &at.field, what);
+            None
+        }
+    }
+}
