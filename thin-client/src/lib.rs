@@ -1,0 +1,11 @@
+//! A thin client for Sidestep: the telephone on the desk. It registers the
+//! media address and codecs of its configuration (steps 301, 401), answers the
+//! calls that the controller places to it (steps 304/305, 403/404), and
+//! exchanges RTP with the media gateway (steps 306, 406).
+//!
+//! [`ua`] is the SIP user agent and [`media::stream`] the media, both without
+//! I/O; [`run`] gives them sockets, a clock and signals.
+
+pub mod audio;
+pub mod media;
+pub mod report;
