@@ -9,9 +9,11 @@
 #![warn(missing_docs)]
 
 pub mod call;
+mod deadlines;
 pub mod engine;
 pub mod media;
 pub mod registrar;
 pub mod sdp;
 pub mod sip;
+mod splice;
 pub mod time;

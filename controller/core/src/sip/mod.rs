@@ -1,1 +1,5 @@
-//! (being written)
+//! SIP: messages, transactions, digest authentication.
+
+pub mod digest;
+pub mod transaction;
+pub mod uri;
