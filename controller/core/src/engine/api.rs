@@ -1,11 +1,4 @@
-//! The face of the core: what the daemon puts in and takes out.
-//!
-//! ```text
-//! datagram, timer, datapath's refusal ──► Engine ──► datagrams, datapath actions, events
-//! ```
-//!
-//! The daemon calls [`Engine::handle_datagram`] and [`Engine::handle_timeout`],
-//! then drains [`Engine::poll_output`] and sleeps until [`Engine::poll_timeout`].
+//! The words of that conversation: configuration, datagrams, flows, views.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;

@@ -1,0 +1,196 @@
+//! Which path a call takes, the anchor ports of steered calls, and the flows
+//! that the datapath is to know.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::ops::RangeInclusive;
+
+use crate::engine::{Flow, FlowKind, Leg, PathChoice, PathRule};
+use crate::media::{Codec, Media};
+
+/// Decides the path by the first rule that matches both addresses.
+pub(crate) fn choose(rules: &[PathRule], tc: IpAddr, gateway: IpAddr) -> PathChoice {
+    rules
+        .iter()
+        .find(|rule| {
+            rule.thin_clients.is_none_or(|net| net.contains(tc))
+                && rule.gateways.is_none_or(|net| net.contains(gateway))
+        })
+        .map_or(PathChoice::Direct, |rule| rule.path)
+}
+
+/// The anchor ports in use, at all VMs' addresses: an even one for RTP, the next
+/// for RTCP.
+#[derive(Debug)]
+pub(crate) struct Anchors {
+    ports: RangeInclusive<u16>,
+    taken: HashSet<SocketAddrV4>,
+    /// Where the next search begins, so that a port rests before it serves again.
+    next: u16,
+}
+
+impl Anchors {
+    pub(crate) fn new(ports: RangeInclusive<u16>) -> Self {
+        let next = first_even(&ports);
+        Self {
+            ports,
+            taken: HashSet::new(),
+            next,
+        }
+    }
+
+    /// Takes a pair at `vm`; `None` where all are in use.
+    pub(crate) fn take(&mut self, vm: Ipv4Addr) -> Option<SocketAddrV4> {
+        let first = first_even(&self.ports);
+        let last = *self.ports.end();
+        let pairs = usize::from(last.saturating_sub(first).saturating_add(1) / 2);
+        for _ in 0..pairs {
+            let port = self.next;
+            self.next = match port.checked_add(2) {
+                Some(next) if next < last => next,
+                _ => first,
+            };
+            let anchor = SocketAddrV4::new(vm, port);
+            if self.taken.insert(anchor) {
+                return Some(anchor);
+            }
+        }
+        None
+    }
+
+    /// Gives a pair back.
+    pub(crate) fn give_back(&mut self, anchor: SocketAddrV4) {
+        self.taken.remove(&anchor);
+    }
+
+    /// How many pairs are in use.
+    pub(crate) fn in_use(&self) -> usize {
+        self.taken.len()
+    }
+}
+
+fn first_even(ports: &RangeInclusive<u16>) -> u16 {
+    ports.start().saturating_add(ports.start() % 2)
+}
+
+/// RTCP's port beside an anchor's RTP port.
+pub(crate) fn rtcp_of(anchor: SocketAddrV4) -> SocketAddrV4 {
+    SocketAddrV4::new(*anchor.ip(), anchor.port().saturating_add(1))
+}
+
+/// `media`, as it is told to the other side of a steered call.
+pub(crate) fn at_anchor(media: &Media, anchor: Option<SocketAddrV4>) -> Media {
+    match anchor {
+        Some(anchor) if !media.is_null_address() => Media {
+            rtp: anchor.into(),
+            rtcp: if media.rtcp == media.rtp {
+                anchor.into()
+            } else {
+                rtcp_of(anchor).into()
+            },
+            ..media.clone()
+        },
+        _ => media.clone(),
+    }
+}
+
+/// The flows of a call whose media goes between TC and gateway: straight, or
+/// through `anchor`. `vm` is the VM's media and where it believes to send to.
+pub(crate) fn bypass(
+    tc: &Media,
+    gateway: &Media,
+    anchor: Option<SocketAddrV4>,
+    vm: Option<(&Media, SocketAddr, SocketAddr)>,
+) -> Vec<Flow> {
+    let clock_rate = clock_rate(&gateway.codecs, &tc.codecs);
+    let mut flows = Vec::with_capacity(6);
+    for rtcp in [false, true] {
+        if rtcp && gateway.rtcp == gateway.rtp && tc.rtcp == tc.rtp {
+            continue;
+        }
+        let at = |media: &Media| v4(if rtcp { media.rtcp } else { media.rtp });
+        if let (Some(tc), Some(gateway)) = (at(tc), at(gateway)) {
+            for (leg, src, dst) in [
+                (Leg::GatewayToTc, gateway, tc),
+                (Leg::TcToGateway, tc, gateway),
+            ] {
+                let (wire_dst, kind) = match anchor {
+                    None => (dst, FlowKind::Direct),
+                    Some(anchor) => {
+                        let at = if rtcp { rtcp_of(anchor) } else { anchor };
+                        let vm = *anchor.ip();
+                        (at, FlowKind::Steered { src: at, dst, vm })
+                    }
+                };
+                flows.push(Flow {
+                    leg,
+                    src,
+                    dst: wire_dst,
+                    kind,
+                    rtcp,
+                    clock_rate,
+                });
+            }
+        }
+        if let Some((media, believed, believed_rtcp)) = vm {
+            let believed = if rtcp { believed_rtcp } else { believed };
+            if let (Some(src), Some(dst)) = (at(media), v4(believed)) {
+                flows.push(Flow {
+                    leg: Leg::VmToGateway,
+                    src,
+                    dst,
+                    kind: FlowKind::Guard,
+                    rtcp,
+                    clock_rate,
+                });
+            }
+        }
+    }
+    flows
+}
+
+/// The flows of a call whose media the VM relays.
+pub(crate) fn relayed(vm: &Media, gateway: &Media) -> Vec<Flow> {
+    let clock_rate = clock_rate(&gateway.codecs, &vm.codecs);
+    let mut flows = Vec::with_capacity(4);
+    for rtcp in [false, true] {
+        if rtcp && gateway.rtcp == gateway.rtp && vm.rtcp == vm.rtp {
+            continue;
+        }
+        let at = |media: &Media| v4(if rtcp { media.rtcp } else { media.rtp });
+        if let (Some(vm), Some(gateway)) = (at(vm), at(gateway)) {
+            for (leg, src, dst) in [
+                (Leg::GatewayToVm, gateway, vm),
+                (Leg::VmToGateway, vm, gateway),
+            ] {
+                flows.push(Flow {
+                    leg,
+                    src,
+                    dst,
+                    kind: FlowKind::Relay,
+                    rtcp,
+                    clock_rate,
+                });
+            }
+        }
+    }
+    flows
+}
+
+/// Clock rate of the codec that both have and `first` likes best; 8 kHz where
+/// nothing is known.
+fn clock_rate(first: &[Codec], second: &[Codec]) -> u32 {
+    first
+        .iter()
+        .find(|codec| !codec.is_auxiliary() && second.iter().any(|o| o.same_encoding(codec)))
+        .or_else(|| first.iter().find(|codec| !codec.is_auxiliary()))
+        .map_or(8000, |codec| codec.clock_rate)
+}
+
+/// An address that packets can have.
+fn v4(address: SocketAddr) -> Option<SocketAddrV4> {
+    match address {
+        SocketAddr::V4(v4) if !v4.ip().is_unspecified() && v4.port() != 0 => Some(v4),
+        _ => None,
+    }
+}

@@ -1,0 +1,15 @@
+//! The face of the core: what the daemon puts in and takes out.
+//!
+//! ```text
+//! datagram, timer, datapath's refusal ──► Engine ──► datagrams, datapath actions, events
+//! ```
+//!
+//! The daemon calls [`Engine::handle_datagram`] and [`Engine::handle_timeout`],
+//! then drains [`Engine::poll_output`] and sleeps until [`Engine::poll_timeout`].
+
+mod api;
+
+pub use api::{
+    CallMedia, CallView, ClientView, Datagram, Datapath, EngineConfig, Event, ExpiresConfig, Flow,
+    FlowKind, Leg, Network, Output, Path, PathChoice, PathRule, Side, ThinClientConfig, VmConfig,
+};
