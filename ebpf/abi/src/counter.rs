@@ -83,6 +83,8 @@ counters! {
     KernelRefused = 27, "kernel-refused";
     /// Any: ring buffer full, event lost.
     EventLost = 28, "event-lost";
+    /// Any: IPv4 frame with an 802.1Q tag; passed.
+    Tagged = 29, "tagged";
 }
 
 /// Size of the `COUNTERS` array.

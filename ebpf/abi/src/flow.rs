@@ -95,13 +95,16 @@ pub struct FlowStats {
     pub first_seen_ns: u64,
     /// The same of the last packet.
     pub last_seen_ns: u64,
-    /// RTP packets taken into account below, over all SSRCs.
+    /// RTP packets taken into account below, over all SSRCs. A single packet far
+    /// out of sequence (RFC 3550 A.1: 3,000 ahead or 100 behind) is in `packets`
+    /// only.
     pub rtp_packets: u64,
     /// RTP packets that came after a higher sequence number, and were new.
     pub late: u64,
     /// RTP packets whose sequence number had been seen (within the last 64).
     pub duplicate: u64,
-    /// Sequence numbers expected under earlier SSRCs (RFC 3550 A.3).
+    /// Sequence numbers expected under earlier SSRCs, or before the source
+    /// started over (RFC 3550 A.3).
     pub expected_before: u64,
     /// Which of the 64 sequence numbers up to `max_seq` were seen; bit 0 is `max_seq`.
     pub seen: u64,
@@ -123,8 +126,9 @@ pub struct FlowStats {
     pub payload_type: u8,
     /// Times the payload type changed.
     pub payload_type_changes: u8,
-    /// Zero.
-    pub reserved: u16,
+    /// After a jump too wide to be loss (RFC 3550 A.1): the sequence number that
+    /// would prove that the source has started over.
+    pub bad_seq: u16,
 }
 
 /// Address of an anchor port in use.

@@ -22,27 +22,32 @@ pub mod map {
     pub const FLOWS: &str = "FLOWS";
     /// Statistics of each flow, by [`crate::flow::FlowAction::stats`].
     pub const FLOW_STATS: &str = "FLOW_STATS";
-    /// Anchor ports in use: (address, port) → call.
+    /// Anchor ports in use: (address, port) → number of the call (`u32`).
     pub const ANCHORS: &str = "ANCHORS";
-    /// MAC of each uplink, by interface index.
+    /// When a foreign packet at an anchor was last told of; the programs' own.
+    pub const FOREIGN_SEEN: &str = "FOREIGN_SEEN";
+    /// MAC of each uplink (6 octets), by interface index.
     pub const UPLINKS: &str = "UPLINKS";
-    /// Signalling ports that the tap programs take.
+    /// Signalling ports (`u16`, big endian) that the tap programs take → class (`u8`).
     pub const SIGNALLING_PORTS: &str = "SIGNALLING_PORTS";
     /// The VMs, by IPv4 address.
     pub const VMS: &str = "VMS";
     /// MACs learned from taken frames.
     pub const NEIGHBOURS: &str = "NEIGHBOURS";
-    /// First fragments seen lately.
+    /// First fragments taken lately → when (`u64`, bpf_ktime_get_ns).
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// The two door links.
     pub const DOORS: &str = "DOORS";
-    /// Deadline until which the daemon vouches for itself.
+    /// Interface index (`u32`) of each door's namespace end, by
+    /// [`crate::door::Side`], for `sk_lookup`; 0: not there.
+    pub const DOOR_NS: &str = "DOOR_NS";
+    /// Deadline (`u64`, bpf_ktime_get_ns) until which the daemon vouches for itself.
     pub const LEASE: &str = "LEASE";
     /// One 64-bit counter per [`crate::counter::Counter`], per CPU.
     pub const COUNTERS: &str = "COUNTERS";
     /// Rare events.
     pub const EVENTS: &str = "EVENTS";
-    /// The two sockets behind the door, for `sk_lookup`.
+    /// The two sockets behind the door, by [`crate::door::Side`], for `sk_lookup`.
     pub const DOOR_SOCKETS: &str = "DOOR_SOCKETS";
 }
 

@@ -1,0 +1,64 @@
+//! The maps, under the names of [`sidestep_abi::map`]. All are pinned by name, in
+//! the directory that the loader gives (but `LOGGED`, which nobody needs to find again); `FLOWS` and `FLOW_STATS` get their
+//! configured size from it.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SockMap},
+};
+use sidestep_abi::{
+    counter::COUNTERS_LEN,
+    door::{Door, FragmentKey, Neighbour, NeighbourKey, Vm},
+    flow::{AnchorKey, FlowAction, FlowKey, FlowStats},
+};
+
+/// Entries of `FLOWS` and `FLOW_STATS` unless the loader says otherwise.
+const MAX_FLOWS: u32 = 131_072;
+
+#[map]
+pub static FLOWS: HashMap<FlowKey, FlowAction> = HashMap::pinned(MAX_FLOWS, 0);
+
+#[map]
+pub static FLOW_STATS: Array<FlowStats> = Array::pinned(MAX_FLOWS, 0);
+
+#[map]
+pub static ANCHORS: HashMap<AnchorKey, u32> = HashMap::pinned(65_536, 0);
+
+#[map]
+pub static FOREIGN_SEEN: LruHashMap<AnchorKey, u64> = LruHashMap::pinned(4_096, 0);
+
+#[map]
+pub static UPLINKS: HashMap<u32, [u8; 6]> = HashMap::pinned(256, 0);
+
+#[map]
+pub static SIGNALLING_PORTS: HashMap<u16, u8> = HashMap::pinned(256, 0);
+
+#[map]
+pub static VMS: HashMap<u32, Vm> = HashMap::pinned(4_096, 0);
+
+#[map]
+pub static NEIGHBOURS: LruHashMap<NeighbourKey, Neighbour> = LruHashMap::pinned(65_536, 0);
+
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, u64> = LruHashMap::pinned(4_096, 0);
+
+#[map]
+pub static DOORS: Array<Door> = Array::pinned(2, 0);
+
+#[map]
+pub static DOOR_NS: Array<u32> = Array::pinned(2, 0);
+
+#[map]
+pub static DOOR_SOCKETS: SockMap = SockMap::pinned(2, 0);
+
+#[map]
+pub static LEASE: Array<u64> = Array::pinned(1, 0);
+
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::pinned(COUNTERS_LEN, 0);
+
+#[map]
+pub static LOGGED: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static EVENTS: RingBuf = RingBuf::pinned(256 * 1024, 0);

@@ -1,0 +1,285 @@
+//! Frames as the programs read them: Ethernet, IPv4 without options, UDP, RTP.
+//!
+//! Without options every header stands at a constant offset, which keeps the
+//! verifier's bounds checks few and the compiler from losing them.
+
+use aya_ebpf::programs::{TcContext, XdpContext};
+use sidestep_abi::flow::FlowKey;
+
+use crate::verdict::Refusal;
+
+/// Ethernet II.
+#[repr(C, packed(2))]
+#[derive(Clone, Copy)]
+pub struct Ethernet {
+    pub dst: [u8; 6],
+    pub src: [u8; 6],
+    pub ethertype_be: u16,
+}
+
+/// RFC 791 §3.1, no options.
+#[repr(C, packed(2))]
+#[derive(Clone, Copy)]
+pub struct Ipv4 {
+    pub version_ihl: u8,
+    pub tos: u8,
+    pub total_len_be: u16,
+    pub id_be: u16,
+    pub fragment_be: u16,
+    pub ttl: u8,
+    pub protocol: u8,
+    pub checksum: u16,
+    pub src_be: u32,
+    pub dst_be: u32,
+}
+
+/// RFC 768.
+#[repr(C, packed(2))]
+#[derive(Clone, Copy)]
+pub struct Udp {
+    pub src_port_be: u16,
+    pub dst_port_be: u16,
+    pub len_be: u16,
+    pub checksum: u16,
+}
+
+/// RFC 3550 §5.1, the fixed header.
+#[repr(C, packed(2))]
+#[derive(Clone, Copy)]
+pub struct Rtp {
+    pub version_flags: u8,
+    pub marker_payload_type: u8,
+    pub seq_be: u16,
+    pub timestamp_be: u32,
+    pub ssrc_be: u32,
+}
+
+const IPV4_AT: usize = size_of::<Ethernet>();
+const UDP_AT: usize = IPV4_AT + size_of::<Ipv4>();
+const RTP_AT: usize = UDP_AT + size_of::<Udp>();
+
+/// What the programs read of a frame, at most.
+const HEADERS_LEN: usize = RTP_AT + size_of::<Rtp>();
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_8021Q: u16 = 0x8100;
+const ETHERTYPE_8021AD: u16 = 0x88a8;
+const PROTOCOL_UDP: u8 = 17;
+const VERSION_4_IHL_5: u8 = 0x45;
+
+/// The part of a frame that can be read directly, and the length of all of it.
+#[derive(Clone, Copy)]
+pub struct Window {
+    data: usize,
+    data_end: usize,
+    len: usize,
+}
+
+impl Window {
+    /// Of an XDP frame, which is linear.
+    #[inline(always)]
+    pub fn of_xdp(ctx: &XdpContext) -> Self {
+        let (data, data_end) = (ctx.data(), ctx.data_end());
+        Self {
+            data,
+            data_end,
+            len: data_end - data,
+        }
+    }
+
+    /// Of an skb, whose headers are pulled into its linear part if they are not
+    /// there. Pointers of an earlier window are void afterwards.
+    #[inline(always)]
+    pub fn of_skb(ctx: &TcContext) -> Result<Self, Refusal> {
+        let len = ctx.len() as usize;
+        let wanted = if len < HEADERS_LEN { len } else { HEADERS_LEN };
+        if ctx.data() + wanted > ctx.data_end() && ctx.pull_data(wanted as u32).is_err() {
+            return Err(Refusal::KernelRefused);
+        }
+        Ok(Self {
+            data: ctx.data(),
+            data_end: ctx.data_end(),
+            len,
+        })
+    }
+
+    /// A header at a constant offset, if the frame has it whole.
+    #[inline(always)]
+    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        if self.data + offset + size_of::<T>() > self.data_end {
+            return None;
+        }
+        Some((self.data + offset) as *mut T)
+    }
+}
+
+/// An Ethernet frame with IPv4 in it, bounds checked.
+#[derive(Clone, Copy)]
+pub struct Frame {
+    eth: *mut Ethernet,
+    ip: *mut Ipv4,
+}
+
+/// Where a packet stands in its datagram.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fragment {
+    /// It is all of it.
+    Whole,
+    /// The first fragment: it has the UDP header.
+    First,
+    /// A later one: it has no ports.
+    Later,
+}
+
+impl Frame {
+    /// Ethernet and the 20 octets of IPv4 that every packet has.
+    #[inline(always)]
+    pub fn ipv4(window: &Window) -> Result<Self, Refusal> {
+        let Some(eth) = window.at::<Ethernet>(0) else {
+            return Err(Refusal::Truncated);
+        };
+        // SAFETY: `at` checked the bounds; frames start on even addresses.
+        match u16::from_be(unsafe { (*eth).ethertype_be }) {
+            ETHERTYPE_IPV4 => {}
+            ETHERTYPE_8021Q | ETHERTYPE_8021AD => return Err(Refusal::Tagged),
+            _ => return Err(Refusal::NotOurs),
+        }
+        let Some(ip) = window.at::<Ipv4>(IPV4_AT) else {
+            return Err(Refusal::Truncated);
+        };
+        Ok(Self { eth, ip })
+    }
+
+    /// The frame's MACs may be written through this.
+    #[inline(always)]
+    pub fn eth_mut(&mut self) -> &mut Ethernet {
+        // SAFETY: bounds checked by `ipv4`, which is the only way to a Frame.
+        unsafe { &mut *self.eth }
+    }
+
+    #[inline(always)]
+    pub fn eth(&self) -> &Ethernet {
+        // SAFETY: as for `eth_mut`.
+        unsafe { &*self.eth }
+    }
+
+    #[inline(always)]
+    pub fn ip_mut(&mut self) -> &mut Ipv4 {
+        // SAFETY: as for `eth_mut`.
+        unsafe { &mut *self.ip }
+    }
+
+    #[inline(always)]
+    pub fn ip(&self) -> &Ipv4 {
+        // SAFETY: as for `eth_mut`.
+        unsafe { &*self.ip }
+    }
+
+    /// Whether this is UDP with a plain header, as long as it says it is, and
+    /// which part of its datagram.
+    #[inline(always)]
+    pub fn udp_fragment(&self, window: &Window) -> Result<Fragment, Refusal> {
+        let ip = self.ip();
+        if ip.protocol != PROTOCOL_UDP {
+            return Err(Refusal::NotOurs);
+        }
+        if ip.version_ihl != VERSION_4_IHL_5 {
+            return Err(match (ip.version_ihl >> 4, ip.version_ihl & 0xf) {
+                (4, 6..) => Refusal::IpOptions,
+                (4, _) => Refusal::Truncated,
+                _ => Refusal::NotOurs,
+            });
+        }
+        let total_len = u16::from_be(ip.total_len_be) as usize;
+        if total_len < size_of::<Ipv4>() || window.len < IPV4_AT + total_len {
+            return Err(Refusal::Truncated);
+        }
+        // RFC 791 §3.1: DF, MF, 13 bits of offset.
+        let fragment = u16::from_be(ip.fragment_be);
+        Ok(if fragment & 0x1fff != 0 {
+            Fragment::Later
+        } else if fragment & 0x2000 != 0 {
+            Fragment::First
+        } else {
+            Fragment::Whole
+        })
+    }
+
+    /// The UDP header of a packet that is not a later fragment.
+    #[inline(always)]
+    pub fn udp(self, window: &Window) -> Result<Datagram, Refusal> {
+        let Some(udp) = window.at::<Udp>(UDP_AT) else {
+            return Err(Refusal::Truncated);
+        };
+        if (u16::from_be(self.ip().total_len_be) as usize) < size_of::<Ipv4>() + size_of::<Udp>() {
+            return Err(Refusal::Truncated);
+        }
+        Ok(Datagram { frame: self, udp })
+    }
+}
+
+/// A UDP datagram over IPv4, or the first fragment of one, bounds checked.
+#[derive(Clone, Copy)]
+pub struct Datagram {
+    pub frame: Frame,
+    udp: *mut Udp,
+}
+
+/// What a media packet carries (RFC 3550 §5.1, RFC 5761 §4).
+#[derive(Clone, Copy)]
+pub enum Payload {
+    /// RTP version 2.
+    Rtp(*const Rtp),
+    /// RTCP on the port of RTP.
+    Rtcp,
+    /// Neither.
+    Other,
+}
+
+impl Datagram {
+    #[inline(always)]
+    pub fn udp_mut(&mut self) -> &mut Udp {
+        // SAFETY: bounds checked by `Frame::udp`, the only way to a Datagram.
+        unsafe { &mut *self.udp }
+    }
+
+    #[inline(always)]
+    pub fn udp(&self) -> &Udp {
+        // SAFETY: as above.
+        unsafe { &*self.udp }
+    }
+
+    /// The five-tuple.
+    #[inline(always)]
+    pub fn key(&self) -> FlowKey {
+        let (ip, udp) = (self.frame.ip(), self.udp());
+        FlowKey {
+            src_be: ip.src_be,
+            dst_be: ip.dst_be,
+            src_port_be: udp.src_port_be,
+            dst_port_be: udp.dst_port_be,
+        }
+    }
+
+    /// What it carries. Packet types 192–223 in the second octet are RTCP
+    /// (RFC 5761 §4): RTP payload types 64–95 with the marker bit are not used.
+    #[inline(always)]
+    pub fn payload(&self, window: &Window) -> Payload {
+        let long_enough =
+            u16::from_be(self.udp().len_be) as usize >= size_of::<Udp>() + size_of::<Rtp>();
+        let Some(rtp) = window.at::<Rtp>(RTP_AT) else {
+            return Payload::Other;
+        };
+        // SAFETY: `at` checked the bounds.
+        let (first, second) = unsafe { ((*rtp).version_flags, (*rtp).marker_payload_type) };
+        if first >> 6 != 2 {
+            Payload::Other
+        } else if (192..=223).contains(&second) {
+            Payload::Rtcp
+        } else if long_enough {
+            Payload::Rtp(rtp)
+        } else {
+            Payload::Other
+        }
+    }
+}

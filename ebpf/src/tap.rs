@@ -1,0 +1,231 @@
+//! tcx on the taps: signalling goes into the doors, the bypassed VM's own media
+//! is dropped, relayed media is counted, and everything else passes.
+//!
+//! A frame that the daemon sent back through a tap carries that tap's mark; it
+//! passes once, without it.
+
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_ns, bpf_redirect},
+    macros::classifier,
+    programs::TcContext,
+};
+use sidestep_abi::{
+    counter::Counter,
+    door::{Door, MARK, Neighbour, NeighbourKey, PortClass, Side},
+    flow::{FlowAction, FlowKey, FlowKind},
+};
+
+use crate::{
+    fragments,
+    maps::{DOORS, FLOWS, LEASE, NEIGHBOURS, SIGNALLING_PORTS, VMS},
+    packet::{Datagram, Ethernet, Fragment, Frame, Window},
+    rtp_stats::{self, Met},
+    verdict::{self, Handled, Refusal, Verdict},
+};
+
+const GUARD: u8 = FlowKind::Guard as u8;
+const RELAY: u8 = FlowKind::Relay as u8;
+const SIP: u8 = PortClass::Sip as u8;
+const REGISTRAR: u8 = PortClass::Registrar as u8;
+
+/// `bpf_redirect` says so when it took the frame.
+const TC_ACT_REDIRECT: i64 = 7;
+
+/// tcx ingress: the VM sent this.
+#[classifier]
+pub fn tap_from_vm(ctx: TcContext) -> i32 {
+    verdict::tcx(meet(&ctx, Side::Vm))
+}
+
+/// tcx egress: the VM is about to get this.
+#[classifier]
+pub fn tap_to_vm(ctx: TcContext) -> i32 {
+    verdict::tcx(meet(&ctx, Side::Net))
+}
+
+#[inline(always)]
+fn meet(ctx: &TcContext, side: Side) -> Verdict {
+    // SAFETY: fields of the context that every kernel with tcx has.
+    let (ifindex, mark, tagged) = unsafe {
+        let skb = ctx.skb.skb;
+        ((*skb).ifindex, (*skb).mark, (*skb).vlan_present != 0)
+    };
+    if mark == own_mark(ifindex) {
+        ctx.set_mark(0);
+        return Err(Refusal::NotOurs);
+    }
+    let window = Window::of_skb(ctx)?;
+    let frame = Frame::ipv4(&window)?;
+    if tagged {
+        return Err(Refusal::Tagged);
+    }
+    let fragment = frame.udp_fragment(&window)?;
+    // SAFETY: a helper without arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    if fragment == Fragment::Later {
+        return later_fragment(frame, side, now_ns);
+    }
+    let datagram = frame.udp(&window)?;
+    let key = datagram.key();
+    // SAFETY: the daemon replaces an action as a whole; one packet may meet the
+    // old or the new one.
+    if let Some(action) = unsafe { FLOWS.get(key) }
+        && is_for_tap(action, side)
+    {
+        if fragment == Fragment::First {
+            return Err(Refusal::MediaFragment);
+        }
+        rtp_stats::count(action, &key, &datagram, &window, Met { now_ns, ifindex });
+        return Ok(if action.kind == GUARD {
+            Handled::Dropped(Counter::Guarded)
+        } else {
+            Handled::Passed(Counter::Relayed)
+        });
+    }
+    if !is_signalling(&key, side) {
+        return Err(Refusal::NotOurs);
+    }
+    signalling(datagram, side, ifindex, fragment, now_ns)
+}
+
+/// The mark of frames that come back through this tap.
+#[inline(always)]
+pub const fn own_mark(ifindex: u32) -> u32 {
+    MARK | (ifindex & 0xffff)
+}
+
+/// Media of the VM's is guarded where the VM sends it, relayed media counted on
+/// both ways.
+#[inline(always)]
+fn is_for_tap(action: &FlowAction, side: Side) -> bool {
+    match action.kind {
+        GUARD => matches!(side, Side::Vm),
+        RELAY => true,
+        _ => false,
+    }
+}
+
+#[inline(always)]
+fn is_signalling(key: &FlowKey, side: Side) -> bool {
+    match class_of(key.dst_port_be) {
+        SIP => true,
+        REGISTRAR if matches!(side, Side::Net) => true,
+        _ => class_of(key.src_port_be) == SIP,
+    }
+}
+
+/// The class of a port, 0 if it has none. (Not an Option: its payload would be
+/// read uninitialised, which the verifier refuses.)
+#[inline(always)]
+fn class_of(port_be: u16) -> u8 {
+    // SAFETY: one byte.
+    match unsafe { SIGNALLING_PORTS.get(port_be) } {
+        Some(class) => *class,
+        None => 0,
+    }
+}
+
+/// A packet with ports that is signalling by them.
+#[inline(always)]
+fn signalling(
+    datagram: Datagram,
+    side: Side,
+    ifindex: u32,
+    fragment: Fragment,
+    now_ns: u64,
+) -> Verdict {
+    let mut frame = datagram.frame;
+    let ip = frame.ip();
+    let (vm_be, remote_be) = match side {
+        Side::Vm => (ip.src_be, ip.dst_be),
+        Side::Net => (ip.dst_be, ip.src_be),
+    };
+    // SAFETY: one aligned word.
+    match unsafe { VMS.get(vm_be) } {
+        Some(vm) if vm.ifindex == ifindex => {}
+        _ => return Err(Refusal::NotOurVm),
+    }
+    let door = open_door(side, now_ns)?;
+    if fragment == Fragment::First {
+        fragments::remember(frame.ip(), side, now_ns);
+    }
+    learn(frame.eth(), side, vm_be, remote_be);
+    enter(&mut frame, door)?;
+    Ok(Handled::Redirected(match side {
+        Side::Vm => Counter::TakenFromVm,
+        Side::Net => Counter::TakenToVm,
+    }))
+}
+
+/// A packet without ports: it follows its first.
+#[inline(always)]
+fn later_fragment(mut frame: Frame, side: Side, now_ns: u64) -> Verdict {
+    if !fragments::first_was_taken(frame.ip(), side, now_ns) {
+        return Err(Refusal::FragmentUnknown);
+    }
+    // The first is in the namespace already; the lease and the doors are asked
+    // again only because there may be no door left to go through.
+    let door = open_door(side, now_ns)?;
+    enter(&mut frame, door)?;
+    Ok(Handled::Redirected(Counter::TakenFragment))
+}
+
+/// The door of a side, while somebody is behind it.
+#[inline(always)]
+fn open_door(side: Side, now_ns: u64) -> Result<&'static Door, Refusal> {
+    match LEASE.get(0) {
+        Some(deadline_ns) if now_ns < *deadline_ns => {}
+        _ => return Err(Refusal::LeaseStale),
+    }
+    let (Some(vm), Some(net)) = (DOORS.get(Side::Vm as u32), DOORS.get(Side::Net as u32)) else {
+        return Err(Refusal::DoorMissing);
+    };
+    if vm.ifindex == 0 || net.ifindex == 0 {
+        return Err(Refusal::DoorMissing);
+    }
+    Ok(match side {
+        Side::Vm => vm,
+        Side::Net => net,
+    })
+}
+
+/// Sends a frame into a door. Its destination becomes the namespace's end, else
+/// the stack there would take it for another host's.
+#[inline(always)]
+fn enter(frame: &mut Frame, door: &Door) -> Result<(), Refusal> {
+    frame.eth_mut().dst = door.mac;
+    // SAFETY: a helper that takes integers.
+    if unsafe { bpf_redirect(door.ifindex, 0) } != TC_ACT_REDIRECT {
+        return Err(Refusal::KernelRefused);
+    }
+    Ok(())
+}
+
+/// Keeps the MACs of a taken frame, for the way back. The VM's own choice of a
+/// next hop stands; what others send tells of remotes that the VM has not
+/// written to yet, and of the VM's MAC.
+#[inline(always)]
+fn learn(eth: &Ethernet, side: Side, vm_be: u32, remote_be: u32) {
+    let (vm_mac, peer_mac) = match side {
+        Side::Vm => (eth.src, eth.dst),
+        Side::Net => (eth.dst, eth.src),
+    };
+    if (vm_mac[0] | peer_mac[0]) & 1 != 0 {
+        // Multicast is nobody's address.
+        return;
+    }
+    for remote_be in [remote_be, 0] {
+        let key = NeighbourKey { vm_be, remote_be };
+        // SAFETY: twelve bytes; a torn read costs one needless write.
+        let known = unsafe { NEIGHBOURS.get(key) };
+        let peer_mac = match (known, side) {
+            (Some(known), Side::Net) => known.peer_mac,
+            _ => peer_mac,
+        };
+        let seen = Neighbour { vm_mac, peer_mac };
+        if known.copied() != Some(seen) {
+            // When the map refuses, the next taken frame tries again.
+            let _ = NEIGHBOURS.insert(key, seen, 0);
+        }
+    }
+}

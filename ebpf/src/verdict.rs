@@ -1,0 +1,140 @@
+//! What becomes of a packet: every refusal of every program is turned into an
+//! action and a counter here, and nowhere else.
+//!
+//! Whatever is not ours or not understood goes on as if the program were not
+//! there. Only what is certainly wrong is dropped.
+
+use aya_ebpf::bindings::xdp_action;
+use sidestep_abi::counter::Counter;
+
+use crate::counters;
+
+/// What a program did with a packet that it took in hand.
+#[derive(Clone, Copy)]
+pub enum Handled {
+    /// Counted, if at all, and on its way as if the program were not there.
+    Passed(Counter),
+    /// Dropped on purpose.
+    Dropped(Counter),
+    /// Sent out by the interface it came in by (XDP only).
+    Returned(Counter),
+    /// Redirected to another interface.
+    Redirected(Counter),
+}
+
+/// Why a program took a packet no further.
+#[derive(Clone, Copy)]
+pub enum Refusal {
+    /// Nothing that the program is for.
+    NotOurs,
+    /// An 802.1Q tag, in the frame or beside it.
+    Tagged,
+    /// Shorter than its headers say.
+    Truncated,
+    /// IPv4 options.
+    IpOptions,
+    /// A fragment of a media packet.
+    MediaFragment,
+    /// A later fragment whose first was not taken.
+    FragmentUnknown,
+    /// Signalling, but the daemon has not renewed its lease.
+    LeaseStale,
+    /// Signalling, but one of the doors is not there.
+    DoorMissing,
+    /// Signalling, but of no configured VM of this tap.
+    NotOurVm,
+    /// A frame from the namespace whose tap or MACs are not known.
+    NoNeighbour,
+    /// A frame from the namespace that is not IPv4.
+    DoorForeign,
+    /// A steered flow's frame that is not addressed to its anchor yet.
+    SteeredTransit,
+    /// Sent to an anchor by a source that is no flow.
+    ForeignAtAnchor,
+    /// No next hop known.
+    NoNextHop,
+    /// The TTL would run out.
+    TtlExpired,
+    /// The kernel refused what the program asked of it; the packet is whole.
+    KernelRefused,
+    /// The same for a frame from the namespace, which cannot go on by itself.
+    KernelRefusedAtDoor,
+}
+
+/// What a program decided.
+pub type Verdict = Result<Handled, Refusal>;
+
+enum Action {
+    Pass,
+    Drop,
+}
+
+/// The one place that says what a refusal means.
+#[inline(always)]
+const fn refused(refusal: Refusal) -> (Action, Option<Counter>) {
+    match refusal {
+        Refusal::NotOurs => (Action::Pass, None),
+        Refusal::Tagged => (Action::Pass, Some(Counter::Tagged)),
+        Refusal::Truncated => (Action::Pass, Some(Counter::Truncated)),
+        Refusal::IpOptions => (Action::Pass, Some(Counter::IpOptions)),
+        Refusal::MediaFragment => (Action::Pass, Some(Counter::MediaFragment)),
+        Refusal::FragmentUnknown => (Action::Pass, Some(Counter::FragmentUnknown)),
+        Refusal::LeaseStale => (Action::Pass, Some(Counter::LeaseStale)),
+        Refusal::DoorMissing => (Action::Pass, Some(Counter::DoorMissing)),
+        Refusal::NotOurVm => (Action::Pass, Some(Counter::NotOurVm)),
+        Refusal::NoNeighbour => (Action::Drop, Some(Counter::DoorNoNeighbour)),
+        Refusal::DoorForeign => (Action::Drop, Some(Counter::DoorForeign)),
+        Refusal::SteeredTransit => (Action::Pass, Some(Counter::SteeredTransit)),
+        Refusal::ForeignAtAnchor => (Action::Drop, Some(Counter::ForeignAtAnchor)),
+        Refusal::NoNextHop => (Action::Pass, Some(Counter::FibPassed)),
+        Refusal::TtlExpired => (Action::Pass, Some(Counter::TtlExpired)),
+        Refusal::KernelRefused => (Action::Pass, Some(Counter::KernelRefused)),
+        Refusal::KernelRefusedAtDoor => (Action::Drop, Some(Counter::KernelRefused)),
+    }
+}
+
+/// `TCX_NEXT`: other programs on the same hook see the frame too.
+const TCX_NEXT: i32 = -1;
+/// `TCX_DROP`.
+const TCX_DROP: i32 = 2;
+/// `TCX_REDIRECT`.
+const TCX_REDIRECT: i32 = 7;
+
+/// Counts a verdict and turns it into a tcx program's return value.
+#[inline(always)]
+pub fn tcx(verdict: Verdict) -> i32 {
+    let (action, counter) = match verdict {
+        Ok(Handled::Passed(counter)) => (TCX_NEXT, Some(counter)),
+        Ok(Handled::Dropped(counter)) => (TCX_DROP, Some(counter)),
+        Ok(Handled::Returned(counter) | Handled::Redirected(counter)) => {
+            (TCX_REDIRECT, Some(counter))
+        }
+        Err(refusal) => match refused(refusal) {
+            (Action::Pass, counter) => (TCX_NEXT, counter),
+            (Action::Drop, counter) => (TCX_DROP, counter),
+        },
+    };
+    if let Some(counter) = counter {
+        counters::count(counter);
+    }
+    action
+}
+
+/// Counts a verdict and turns it into an XDP program's return value.
+#[inline(always)]
+pub fn xdp(verdict: Verdict) -> xdp_action::Type {
+    let (action, counter) = match verdict {
+        Ok(Handled::Passed(counter)) => (xdp_action::XDP_PASS, Some(counter)),
+        Ok(Handled::Dropped(counter)) => (xdp_action::XDP_DROP, Some(counter)),
+        Ok(Handled::Returned(counter)) => (xdp_action::XDP_TX, Some(counter)),
+        Ok(Handled::Redirected(counter)) => (xdp_action::XDP_REDIRECT, Some(counter)),
+        Err(refusal) => match refused(refusal) {
+            (Action::Pass, counter) => (xdp_action::XDP_PASS, counter),
+            (Action::Drop, counter) => (xdp_action::XDP_DROP, counter),
+        },
+    };
+    if let Some(counter) = counter {
+        counters::count(counter);
+    }
+    action
+}
