@@ -1,0 +1,125 @@
+//! A valid answer to an offer (RFC 3264 §6).
+
+use std::net::SocketAddr;
+
+use super::audio::AudioError;
+use super::codec::{codecs_of, intersect};
+use super::describe::{Stream, header};
+use super::description::SessionDescription;
+use crate::media::{Codec, Direction};
+
+/// What the answerer is and takes.
+#[derive(Debug, Clone)]
+pub struct Answerer<'a> {
+    /// Where RTP is to be sent.
+    pub rtp: SocketAddr,
+    /// Where RTCP is to be sent. `None`: RTP's port + 1. The same as `rtp`:
+    /// multiplexed, if the offer has `a=rtcp-mux` (RFC 5761 §5.1.1).
+    pub rtcp: Option<SocketAddr>,
+    /// Codecs it takes. `None`: all that are offered.
+    pub codecs: Option<&'a [Codec]>,
+    /// Takes telephone events (RFC 4733) if they are offered, whether `codecs`
+    /// has them or not.
+    pub events: bool,
+    /// What it would like to do; the offer bounds it (RFC 3264 §6.1).
+    pub direction: Direction,
+    /// `a=ptime`, ms.
+    pub ptime: Option<u32>,
+    /// Session id of its `o=`.
+    pub session_id: u64,
+    /// Session version of its `o=`.
+    pub version: u64,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// The offer has no stream to accept.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
+    /// No codec that carries speech is common to both.
+    #[error("no codec in common")]
+    NoCommonCodec,
+}
+
+/// Answers `offer`: its audio stream accepted with the offered payload types,
+/// every other stream rejected (port 0), the same number of `m=` lines in the
+/// same order (RFC 3264 §6).
+///
+/// # Errors
+///
+/// Where the offer has no audio stream that Sidestep takes, or none of its
+/// codecs is taken.
+pub fn answer(
+    offer: &SessionDescription,
+    answerer: &Answerer<'_>,
+) -> Result<Vec<u8>, AnswerError> {
+    let (index, media) = offer.audio()?;
+    let codecs = match answerer.codecs {
+        None => media.codecs,
+        Some(supported) => {
+            let mut taken = intersect(&media.codecs, supported);
+            if answerer.events {
+                let events = |c: &&Codec| c.name.eq_ignore_ascii_case("telephone-event");
+                for event in media.codecs.iter().filter(events) {
+                    if !taken.iter().any(|c| c.payload_type == event.payload_type) {
+                        taken.push(event.clone());
+                    }
+                }
+            }
+            taken
+        }
+    };
+    if codecs.iter().all(Codec::is_auxiliary) {
+        return Err(AnswerError::NoCommonCodec);
+    }
+    let offered_mux = offer.media.get(index).is_some_and(|m| m.rtcp_mux);
+    let mut out = header(answerer.rtp, answerer.session_id, answerer.version);
+    for (at, description) in offer.media.iter().enumerate() {
+        if at == index {
+            let stream = Stream {
+                proto: &description.proto,
+                rtp: answerer.rtp,
+                rtcp: answerer.rtcp,
+                rtcp_mux: offered_mux && answerer.rtcp == Some(answerer.rtp),
+                codecs: &codecs,
+                ptime: answerer.ptime,
+                direction: answered(media.direction, answerer.direction),
+            };
+            stream.write(&mut out);
+        } else {
+            // A rejected stream repeats its formats; their meaning is gone
+            // (RFC 3264 §6).
+            out.push_str(&format!("m={} 0 {}", description.kind, description.proto));
+            for format in &description.formats {
+                out.push(' ');
+                out.push_str(format);
+            }
+            out.push_str("\r\n");
+        }
+    }
+    Ok(out.into_bytes())
+}
+
+/// The direction of an answer (RFC 3264 §6.1): the mirror of what is offered, of
+/// which the answerer takes what it `wants`.
+pub(super) fn answered(offered: Direction, wants: Direction) -> Direction {
+    let sends = |d| matches!(d, Direction::SendRecv | Direction::SendOnly);
+    let receives = |d| matches!(d, Direction::SendRecv | Direction::RecvOnly);
+    match (
+        sends(wants) && receives(offered),
+        receives(wants) && sends(offered),
+    ) {
+        (true, true) => Direction::SendRecv,
+        (true, false) => Direction::SendOnly,
+        (false, true) => Direction::RecvOnly,
+        (false, false) => Direction::Inactive,
+    }
+}
+
+impl SessionDescription {
+    /// The codecs of the stream `index`, in its order; empty if it is not there.
+    pub fn codecs(&self, index: usize) -> Vec<Codec> {
+        self.media.get(index).map(codecs_of).unwrap_or_default()
+    }
+}

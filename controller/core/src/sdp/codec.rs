@@ -1,0 +1,144 @@
+//! Codecs: static payload types, what a stream offers, what two have in common.
+
+use super::description::MediaDescription;
+use crate::media::Codec;
+
+/// Audio payload types with a fixed meaning (RFC 3551 §6, table 4).
+const STATIC: &[(u8, &str, u32, Option<u8>)] = &[
+    (0, "PCMU", 8000, None),
+    (3, "GSM", 8000, None),
+    (4, "G723", 8000, None),
+    (5, "DVI4", 8000, None),
+    (6, "DVI4", 16000, None),
+    (7, "LPC", 8000, None),
+    (8, "PCMA", 8000, None),
+    (9, "G722", 8000, None),
+    (10, "L16", 44100, Some(2)),
+    (11, "L16", 44100, None),
+    (12, "QCELP", 8000, None),
+    (13, "CN", 8000, None),
+    (14, "MPA", 90000, None),
+    (15, "G728", 8000, None),
+    (16, "DVI4", 11025, None),
+    (17, "DVI4", 22050, None),
+    (18, "G729", 8000, None),
+];
+
+/// The codec that an audio payload type means without an `a=rtpmap` (RFC 3551
+/// §6).
+pub fn static_codec(payload_type: u8) -> Option<Codec> {
+    STATIC
+        .iter()
+        .find(|(known, ..)| *known == payload_type)
+        .map(|(_, name, clock_rate, channels)| Codec {
+            payload_type,
+            name: (*name).to_owned(),
+            clock_rate: *clock_rate,
+            channels: *channels,
+            fmtp: None,
+        })
+}
+
+/// The codecs of an RTP stream in its order. A payload type that nothing
+/// explains, or that comes again, is left out.
+pub(super) fn codecs_of(media: &MediaDescription) -> Vec<Codec> {
+    let mut codecs: Vec<Codec> = Vec::new();
+    for format in &media.formats {
+        let Some(payload_type) = super::parse::number::<u8>(format.as_bytes()) else {
+            continue;
+        };
+        if codecs.iter().any(|c| c.payload_type == payload_type) {
+            continue;
+        }
+        let mapped = media
+            .rtpmaps
+            .iter()
+            .find(|map| map.payload_type == payload_type)
+            .map(|map| Codec {
+                payload_type,
+                name: map.name.clone(),
+                clock_rate: map.clock_rate,
+                channels: map.channels,
+                fmtp: None,
+            });
+        let Some(mut codec) = mapped.or_else(|| static_codec(payload_type)) else {
+            continue;
+        };
+        codec.fmtp = media
+            .fmtps
+            .iter()
+            .find(|(p, _)| *p == payload_type)
+            .map(|(_, parameters)| parameters.clone());
+        codecs.push(codec);
+    }
+    codecs
+}
+
+/// The codecs of `offer` that `supported` has too: in the offer's order and with
+/// its payload types (RFC 3264 §6.1), with the format parameters of `supported`,
+/// which are the answerer's to give.
+///
+/// Parameters count where two forms of a codec cannot be decoded by each other:
+/// `octet-align` of AMR (RFC 4867 §8.3.1), `bitrate` of G.722.1 (RFC 5577 §4).
+/// `annexb=no` of G.729 from either side holds for both (RFC 7261), as does
+/// iLBC's 30 ms `mode` (RFC 3952 §5).
+pub fn intersect(offer: &[Codec], supported: &[Codec]) -> Vec<Codec> {
+    offer
+        .iter()
+        .filter_map(|offered| {
+            let own = supported
+                .iter()
+                .find(|own| own.same_encoding(offered) && decodable(offered, own))?;
+            Some(Codec {
+                payload_type: offered.payload_type,
+                name: offered.name.clone(),
+                clock_rate: offered.clock_rate,
+                channels: offered.channels,
+                fmtp: answered_fmtp(offered, own),
+            })
+        })
+        .collect()
+}
+
+/// Value of one parameter of an `a=fmtp`, e.g. `no` of `annexb=no`.
+fn parameter<'a>(codec: &'a Codec, name: &str) -> Option<&'a str> {
+    codec.fmtp.as_deref()?.split(';').find_map(|parameter| {
+        let (key, value) = parameter.split_once('=')?;
+        key.trim()
+            .eq_ignore_ascii_case(name)
+            .then_some(value.trim())
+    })
+}
+
+fn named(codec: &Codec, name: &str) -> bool {
+    codec.name.eq_ignore_ascii_case(name)
+}
+
+fn decodable(offered: &Codec, own: &Codec) -> bool {
+    if named(own, "AMR") || named(own, "AMR-WB") {
+        let aligned = |codec| parameter(codec, "octet-align").unwrap_or("0") == "1";
+        return aligned(offered) == aligned(own);
+    }
+    if named(own, "G7221") {
+        return parameter(offered, "bitrate") == parameter(own, "bitrate");
+    }
+    true
+}
+
+fn answered_fmtp(offered: &Codec, own: &Codec) -> Option<String> {
+    let says = |name, value| {
+        parameter(offered, name).is_some_and(|v| v.eq_ignore_ascii_case(value))
+            && parameter(own, name).is_none()
+    };
+    let added = if named(own, "G729") && says("annexb", "no") {
+        "annexb=no"
+    } else if named(own, "iLBC") && says("mode", "30") {
+        "mode=30"
+    } else {
+        return own.fmtp.clone();
+    };
+    Some(match &own.fmtp {
+        Some(fmtp) => format!("{fmtp};{added}"),
+        None => added.to_owned(),
+    })
+}
