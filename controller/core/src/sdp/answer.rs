@@ -50,10 +50,7 @@ pub enum AnswerError {
 ///
 /// Where the offer has no audio stream that Sidestep takes, or none of its
 /// codecs is taken.
-pub fn answer(
-    offer: &SessionDescription,
-    answerer: &Answerer<'_>,
-) -> Result<Vec<u8>, AnswerError> {
+pub fn answer(offer: &SessionDescription, answerer: &Answerer<'_>) -> Result<Vec<u8>, AnswerError> {
     let (index, media) = offer.audio()?;
     let codecs = match answerer.codecs {
         None => media.codecs,

@@ -26,9 +26,7 @@ pub fn describe(media: &Media, session_id: u64, version: u64) -> Vec<u8> {
 /// The session level (RFC 8866 §5), with the stream's address.
 pub(super) fn header(address: SocketAddr, session_id: u64, version: u64) -> String {
     let connection = connection_value(address);
-    format!(
-        "v=0\r\no=- {session_id} {version} {connection}\r\ns=-\r\nc={connection}\r\nt=0 0\r\n"
-    )
+    format!("v=0\r\no=- {session_id} {version} {connection}\r\ns=-\r\nc={connection}\r\nt=0 0\r\n")
 }
 
 /// One RTP stream to be written.

@@ -219,7 +219,12 @@ fn parse_connection(value: &[u8]) -> Result<Connection, &'static str> {
 /// thin client that registers its address only has none to give.
 fn parse_media(value: &[u8], start: usize) -> Result<MediaDescription, &'static str> {
     let fields = fields(value);
-    let [(_, kind), (port_at, port_field), (proto_at, proto), formats @ ..] = fields.as_slice()
+    let [
+        (_, kind),
+        (port_at, port_field),
+        (proto_at, proto),
+        formats @ ..,
+    ] = fields.as_slice()
     else {
         return Err("m= has fewer than three fields");
     };
