@@ -10,10 +10,12 @@
 
 pub mod call;
 mod deadlines;
+pub mod decode;
 pub mod engine;
 pub mod media;
 pub mod registrar;
 pub mod sdp;
 pub mod sip;
 mod splice;
+pub mod tc;
 pub mod time;

@@ -108,7 +108,11 @@ impl Challenge {
         };
         let qop_auth = match parameters.get("qop") {
             None => false,
-            Some(list) if list.split(',').any(|qop| qop.trim().eq_ignore_ascii_case("auth")) => {
+            Some(list)
+                if list
+                    .split(',')
+                    .any(|qop| qop.trim().eq_ignore_ascii_case("auth")) =>
+            {
                 true
             }
             Some(_) => return Err(DigestError::Unsupported),
@@ -262,7 +266,12 @@ impl fmt::Display for Credentials {
             write!(f, ", opaque={}", Quoted(opaque))?;
         }
         if let Some(qop) = &self.qop {
-            write!(f, ", qop=auth, nc={}, cnonce={}", qop.nc, Quoted(&qop.cnonce))?;
+            write!(
+                f,
+                ", qop=auth, nc={}, cnonce={}",
+                qop.nc,
+                Quoted(&qop.cnonce)
+            )?;
         }
         Ok(())
     }
@@ -360,9 +369,7 @@ impl Parameters {
             .iter()
             .position(|byte| !byte.is_ascii_whitespace())
             .ok_or(DigestError::NotDigest)?;
-        let scheme = value
-            .get(start..start + 6)
-            .ok_or(DigestError::NotDigest)?;
+        let scheme = value.get(start..start + 6).ok_or(DigestError::NotDigest)?;
         let separator = value.get(start + 6).is_some_and(u8::is_ascii_whitespace);
         if !scheme.eq_ignore_ascii_case(b"Digest") || !separator {
             return Err(DigestError::NotDigest);
@@ -450,7 +457,9 @@ impl Cursor<'_> {
             match byte {
                 b'"' => return Ok(String::from_utf8_lossy(&text).into_owned()),
                 b'\\' => {
-                    let escaped = self.peek().ok_or(DigestError::Malformed { offset: opened })?;
+                    let escaped = self
+                        .peek()
+                        .ok_or(DigestError::Malformed { offset: opened })?;
                     self.at += 1;
                     text.push(escaped);
                 }

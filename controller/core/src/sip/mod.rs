@@ -8,6 +8,7 @@
 //! compact headers, unknown methods, `tel:` URIs and bytes that are not UTF-8
 //! leave as they came.
 
+pub mod dialog;
 pub mod digest;
 pub mod transaction;
 pub mod uri;

@@ -53,11 +53,15 @@ impl<'a> SipUri<'a> {
         std::str::from_utf8(self.host).ok()?.parse().ok()
     }
 
-    /// Whether the parameter is there, with or without a value.
-    pub fn has_parameter(&self, name: &str) -> bool {
-        self.parameters
-            .split(|&b| b == b';')
-            .any(|parameter| until(parameter, b"=").0.eq_ignore_ascii_case(name.as_bytes()))
+    /// A URI parameter: `Some(None)` where it stands without a value.
+    pub fn parameter(&self, name: &str) -> Option<Option<&'a [u8]>> {
+        let parameter = self.parameters.split(|&b| b == b';').find(|parameter| {
+            until(parameter, b"=")
+                .0
+                .eq_ignore_ascii_case(name.as_bytes())
+        })?;
+        let equals = parameter.iter().position(|&b| b == b'=');
+        Some(equals.map(|at| &parameter[at + 1..]))
     }
 
     /// Whether both lead to the same user at the same place: user, host without
@@ -183,19 +187,30 @@ mod tests {
         assert_eq!(uri.ip(), Some([10, 71, 2, 22].into()));
         assert_eq!(uri.port, Some(5060));
         let uri = SipUri::parse(b"SIPS:a;b@[2001:db8::1];transport=udp;ob?x=y@z").unwrap();
-        assert!(uri.secure && uri.has_parameter("ob") && !uri.has_parameter("lr"));
+        assert!(uri.secure && uri.parameter("ob") == Some(None) && uri.parameter("lr").is_none());
+        assert_eq!(uri.parameter("Transport"), Some(Some(&b"udp"[..])));
         assert_eq!(uri.ip(), "2001:db8::1".parse().ok());
         let bare = SipUri::parse(b"sip:TC.example;lr").unwrap();
         assert_eq!((bare.user, bare.port), (None, None));
         assert!(bare.same_place(&SipUri::parse(b"sip:tc.EXAMPLE:5060").unwrap()));
-        for bad in ["", "tel:+1", "sip:", "sip:a@", "sip:h:x", "sip:h:99999", "sip:[::1", "sip:a b"] {
+        for bad in [
+            "",
+            "tel:+1",
+            "sip:",
+            "sip:a@",
+            "sip:h:x",
+            "sip:h:99999",
+            "sip:[::1",
+            "sip:a b",
+        ] {
             assert_eq!(SipUri::parse(bad.as_bytes()), None, "{bad}");
         }
     }
 
     #[test]
     fn name_addrs() {
-        let quoted = NameAddr::parse(br#" "a \" <b>;x" <sip:u@h;p=1> ; expires = 5;q=0.5"#).unwrap();
+        let quoted =
+            NameAddr::parse(br#" "a \" <b>;x" <sip:u@h;p=1> ; expires = 5;q=0.5"#).unwrap();
         assert_eq!(quoted.uri, b"sip:u@h;p=1");
         assert_eq!(quoted.parameter("Expires"), Some(&b"5"[..]));
         let bare = NameAddr::parse(b"sip:u@h;expires=0").unwrap();

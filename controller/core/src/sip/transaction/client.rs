@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::timers::{T1, T2, T4, Timer, Timers, WAIT, WAIT_D};
 use super::Effect;
+use super::timers::{T1, T2, T4, Timer, Timers, WAIT, WAIT_D};
 use crate::time::Time;
 
 /// States of the INVITE client transaction (§17.1.1.2, figure 5; RFC 6026 §7.2).

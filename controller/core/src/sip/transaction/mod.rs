@@ -19,14 +19,20 @@
 //! [`Transactions`] holds many of them, matches messages to them (§17.1.3,
 //! §17.2.3) and runs their timers.
 
+mod ack;
 mod client;
+mod key;
 mod server;
+mod table;
 mod timers;
 
+pub use ack::ack_of_failure;
 pub use client::{ClientTransaction, InviteClient, InviteClientState};
 pub use client::{NonInviteClient, NonInviteClientState};
+pub use key::{ClientKey, ServerKey};
 pub use server::{InviteServer, InviteServerState, ServerTransaction};
 pub use server::{NonInviteServer, NonInviteServerState};
+pub use table::{Addresses, Expired, RequestFate, ResponseFate, Transactions};
 pub use timers::{T1, T2, T4, Timer, Timers};
 
 /// What a machine wants done.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::timers::{T1, T2, T4, Timer, Timers, WAIT};
 use super::Effect;
+use super::timers::{T1, T2, T4, Timer, Timers, WAIT};
 use crate::time::Time;
 
 /// States of the INVITE server transaction (§17.2.1, figure 7; RFC 6026 §7.1).

@@ -1,0 +1,141 @@
+//! A thin client's binding, and where calls to it are sent.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::media::Media;
+use crate::sip::SipUri;
+use crate::sip::uri::DEFAULT_PORT;
+use crate::time::Time;
+
+/// A registered thin client: what a call to it needs (RFC 3261 §10; step 301).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The account's user name.
+    pub user: String,
+    /// Its VM: the index in the configuration's list.
+    pub vm: usize,
+    /// That VM's address, which is the registrar's.
+    pub vm_address: Ipv4Addr,
+    /// The URI of the Contact, as it came: the Request-URI of calls.
+    pub contact: Vec<u8>,
+    /// Where requests to it are sent; see [`destination`].
+    pub address: SocketAddr,
+    /// Its media, where it registered any; no codecs: address only.
+    pub media: Option<Media>,
+    /// When the binding ends.
+    pub expires: Time,
+    /// When this contact was first bound: of two accounts of one VM the later
+    /// one gets the calls.
+    pub since: Time,
+    /// Call-ID of its last REGISTER (§10.3).
+    pub call_id: Vec<u8>,
+    /// CSeq number of its last REGISTER.
+    pub cseq: u32,
+}
+
+/// Where to send requests for a contact that was announced from `source`, in a
+/// message whose top Via says `sent_by` (host and port, where they are
+/// addresses) and has `rport` or not.
+///
+/// Always the address that the announcement came from: a contact elsewhere,
+/// or a name, or an address before a NAT, cannot be asked to be called, so nobody
+/// is made to send INVITEs to a third party. The port is the source's too,
+/// unless the contact names another at that same address and the client did not
+/// ask by `rport` (RFC 3581) to be answered where it sends from.
+pub fn destination(
+    contact: &SipUri<'_>,
+    source: SocketAddr,
+    sent_by: Option<SocketAddr>,
+    rport: bool,
+) -> SocketAddr {
+    let named = contact
+        .ip()
+        .map(|ip| SocketAddr::new(ip, contact.port.unwrap_or(DEFAULT_PORT)));
+    match named {
+        Some(named) if named.ip() == source.ip() => {
+            let behind_nat = rport && sent_by == Some(named);
+            if behind_nat { source } else { named }
+        }
+        _ => source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_go_where_the_registration_came_from() {
+        let table = [
+            // contact, source, sent-by, rport, expected
+            (
+                "sip:t@10.1.1.2:5062",
+                "10.1.1.2:5062",
+                Some("10.1.1.2:5062"),
+                true,
+                "10.1.1.2:5062",
+            ),
+            (
+                "sip:t@10.1.1.2",
+                "10.1.1.2:5060",
+                None,
+                false,
+                "10.1.1.2:5060",
+            ),
+            // Behind a NAT that changes address and port, or the port only.
+            (
+                "sip:t@192.168.0.9:5060",
+                "10.1.1.2:40001",
+                Some("192.168.0.9:5060"),
+                true,
+                "10.1.1.2:40001",
+            ),
+            (
+                "sip:t@10.1.1.2:5060",
+                "10.1.1.2:40001",
+                Some("10.1.1.2:5060"),
+                true,
+                "10.1.1.2:40001",
+            ),
+            // Sends from another port than it listens at.
+            (
+                "sip:t@10.1.1.2:5060",
+                "10.1.1.2:40001",
+                Some("10.1.1.2:5060"),
+                false,
+                "10.1.1.2:5060",
+            ),
+            (
+                "sip:t@10.1.1.2:5080",
+                "10.1.1.2:40001",
+                Some("10.1.1.2:40001"),
+                true,
+                "10.1.1.2:5080",
+            ),
+            // Names and third parties.
+            (
+                "sip:t@tc.example",
+                "10.1.1.2:5060",
+                None,
+                false,
+                "10.1.1.2:5060",
+            ),
+            (
+                "sip:t@10.9.9.9:7",
+                "10.1.1.2:5060",
+                None,
+                false,
+                "10.1.1.2:5060",
+            ),
+        ];
+        for (contact, source, sent_by, rport, expected) in table {
+            let uri = SipUri::parse(contact.as_bytes()).unwrap();
+            let sent_by = sent_by.map(|address| address.parse().unwrap());
+            assert_eq!(
+                destination(&uri, source.parse().unwrap(), sent_by, rport),
+                expected.parse().unwrap(),
+                "{contact} from {source}"
+            );
+        }
+    }
+}

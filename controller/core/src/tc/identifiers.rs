@@ -1,0 +1,50 @@
+//! Branches, tags and Call-IDs: unguessable with a random seed, the same every
+//! time with a fixed one.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::sip::digest::hex;
+
+/// The begin of every branch that Sidestep makes; RFC 3261's magic cookie is in it.
+pub const BRANCH_PREFIX: &str = "z9hG4bKss";
+
+/// A source of identifiers.
+#[derive(Debug, Clone)]
+pub(super) struct Identifiers {
+    key: [u8; 32],
+    drawn: u64,
+}
+
+impl Identifiers {
+    pub(super) fn new(seed: [u8; 32]) -> Self {
+        Self {
+            key: seed,
+            drawn: 0,
+        }
+    }
+
+    fn draw(&mut self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"thin-client legs");
+        hash.update(self.key);
+        hash.update(self.drawn.to_be_bytes());
+        self.drawn += 1;
+        hash.finalize().into()
+    }
+
+    /// A branch of a new transaction (RFC 3261 §8.1.1.7).
+    pub(super) fn branch(&mut self) -> String {
+        format!("{BRANCH_PREFIX}{}", hex(&self.draw()[..12]))
+    }
+
+    /// A tag or the local part of a Call-ID (§19.3, §8.1.1.4).
+    pub(super) fn token(&mut self) -> String {
+        hex(&self.draw()[..12])
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub(super) fn below(&mut self, bound: u32) -> u32 {
+        let [a, b, c, d, ..] = self.draw();
+        u32::from_be_bytes([a, b, c, d]) % bound.max(1)
+    }
+}
