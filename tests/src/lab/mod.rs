@@ -20,6 +20,7 @@
 //! are swept when the next one is made.
 
 mod namespace;
+mod scene;
 mod sweep;
 mod topology;
 
@@ -31,6 +32,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result, bail};
 
 pub use namespace::Namespace;
+pub use scene::in_lab;
 pub use sweep::sweep;
 
 /// What every lab's namespaces, pins and directories begin with.

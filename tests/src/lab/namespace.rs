@@ -138,10 +138,7 @@ impl Namespace {
 
     /// Runs `work` on a thread that is in this namespace. Sockets it opens stay
     /// in the namespace wherever they are used.
-    pub fn enter<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T> {
+    pub fn enter<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let path = self.path();
         let handle = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
         std::thread::Builder::new()

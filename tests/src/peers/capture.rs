@@ -1,0 +1,315 @@
+//! What was on the wire: tcpdump on an interface, read back as UDP datagrams
+//! and RTP streams.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::Process;
+use super::audio::{decode_alaw, decode_ulaw};
+use crate::lab::{Lab, Site};
+use crate::wait::{seconds, wait_for};
+
+/// tcpdump, running.
+#[derive(Debug)]
+pub struct Capture {
+    process: Process,
+    file: PathBuf,
+}
+
+impl Capture {
+    /// Captures IPv4 on an interface of a box; listens when this returns.
+    pub fn start(lab: &Lab, site: Site, interface: &str) -> Result<Self> {
+        let name = format!("capture-{}-{interface}", site.name());
+        let file = lab.directory().join(format!("{name}.pcap"));
+        let mut process = Process::start(
+            &name,
+            lab.directory(),
+            lab.command(site, "tcpdump")
+                .args(["-Z", "root", "-n", "-U", "-B", "8192", "--immediate-mode"])
+                .args(["--time-stamp-precision", "nano", "-i", interface, "-w"])
+                .arg(&file)
+                .arg("ip"),
+        )?;
+        process.wait_for_text("listening on", seconds(10))?;
+        Ok(Self { process, file })
+    }
+
+    /// What has been captured so far.
+    pub fn so_far(&self) -> Result<Trace> {
+        let bytes = std::fs::read(&self.file)
+            .with_context(|| format!("reading {}", self.file.display()))?;
+        Trace::parse(&bytes)
+    }
+
+    /// Waits until the trace so far shows something.
+    pub fn wait_for<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut look: impl FnMut(&Trace) -> Option<T>,
+    ) -> Result<T> {
+        wait_for(what, limit, || look(&self.so_far().ok()?))
+    }
+
+    /// Ends the capture; all of it.
+    pub fn stop(mut self) -> Result<Trace> {
+        self.process.terminate(seconds(5))?;
+        self.so_far()
+    }
+}
+
+/// UDP datagrams, in the order of the wire.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// All of them, reassembled.
+    pub datagrams: Vec<Datagram>,
+}
+
+/// A UDP datagram as it was on the wire.
+#[derive(Debug, Clone)]
+pub struct Datagram {
+    /// When its last fragment was captured, since the epoch.
+    pub at: Duration,
+    /// Source.
+    pub src: SocketAddrV4,
+    /// Destination.
+    pub dst: SocketAddrV4,
+    /// UDP payload.
+    pub payload: Vec<u8>,
+    /// Octets of its IP packets, headers included.
+    pub ip_bytes: usize,
+    /// IP packets it came in.
+    pub fragments: usize,
+}
+
+/// An RTP packet (RFC 3550 §5.1).
+#[derive(Debug, Clone, Copy)]
+pub struct Rtp<'a> {
+    /// Payload type.
+    pub payload_type: u8,
+    /// Sequence number.
+    pub sequence: u16,
+    /// Synchronization source.
+    pub ssrc: u32,
+    /// Payload.
+    pub payload: &'a [u8],
+}
+
+/// One direction of RTP, summed up.
+#[derive(Debug, Clone, Default)]
+pub struct Stream {
+    /// Packets.
+    pub packets: u64,
+    /// Octets of IP packets.
+    pub bytes: u64,
+    /// Sequence numbers in the order of the wire.
+    pub sequences: Vec<u16>,
+    /// When each was captured.
+    pub times: Vec<Duration>,
+    /// Its sources, in the order they appeared.
+    pub ssrcs: Vec<u32>,
+    /// Its payload types, in the order they appeared.
+    pub payload_types: Vec<u8>,
+    /// Its audio, where G.711.
+    pub audio: Vec<i16>,
+}
+
+impl Stream {
+    /// Sequence numbers missing between neighbours of the wire.
+    pub fn gaps(&self) -> u64 {
+        self.sequences
+            .windows(2)
+            .map(|pair| u64::from(pair[1].wrapping_sub(pair[0])))
+            .filter(|step| (2..0x8000).contains(step))
+            .map(|step| step - 1)
+            .sum()
+    }
+}
+
+impl Datagram {
+    /// The RTP packet in it, if it looks like one and is not RTCP.
+    pub fn rtp(&self) -> Option<Rtp<'_>> {
+        let p = &self.payload;
+        if p.len() < 12 || p[0] >> 6 != 2 || (72..=76).contains(&(p[1] & 0x7f)) {
+            return None;
+        }
+        let csrcs = usize::from(p[0] & 15) * 4;
+        Some(Rtp {
+            payload_type: p[1] & 0x7f,
+            sequence: u16::from_be_bytes([p[2], p[3]]),
+            ssrc: u32::from_be_bytes([p[8], p[9], p[10], p[11]]),
+            payload: p.get(12 + csrcs..)?,
+        })
+    }
+
+    /// Its payload as text, if it is a SIP message.
+    pub fn sip(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.payload);
+        let first = text.lines().next()?;
+        (first.starts_with("SIP/2.0 ") || first.ends_with(" SIP/2.0")).then(|| text.into_owned())
+    }
+}
+
+impl Trace {
+    /// RTP whose source and destination addresses `picks` wants.
+    pub fn rtp(&self, picks: impl Fn(&Datagram) -> bool) -> Stream {
+        let mut stream = Stream::default();
+        for datagram in self.datagrams.iter().filter(|d| picks(d)) {
+            let Some(rtp) = datagram.rtp() else { continue };
+            stream.packets += 1;
+            stream.bytes += datagram.ip_bytes as u64;
+            stream.sequences.push(rtp.sequence);
+            stream.times.push(datagram.at);
+            if !stream.ssrcs.contains(&rtp.ssrc) {
+                stream.ssrcs.push(rtp.ssrc);
+            }
+            if !stream.payload_types.contains(&rtp.payload_type) {
+                stream.payload_types.push(rtp.payload_type);
+            }
+            let decode = match rtp.payload_type {
+                0 => decode_ulaw,
+                8 => decode_alaw,
+                _ => continue,
+            };
+            stream
+                .audio
+                .extend(rtp.payload.iter().map(|&octet| decode(octet)));
+        }
+        stream
+    }
+
+    /// RTP from one address to another, whatever the ports.
+    pub fn rtp_between(&self, from: Ipv4Addr, to: Ipv4Addr) -> Stream {
+        self.rtp(|d| *d.src.ip() == from && *d.dst.ip() == to)
+    }
+
+    /// SIP messages, with their datagrams.
+    pub fn sip(&self) -> impl Iterator<Item = (&Datagram, String)> {
+        self.datagrams.iter().filter_map(|d| Some((d, d.sip()?)))
+    }
+
+    /// Reads a pcap file with nanoseconds of Ethernet frames. A last record that
+    /// is not all there yet is left out.
+    fn parse(file: &[u8]) -> Result<Self> {
+        if file.len() < 24 {
+            return Ok(Self::default());
+        }
+        let word = |at: usize| -> u32 {
+            u32::from_le_bytes([file[at], file[at + 1], file[at + 2], file[at + 3]])
+        };
+        if word(0) != 0xa1b2_3c4d || word(20) != 1 {
+            bail!("not a pcap file of Ethernet frames with nanoseconds");
+        }
+        let mut datagrams = Vec::new();
+        let mut pieces: BTreeMap<(u32, u32, u16), Pieces> = BTreeMap::new();
+        let mut at = 24;
+        while at + 16 <= file.len() {
+            let time = Duration::new(u64::from(word(at)), word(at + 4));
+            let length = word(at + 8) as usize;
+            let Some(frame) = file.get(at + 16..at + 16 + length) else {
+                break;
+            };
+            at += 16 + length;
+            if let Some(packet) = ip_packet(frame) {
+                let whole = if packet.offset == 0 && !packet.more {
+                    Some((packet.data.to_vec(), packet.length, 1))
+                } else {
+                    let key = (packet.src.into(), packet.dst.into(), packet.id);
+                    let entry = pieces.entry(key).or_default();
+                    entry.add(&packet);
+                    let whole = entry.whole();
+                    if whole.is_some() {
+                        pieces.remove(&key);
+                    }
+                    whole
+                };
+                if let Some((data, ip_bytes, fragments)) = whole {
+                    datagrams.extend(udp(time, &packet, &data, ip_bytes, fragments));
+                }
+            }
+        }
+        Ok(Self { datagrams })
+    }
+}
+
+struct IpPacket<'a> {
+    src: Ipv4Addr,
+    dst: Ipv4Addr,
+    id: u16,
+    offset: usize,
+    more: bool,
+    length: usize,
+    data: &'a [u8],
+}
+
+/// The UDP-carrying IPv4 packet of a frame.
+fn ip_packet(frame: &[u8]) -> Option<IpPacket<'_>> {
+    let ip = frame.get(14..)?;
+    if ip.len() < 20 || frame[12..14] != [8, 0] || ip[0] >> 4 != 4 || ip[9] != 17 {
+        return None;
+    }
+    let header = usize::from(ip[0] & 15) * 4;
+    let length = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+    let fragment = u16::from_be_bytes([ip[6], ip[7]]);
+    Some(IpPacket {
+        src: Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]),
+        dst: Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19]),
+        id: u16::from_be_bytes([ip[4], ip[5]]),
+        offset: usize::from(fragment & 0x1fff) * 8,
+        more: fragment & 0x2000 != 0,
+        length,
+        data: ip.get(header..length)?,
+    })
+}
+
+/// Fragments of a datagram, by offset.
+#[derive(Default)]
+struct Pieces {
+    parts: BTreeMap<usize, Vec<u8>>,
+    end: Option<usize>,
+    ip_bytes: usize,
+}
+
+impl Pieces {
+    fn add(&mut self, packet: &IpPacket<'_>) {
+        if !packet.more {
+            self.end = Some(packet.offset + packet.data.len());
+        }
+        self.ip_bytes += packet.length;
+        self.parts.insert(packet.offset, packet.data.to_vec());
+    }
+
+    fn whole(&self) -> Option<(Vec<u8>, usize, usize)> {
+        let mut data = Vec::new();
+        for (&offset, part) in &self.parts {
+            if offset != data.len() {
+                return None;
+            }
+            data.extend_from_slice(part);
+        }
+        (Some(data.len()) == self.end).then_some((data, self.ip_bytes, self.parts.len()))
+    }
+}
+
+fn udp(
+    at: Duration,
+    packet: &IpPacket<'_>,
+    data: &[u8],
+    ip_bytes: usize,
+    fragments: usize,
+) -> Option<Datagram> {
+    let header = data.get(..8)?;
+    let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    Some(Datagram {
+        at,
+        src: SocketAddrV4::new(packet.src, u16::from_be_bytes([header[0], header[1]])),
+        dst: SocketAddrV4::new(packet.dst, u16::from_be_bytes([header[2], header[3]])),
+        payload: data.get(8..length)?.to_vec(),
+        ip_bytes,
+        fragments,
+    })
+}

@@ -1,0 +1,15 @@
+//! Drivers of real peers: programs that nobody here wrote (SIPp, baresip,
+//! tcpdump), and the project's own two (`sidestep`, `thin-client`).
+//!
+//! Each runs in a box of the lab, logs into the lab's directory, and dies with
+//! its value.
+
+pub mod audio;
+pub mod baresip;
+pub mod capture;
+mod process;
+pub mod sidestep;
+pub mod sipp;
+pub mod thin_client;
+
+pub use process::{Process, own_program};

@@ -1,0 +1,173 @@
+//! The daemon under test, on the hypervisor host of a lab, and its command line.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::{Process, own_program};
+use crate::lab::{Lab, Site};
+use crate::wait::{seconds, try_wait_for, wait_for};
+
+/// `sidestep run`, running.
+#[derive(Debug)]
+pub struct Sidestep {
+    process: Process,
+    program: PathBuf,
+    config: PathBuf,
+    started: u32,
+}
+
+impl Sidestep {
+    /// Starts it with `config/lab.yaml` as this lab needs it.
+    pub fn start(lab: &Lab) -> Result<Self> {
+        Self::start_with(lab, &[], |_| {})
+    }
+
+    /// Starts it with further options of `run`, and the configuration changed.
+    pub fn start_with(
+        lab: &Lab,
+        options: &[&str],
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Self> {
+        let program = own_program("SIDESTEP_BIN", "sidestep")?;
+        let config = write_config(lab, change)?;
+        let process = spawn(lab, &program, &config, options, 0)?;
+        let mut sidestep = Self {
+            process,
+            program,
+            config,
+            started: 0,
+        };
+        sidestep.wait_until_ready(lab)?;
+        Ok(sidestep)
+    }
+
+    /// Starts it again after its end, with the same configuration.
+    pub fn restart(&mut self, lab: &Lab, options: &[&str]) -> Result<()> {
+        self.started += 1;
+        self.process = spawn(lab, &self.program, &self.config, options, self.started)?;
+        self.wait_until_ready(lab)
+    }
+
+    fn wait_until_ready(&mut self, lab: &Lab) -> Result<()> {
+        try_wait_for("sidestep to serve", seconds(15), || {
+            if let Some(status) = self.process.ended() {
+                bail!("sidestep ended ({status}):\n{}", self.process.log());
+            }
+            Ok(self.query(lab, "status").ok().map(drop))
+        })
+    }
+
+    /// The rows of `sidestep WHAT --json`.
+    pub fn query(&self, lab: &Lab, what: &str) -> Result<Vec<Value>> {
+        let text = self.show(lab, &[what, "--json"])?;
+        let rows: Value = serde_json::from_str(&text)
+            .with_context(|| format!("`sidestep {what} --json` printed {text:?}"))?;
+        match rows {
+            Value::Array(rows) => Ok(rows),
+            other => bail!("`sidestep {what} --json` printed no array: {other}"),
+        }
+    }
+
+    /// What a command of `sidestep` prints.
+    pub fn show(&self, lab: &Lab, words: &[&str]) -> Result<String> {
+        let output = lab
+            .command(Site::Hv, &self.program)
+            .args(words)
+            .arg("--config")
+            .arg(&self.config)
+            .output()?;
+        if !output.status.success() {
+            bail!(
+                "sidestep {words:?}: {}: {}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Waits until one row of a list is as wanted; that row.
+    pub fn wait_for_row(
+        &self,
+        lab: &Lab,
+        list: &str,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let mut last = Vec::new();
+        wait_for(what, limit, || {
+            last = self.query(lab, list).ok()?;
+            last.iter().find(|row| wanted(row)).cloned()
+        })
+        .with_context(|| format!("sidestep {list}: {}", Value::Array(last.clone())))
+    }
+
+    /// Waits until this user's thin client is registered.
+    pub fn wait_registered(&self, lab: &Lab, user: &str) -> Result<Value> {
+        let what = format!("{user} to be registered");
+        self.wait_for_row(lab, "clients", &what, seconds(10), |row| {
+            row["name"] == user
+        })
+    }
+
+    /// Waits until the newest call is up on this path.
+    pub fn wait_call(&self, lab: &Lab, path: &str) -> Result<Value> {
+        let what = format!("a call that is up on path {path}");
+        self.wait_for_row(lab, "calls", &what, seconds(10), |row| {
+            row["state"] == "up" && row["path"] == path
+        })
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// SIGTERM; the status it ends with.
+    pub fn terminate(&mut self) -> Result<ExitStatus> {
+        self.process.terminate(seconds(15))
+    }
+}
+
+fn spawn(
+    lab: &Lab,
+    program: &Path,
+    config: &Path,
+    options: &[&str],
+    count: u32,
+) -> Result<Process> {
+    Process::start(
+        &format!("sidestep-{count}"),
+        lab.directory(),
+        lab.command(Site::Hv, program)
+            .args(["run", "--config"])
+            .arg(config)
+            .args(options),
+    )
+}
+
+/// `config/lab.yaml` with this lab's own names, written into its directory.
+fn write_config(lab: &Lab, change: impl FnOnce(&mut Value)) -> Result<PathBuf> {
+    let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/lab.yaml");
+    let text = std::fs::read_to_string(&original)
+        .with_context(|| format!("reading {}", original.display()))?;
+    let mut config: Value = serde_yaml::from_str(&text)?;
+    let daemon = &mut config["daemon"];
+    daemon["socket"] = lab
+        .directory()
+        .join("sidestep.sock")
+        .display()
+        .to_string()
+        .into();
+    daemon["pins"] = lab.pins().display().to_string().into();
+    daemon["namespace"] = lab.door_namespace().name().into();
+    change(&mut config);
+    let file = lab.directory().join("sidestep.yaml");
+    std::fs::write(&file, serde_yaml::to_string(&config)?)?;
+    Ok(file)
+}

@@ -1,0 +1,176 @@
+//! SIPp: the media gateway, and whatever else has to say exact things in SIP.
+//!
+//! Its scenarios are in `tests/scenarios`. Audio is `rtp_stream` of A-law files
+//! from the directory it runs in; what it received is seen in a capture.
+
+use std::net::SocketAddrV4;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Process, audio};
+use crate::lab::{Lab, Site};
+
+/// Tone that gateways play, Hz.
+pub const GATEWAY_TONE: f64 = 440.0;
+
+/// Keywords of the scenarios, with what they usually are.
+const KEYS: [(&str, &str); 2] = [
+    // The Subject: as long as a test needs the INVITE to be.
+    ("padding", "lab"),
+    // A line in the session description, well-formed or not.
+    ("sdp_line", "a=sendrecv"),
+];
+
+/// How to run SIPp.
+#[derive(Debug, Clone)]
+pub struct Run<'a> {
+    /// Name of a file in `tests/scenarios`, without `.xml`.
+    pub scenario: &'a str,
+    /// Where to call; `None`: it waits to be called.
+    pub remote: Option<SocketAddrV4>,
+    /// Its own SIP port.
+    pub port: u16,
+    /// Calls until it ends.
+    pub calls: u32,
+    /// Calls a second, where it is the one who calls.
+    pub rate: u32,
+    /// The user part it calls (`[service]`).
+    pub service: &'a str,
+    /// Keywords of the scenario (`[name]`), of [`KEYS`].
+    pub keys: &'a [(&'a str, &'a str)],
+    /// Further options.
+    pub options: &'a [&'a str],
+}
+
+impl<'a> Run<'a> {
+    /// One call on port 5060: waits to be called.
+    pub const fn new(scenario: &'a str) -> Self {
+        Self {
+            scenario,
+            remote: None,
+            port: 5060,
+            calls: 1,
+            rate: 1,
+            service: "desk",
+            keys: &[],
+            options: &[],
+        }
+    }
+
+    /// The same, calling this address.
+    pub const fn calling(self, remote: SocketAddrV4) -> Self {
+        Self {
+            remote: Some(remote),
+            ..self
+        }
+    }
+}
+
+/// SIPp, running.
+#[derive(Debug)]
+pub struct Sipp {
+    process: Process,
+    name: String,
+    directory: PathBuf,
+}
+
+impl Sipp {
+    /// Starts it in a box; listening when this returns.
+    pub fn start(lab: &Lab, site: Site, run: &Run<'_>) -> Result<Self> {
+        let name = format!("sipp-{}-{}-{}", site.name(), run.port, run.scenario);
+        let directory = lab.directory().to_owned();
+        let tone = directory.join("tone.al");
+        if !tone.exists() {
+            std::fs::write(&tone, audio::tone_alaw(GATEWAY_TONE))?;
+        }
+        let scenario = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("scenarios")
+            .join(format!("{}.xml", run.scenario));
+        if !scenario.is_file() {
+            bail!("no scenario {}", scenario.display());
+        }
+        let address = site.ip().to_string();
+        let mut command = lab.command(site, "sipp");
+        command
+            .current_dir(&directory)
+            .arg("-sf")
+            .arg(scenario)
+            .args(["-i", &address, "-mi", &address])
+            .args(["-p", &run.port.to_string()])
+            .args(["-m", &run.calls.to_string(), "-r", &run.rate.to_string()])
+            .args(["-s", run.service, "-nostdin", "-trace_err", "-trace_msg"])
+            .args(["-trace_logs", "-log_file", &format!("{name}.said")])
+            .args(["-error_file", &format!("{name}.errors")])
+            .args(["-message_file", &format!("{name}.messages")])
+            .args(run.options);
+        for (key, usual) in KEYS {
+            let given = run.keys.iter().find(|(name, _)| *name == key);
+            command.args(["-key", key, given.map_or(usual, |(_, value)| value)]);
+        }
+        if let Some(remote) = run.remote {
+            command.arg(remote.to_string());
+        }
+        let process = Process::start(&name, &directory, &mut command)?;
+        let mut sipp = Self {
+            process,
+            name,
+            directory,
+        };
+        if run.remote.is_none() {
+            sipp.wait_until_bound(lab, site, run.port)?;
+        }
+        Ok(sipp)
+    }
+
+    fn wait_until_bound(&mut self, lab: &Lab, site: Site, port: u16) -> Result<()> {
+        let pattern = format!(":{port:04X} ");
+        let space = lab.namespace(site);
+        crate::wait::try_wait_for("SIPp to listen", Duration::from_secs(5), || {
+            if let Some(status) = self.process.ended() {
+                bail!("SIPp ended ({status}): {}", self.complaints());
+            }
+            let sockets =
+                space.enter(|| std::fs::read_to_string("/proc/thread-self/net/udp"))??;
+            Ok(sockets.contains(&pattern).then_some(()))
+        })
+    }
+
+    /// Waits until all its calls are over; an error if any failed.
+    pub fn finish(&mut self, limit: Duration) -> Result<()> {
+        let status = self
+            .process
+            .wait(limit)
+            .with_context(|| format!("{}: {}", self.name, self.complaints()))?;
+        if !status.success() {
+            bail!("{} failed ({status}): {}", self.name, self.complaints());
+        }
+        Ok(())
+    }
+
+    /// What it complained of.
+    pub fn complaints(&self) -> String {
+        self.file("errors")
+    }
+
+    /// The messages it sent and received.
+    pub fn messages(&self) -> String {
+        self.file("messages")
+    }
+
+    /// What its scenario logged.
+    pub fn said(&self) -> String {
+        self.file("said")
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    fn file(&self, kind: &str) -> String {
+        let path = self.directory.join(format!("{}.{kind}", self.name));
+        String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+    }
+}

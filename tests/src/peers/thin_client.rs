@@ -1,0 +1,121 @@
+//! The project's own thin client, running in a box.
+
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::{Process, own_program};
+use crate::lab::{Lab, Site};
+use crate::wait::wait_for;
+
+/// How a thin client is set up.
+#[derive(Debug, Clone)]
+pub struct Setup<'a> {
+    /// User name of its account.
+    pub user: &'a str,
+    /// Its password.
+    pub password: &'a str,
+    /// The registrar: its VM's address.
+    pub server: SocketAddrV4,
+    /// What it registers: `codecs`, `address` or `none`.
+    pub register: &'a str,
+    /// Codecs it has.
+    pub codecs: &'a [&'a str],
+    /// What it does when called, as its configuration says it.
+    pub answer: Value,
+    /// Tone it plays, Hz.
+    pub tone: f64,
+    /// Port of its RTP.
+    pub media_port: u16,
+    /// Port it answers with in place of the registered one; 0: the same.
+    pub answer_port: u16,
+}
+
+impl<'a> Setup<'a> {
+    /// A thin client that registers address and codecs and answers at once.
+    pub fn new(user: &'a str, server: SocketAddrV4) -> Self {
+        Self {
+            user,
+            password: "secret",
+            server,
+            register: "codecs",
+            codecs: &["PCMU", "PCMA"],
+            answer: json!("auto"),
+            tone: 700.0,
+            media_port: 20_000,
+            answer_port: 0,
+        }
+    }
+}
+
+/// A thin client, running.
+#[derive(Debug)]
+pub struct ThinClient {
+    process: Process,
+    report: PathBuf,
+}
+
+impl ThinClient {
+    /// Starts it in a box. Whether it is registered, the daemon says.
+    pub fn start(lab: &Lab, site: Site, setup: &Setup<'_>) -> Result<Self> {
+        let name = format!("thin-client-{}", site.name());
+        let config = lab.directory().join(format!("{name}.yaml"));
+        let report = lab.directory().join(format!("{name}.json"));
+        let mut media = json!({
+            "address": site.ip(),
+            "port": setup.media_port,
+            "codecs": setup.codecs,
+            "ptime": 20,
+        });
+        if setup.answer_port != 0 {
+            media["answer_port"] = setup.answer_port.into();
+        }
+        let text = serde_yaml::to_string(&json!({
+            "server": setup.server,
+            "user": setup.user,
+            "password": setup.password,
+            "bind": format!("{}:5062", site.ip()),
+            "media": media,
+            "register": setup.register,
+            "expires": 600,
+            "answer": setup.answer,
+            "play": {"tone": setup.tone},
+            "report": report,
+        }))?;
+        std::fs::write(&config, text)?;
+        let program = own_program("THIN_CLIENT_BIN", "thin-client")?;
+        let process = Process::start(
+            &name,
+            lab.directory(),
+            lab.command(site, program)
+                .arg("run")
+                .arg("--config")
+                .arg(&config),
+        )?;
+        Ok(Self { process, report })
+    }
+
+    /// Its report as it stands; `None` before the first.
+    pub fn report(&self) -> Option<Value> {
+        serde_json::from_slice(&std::fs::read(&self.report).ok()?).ok()
+    }
+
+    /// Waits until its report shows something.
+    pub fn wait_for<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        look: impl Fn(&Value) -> Option<T>,
+    ) -> Result<T> {
+        wait_for(what, limit, || look(&self.report()?))
+            .with_context(|| format!("the thin client's report: {:?}", self.report()))
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}

@@ -1,0 +1,247 @@
+//! What the end-to-end suites and the demo do in every lab: start the daemon,
+//! register a thin client, listen on the wires, and say whether media went
+//! where it should.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::lab::{Lab, Site};
+use crate::peers::audio::{RATE, purity};
+use crate::peers::baresip::{self, Baresip};
+use crate::peers::capture::{Capture, Stream, Trace};
+use crate::peers::sidestep::Sidestep;
+use crate::peers::sipp::{Run, Sipp};
+use crate::peers::thin_client::{self, ThinClient};
+use crate::peers::{Process, audio};
+use crate::wait::{seconds, wait_for};
+
+/// Tone that the VM's softphone plays, Hz.
+pub const VM_TONE: f64 = 1000.0;
+/// Tone that the thin client plays, Hz.
+pub const TC_TONE: f64 = 700.0;
+/// Tone that the gateway plays, Hz.
+pub const GATEWAY_TONE: f64 = crate::peers::sipp::GATEWAY_TONE;
+
+/// How pure a tone has to be to count as heard.
+const PURE: f64 = 0.9;
+
+/// The SIP address of an endpoint.
+pub fn sip(site: Site) -> SocketAddrV4 {
+    SocketAddrV4::new(site.ip(), 5060)
+}
+
+/// Where the thin client of a VM registers.
+pub fn registrar(vm: Site) -> SocketAddrV4 {
+    SocketAddrV4::new(vm.ip(), 5070)
+}
+
+/// The gateway, waiting for one call.
+pub fn gateway(lab: &Lab, scenario: &str) -> Result<Sipp> {
+    Sipp::start(lab, Site::Gw, &Run::new(scenario))
+}
+
+/// The softphone in a VM.
+pub fn phone(lab: &Lab, vm: Site) -> Result<Baresip> {
+    Baresip::start(lab, vm, &baresip::Setup::default())
+}
+
+/// The project's thin client at tc1, registered for the first VM.
+pub fn thin_client(
+    lab: &Lab,
+    sidestep: &Sidestep,
+    change: impl FnOnce(&mut thin_client::Setup<'_>),
+) -> Result<ThinClient> {
+    let mut setup = thin_client::Setup::new("tc1", registrar(Site::Vm1));
+    change(&mut setup);
+    let client = ThinClient::start(lab, Site::Tc1, &setup)?;
+    sidestep.wait_registered(lab, "tc1")?;
+    Ok(client)
+}
+
+/// A stock softphone that answers by itself, registered as a VM's thin client.
+pub fn stock_client(
+    lab: &Lab,
+    sidestep: &Sidestep,
+    site: Site,
+    user: &str,
+    vm: Site,
+) -> Result<Baresip> {
+    let mut phone = Baresip::start(
+        lab,
+        site,
+        &baresip::Setup {
+            user,
+            registrar: Some((registrar(vm), "secret")),
+            auto_answer: true,
+            tone: TC_TONE,
+            ..baresip::Setup::default()
+        },
+    )?;
+    phone.wait_registered(seconds(10))?;
+    sidestep.wait_registered(lab, user)?;
+    Ok(phone)
+}
+
+/// Captures around one call of the first VM with tc1.
+#[derive(Debug)]
+pub struct Wires {
+    /// The gateway's interface.
+    pub gateway: Capture,
+    /// The thin client's interface.
+    pub thin_client: Capture,
+    /// The VM's tap on the host: also what the guard is about to drop.
+    pub tap: Capture,
+    /// The bridge's other port, toward the world: what got past the tap.
+    pub bridge: Capture,
+}
+
+impl Wires {
+    /// Listens on all four.
+    pub fn start(lab: &Lab) -> Result<Self> {
+        Ok(Self {
+            gateway: Capture::start(lab, Site::Gw, "eth0")?,
+            thin_client: Capture::start(lab, Site::Tc1, "eth0")?,
+            tap: Capture::start(lab, Site::Hv, "tap1")?,
+            bridge: Capture::start(lab, Site::Hv, "up0")?,
+        })
+    }
+
+    /// Waits until thin client and gateway hear each other directly.
+    pub fn hear_direct(&self) -> Result<()> {
+        hear(&self.gateway, Site::Tc1.ip(), Site::Gw.ip(), TC_TONE)?;
+        hear(
+            &self.thin_client,
+            Site::Gw.ip(),
+            Site::Tc1.ip(),
+            GATEWAY_TONE,
+        )?;
+        Ok(())
+    }
+
+    /// Waits until VM and gateway hear each other.
+    pub fn hear_through_vm(&self) -> Result<()> {
+        hear(&self.gateway, Site::Vm1.ip(), Site::Gw.ip(), VM_TONE)?;
+        hear(&self.tap, Site::Gw.ip(), Site::Vm1.ip(), GATEWAY_TONE)?;
+        Ok(())
+    }
+
+    /// RTP that went through between VM and world, either way: none for a call
+    /// past the VM.
+    pub fn rtp_past_tap(&self) -> Result<u64> {
+        let vm = Site::Vm1.ip();
+        let trace = self.bridge.so_far()?;
+        Ok(trace
+            .rtp(|d| *d.src.ip() == vm || *d.dst.ip() == vm)
+            .packets)
+    }
+}
+
+/// Waits until the last second of RTP from one address to another carries a
+/// tone.
+pub fn hear(wire: &Capture, from: Ipv4Addr, to: Ipv4Addr, hz: f64) -> Result<Stream> {
+    let what = format!("{hz} Hz from {from} to {to}");
+    let heard = wire.wait_for(&what, seconds(8), |trace| {
+        let stream = trace.rtp_between(from, to);
+        let second = stream.audio.rchunks(RATE as usize).next()?;
+        (second.len() == RATE as usize && purity(second, hz) > PURE).then_some(stream)
+    });
+    heard.with_context(|| {
+        let stream = wire.so_far().unwrap_or_default().rtp_between(from, to);
+        let last = stream.audio.rchunks(RATE as usize).next().unwrap_or(&[]);
+        format!(
+            "{} packets, payload types {:?}, purity of the last second {:.2}",
+            stream.packets,
+            stream.payload_types,
+            audio::purity(last, hz)
+        )
+    })
+}
+
+/// Stops these processes for as long as `look` takes, so that what they sent
+/// can be compared with what was counted.
+pub fn frozen<T>(processes: &[&Process], look: impl FnOnce() -> Result<T>) -> Result<T> {
+    for process in processes {
+        process.signal(Signal::SIGSTOP)?;
+    }
+    let seen = look();
+    for process in processes {
+        process.signal(Signal::SIGCONT)?;
+    }
+    seen
+}
+
+/// Waits until a capture agrees with the daemon's flow row for `from` → `to` in
+/// packets and octets; the senders are frozen meanwhile. Returns the row.
+pub fn agree(
+    lab: &Lab,
+    sidestep: &Sidestep,
+    wire: &Capture,
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+) -> Result<Value> {
+    let mut last = (0, 0, Value::Null);
+    wait_for("flows and wire to agree", seconds(3), || {
+        let stream = wire.so_far().ok()?.rtp_between(from, to);
+        let flow = flow_between(&sidestep.query(lab, "flows").ok()?, from, to)?;
+        last = (stream.packets, stream.bytes, flow.clone());
+        (flow["packets"] == stream.packets && flow["bytes"] == stream.bytes).then_some(flow)
+    })
+    .with_context(|| {
+        format!(
+            "on the wire from {from} to {to}: {} packets, {} octets; counted: {}",
+            last.0, last.1, last.2
+        )
+    })
+}
+
+/// The flow row with RTP between these addresses, as it is on the wire: the one
+/// with most packets (RTCP has a row of its own).
+pub fn flow_between(flows: &[Value], from: Ipv4Addr, to: Ipv4Addr) -> Option<Value> {
+    let is = |row: &Value, field: &str, address: Ipv4Addr| {
+        row[field]
+            .as_str()
+            .and_then(|text| text.parse::<SocketAddrV4>().ok())
+            .is_some_and(|socket| *socket.ip() == address)
+    };
+    flows
+        .iter()
+        .filter(|row| is(row, "from", from) && is(row, "to", to))
+        .max_by_key(|row| row["packets"].as_u64())
+        .cloned()
+}
+
+/// Waits until no flow of any call is left and the newest call has ended.
+pub fn wait_over(lab: &Lab, sidestep: &Sidestep) -> Result<()> {
+    sidestep.wait_for_row(lab, "calls", "the call to end", seconds(5), |row| {
+        row["state"] == "ended"
+    })?;
+    wait_for("the flows to go", seconds(5), || {
+        sidestep.query(lab, "flows").ok()?.is_empty().then_some(())
+    })
+}
+
+/// What is expected of the newest call.
+pub fn expect_reason(call: &Value, reason: Option<&str>) -> Result<()> {
+    ensure!(
+        call["reason"].as_str() == reason,
+        "reason {} where {reason:?} was expected: {call}",
+        call["reason"]
+    );
+    Ok(())
+}
+
+/// How many SIP requests of a method went from one address to another.
+pub fn requests(trace: &Trace, method: &str, from: Ipv4Addr, to: Ipv4Addr) -> usize {
+    let start = format!("{method} ");
+    trace
+        .sip()
+        .filter(|(d, text)| *d.src.ip() == from && *d.dst.ip() == to && text.starts_with(&start))
+        .count()
+}
+
+/// A limit that a call's set-up never comes near.
+pub const SET_UP: Duration = Duration::from_secs(8);
