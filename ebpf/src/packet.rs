@@ -54,6 +54,16 @@ pub struct Rtp {
     pub ssrc_be: u32,
 }
 
+/// RFC 3550 §6.4, what all RTCP packets start with.
+#[repr(C, packed(2))]
+#[derive(Clone, Copy)]
+pub struct Rtcp {
+    pub version_flags: u8,
+    pub packet_type: u8,
+    pub length_be: u16,
+    pub ssrc_be: u32,
+}
+
 const IPV4_AT: usize = size_of::<Ethernet>();
 const UDP_AT: usize = IPV4_AT + size_of::<Ipv4>();
 const RTP_AT: usize = UDP_AT + size_of::<Udp>();
@@ -265,21 +275,22 @@ impl Datagram {
     /// (RFC 5761 §4): RTP payload types 64–95 with the marker bit are not used.
     #[inline(always)]
     pub fn payload(&self, window: &Window) -> Payload {
-        let long_enough =
-            u16::from_be(self.udp().len_be) as usize >= size_of::<Udp>() + size_of::<Rtp>();
-        let Some(rtp) = window.at::<Rtp>(RTP_AT) else {
+        let len = (u16::from_be(self.udp().len_be) as usize).saturating_sub(size_of::<Udp>());
+        // The shortest RTCP packet is shorter than RTP's header.
+        let Some(rtcp) = window.at::<Rtcp>(RTP_AT) else {
             return Payload::Other;
         };
         // SAFETY: `at` checked the bounds.
-        let (first, second) = unsafe { ((*rtp).version_flags, (*rtp).marker_payload_type) };
-        if first >> 6 != 2 {
-            Payload::Other
-        } else if (192..=223).contains(&second) {
-            Payload::Rtcp
-        } else if long_enough {
-            Payload::Rtp(rtp)
-        } else {
-            Payload::Other
+        let (first, second) = unsafe { ((*rtcp).version_flags, (*rtcp).packet_type) };
+        if first >> 6 != 2 || len < size_of::<Rtcp>() {
+            return Payload::Other;
+        }
+        if (192..=223).contains(&second) {
+            return Payload::Rtcp;
+        }
+        match window.at::<Rtp>(RTP_AT) {
+            Some(rtp) if len >= size_of::<Rtp>() => Payload::Rtp(rtp),
+            _ => Payload::Other,
         }
     }
 }

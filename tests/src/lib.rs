@@ -1,3 +1,8 @@
 //! The lab, the drivers of real peers and packet fixtures.
 
 pub mod lab;
+pub mod packet;
+pub mod peers;
+pub mod program;
+pub mod stage;
+pub mod wait;
