@@ -244,7 +244,7 @@ fn counter(lab: &Lab, sidestep: &Sidestep, name: &str) -> Result<u64> {
 fn changed_media_is_signalled_to_the_gateway() {
     in_lab(|lab| {
         let sidestep = Sidestep::start(lab)?;
-        let _tc = thin_client(lab, &sidestep, |setup| setup.answer_port = 21_000)?;
+        let _tc = thin_client(lab, &sidestep, |setup| setup.answer_port = Some(21_000))?;
         let wires = Wires::start(lab)?;
         let mut gw = gateway(lab, "answer")?;
         let mut vm = phone(lab, Site::Vm1)?;

@@ -27,11 +27,13 @@ pub struct Setup<'a> {
     /// What it does when called, as its configuration says it.
     pub answer: Value,
     /// Tone it plays, Hz.
-    pub tone: f64,
+    pub tone: u32,
     /// Port of its RTP.
     pub media_port: u16,
-    /// Port it answers with in place of the registered one; 0: the same.
-    pub answer_port: u16,
+    /// Port it answers with in place of the registered one.
+    pub answer_port: Option<u16>,
+    /// After so many ms of a call it offers this media port.
+    pub reinvite: Option<(u64, u16)>,
 }
 
 impl<'a> Setup<'a> {
@@ -44,9 +46,10 @@ impl<'a> Setup<'a> {
             register: "codecs",
             codecs: &["PCMU", "PCMA"],
             answer: json!("auto"),
-            tone: 700.0,
+            tone: 700,
             media_port: 20_000,
-            answer_port: 0,
+            answer_port: None,
+            reinvite: None,
         }
     }
 }
@@ -64,28 +67,30 @@ impl ThinClient {
         let name = format!("thin-client-{}", site.name());
         let config = lab.directory().join(format!("{name}.yaml"));
         let report = lab.directory().join(format!("{name}.json"));
-        let mut media = json!({
-            "address": site.ip(),
-            "port": setup.media_port,
-            "codecs": setup.codecs,
-            "ptime": 20,
-        });
-        if setup.answer_port != 0 {
-            media["answer_port"] = setup.answer_port.into();
-        }
-        let text = serde_yaml::to_string(&json!({
+        let mut content = json!({
             "server": setup.server,
             "user": setup.user,
             "password": setup.password,
             "bind": format!("{}:5062", site.ip()),
-            "media": media,
+            "media": {
+                "address": site.ip(),
+                "port": setup.media_port,
+                "codecs": setup.codecs,
+                "ptime": 20,
+            },
             "register": setup.register,
             "expires": 600,
             "answer": setup.answer,
             "play": {"tone": setup.tone},
             "report": report,
-        }))?;
-        std::fs::write(&config, text)?;
+        });
+        if let Some(port) = setup.answer_port {
+            content["answer_media"] = json!({"port": port});
+        }
+        if let Some((after_ms, port)) = setup.reinvite {
+            content["reinvite"] = json!({"after_ms": after_ms, "port": port});
+        }
+        std::fs::write(&config, serde_yaml::to_string(&content)?)?;
         let program = own_program("THIN_CLIENT_BIN", "thin-client")?;
         let process = Process::start(
             &name,

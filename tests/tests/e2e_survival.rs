@@ -1,0 +1,243 @@
+//! The daemon dies, is stopped, is replaced: media that is steered goes on, and
+//! calls work.
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use sidestep_tests::lab::{Lab, Site, in_lab};
+use sidestep_tests::peers::baresip::Baresip;
+use sidestep_tests::peers::capture::Capture;
+use sidestep_tests::peers::sidestep::Sidestep;
+use sidestep_tests::stage::{
+    GATEWAY_TONE, SET_UP, TC_TONE, Wires, gateway, hear, phone, sip, thin_client, wait_over,
+};
+use sidestep_tests::wait::{seconds, try_wait_for, wait_for};
+
+fn dial(phone: &mut Baresip) -> Result<()> {
+    phone.dial(&format!("sip:100@{}", sip(Site::Gw)))
+}
+
+/// All media by an anchor.
+fn steer(config: &mut serde_json::Value) {
+    config["media"]["paths"] = json!([{"path": "steered"}]);
+}
+
+/// RTP packets that the thin client got from its anchor so far.
+fn steered_packets(wires: &Wires) -> Result<u64> {
+    let trace = wires.thin_client.so_far()?;
+    Ok(trace.rtp_between(Site::Vm1.ip(), Site::Tc1.ip()).packets)
+}
+
+fn wait_for_packets(wires: &Wires, beyond: u64) -> Result<()> {
+    wait_for("steered media to go on", seconds(10), || {
+        (steered_packets(wires).ok()? > beyond).then_some(())
+    })
+}
+
+/// SIGKILL in the middle of a steered call: not one packet is lost, a new call
+/// passes untouched within three seconds, and a new daemon takes over.
+#[test]
+fn killed_daemon_costs_no_packet_and_no_call() {
+    in_lab(|lab| {
+        lab.block_thin_clients()?;
+        let mut sidestep = Sidestep::start_with(lab, &[], steer)?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let mut gw = gateway(lab, "answer")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        sidestep.wait_call(lab, "steered")?;
+        hear(
+            &wires.thin_client,
+            Site::Vm1.ip(),
+            Site::Tc1.ip(),
+            GATEWAY_TONE,
+        )?;
+
+        sidestep.process().kill()?;
+        let killed = std::time::Instant::now();
+        // Calls pass: tried again and again until one does.
+        let mut other = phone(lab, Site::Vm2)?;
+        let gw_wire = Capture::start(lab, Site::Tc2, "eth0")?;
+        let mut far = sidestep_tests::peers::sipp::Sipp::start(
+            lab,
+            Site::Tc2,
+            &sidestep_tests::peers::sipp::Run::new("answer"),
+        )?;
+        other.dial(&format!("sip:100@{}", sip(Site::Tc2)))?;
+        other.wait_established(1, seconds(5))?;
+        let passed = killed.elapsed();
+        ensure!(passed <= seconds(3), "a call passed only after {passed:?}");
+        hear(&gw_wire, Site::Vm2.ip(), Site::Tc2.ip(), 1000.0)?;
+        other.hang_up()?;
+        far.finish(seconds(5))?;
+
+        let before = steered_packets(&wires)?;
+        wait_for_packets(&wires, before + 100)?;
+        // What was counted meanwhile is read from the pins.
+        let flows = sidestep.query(lab, "flows")?;
+        ensure!(
+            flows.iter().any(|f| f["packets"].as_u64() > Some(100)),
+            "flows without a daemon: {flows:?}"
+        );
+
+        // A new daemon, and the media does not notice that either.
+        sidestep.restart(lab, &[])?;
+        let before = steered_packets(&wires)?;
+        wait_for_packets(&wires, before + 100)?;
+        let trace = wires.thin_client.so_far()?;
+        let down = trace.rtp_between(Site::Vm1.ip(), Site::Tc1.ip());
+        ensure!(down.gaps() == 0, "{} packets lost downward", down.gaps());
+        let up = wires
+            .gateway
+            .so_far()?
+            .rtp_between(Site::Vm1.ip(), Site::Gw.ip());
+        ensure!(up.gaps() == 0, "{} packets lost upward", up.gaps());
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+
+        // And it serves: thin clients register again, calls are steered again.
+        drop(_tc);
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let mut gw = gateway(lab, "answer")?;
+        dial(&mut vm)?;
+        vm.wait_established(2, SET_UP)?;
+        sidestep.wait_call(lab, "steered")?;
+        hear(&wires.gateway, Site::Vm1.ip(), Site::Gw.ip(), TC_TONE)?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))
+    });
+}
+
+/// SIGTERM: nothing is left behind, the running call is handed back to the VM,
+/// the next one goes through it.
+#[test]
+fn stopped_daemon_leaves_nothing_behind() {
+    in_lab(|lab| {
+        let mut sidestep = Sidestep::start(lab)?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let mut gw = gateway(lab, "answer")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        sidestep.wait_call(lab, "direct")?;
+        wires.hear_direct()?;
+
+        let status = sidestep.terminate()?;
+        ensure!(
+            status.success(),
+            "ended with {status}:\n{}",
+            sidestep.process().log()
+        );
+        nothing_left(lab)?;
+        // Handed back: the VM's own audio reaches the gateway.
+        hear(&wires.gateway, Site::Vm1.ip(), Site::Gw.ip(), 1000.0)?;
+        vm.hang_up()?;
+        gw.process().kill()?;
+
+        let mut gw = gateway(lab, "answer")?;
+        dial(&mut vm)?;
+        vm.wait_established(2, SET_UP)?;
+        wires.hear_through_vm()?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))
+    });
+}
+
+/// No link, no program, no namespace, no pin.
+fn nothing_left(lab: &Lab) -> Result<()> {
+    ensure!(
+        !lab.door_namespace().exists(),
+        "the door's namespace is left"
+    );
+    ensure!(!lab.pins().exists(), "pins are left");
+    let links = lab.ip(Site::Hv, "-d link show")?;
+    ensure!(!links.contains("ssd-"), "a door's link is left:\n{links}");
+    ensure!(
+        !links.contains("prog/xdp"),
+        "an XDP program is left:\n{links}"
+    );
+    Ok(())
+}
+
+/// SIGTERM with `--keep`: steered media goes on without a daemon, and the next
+/// daemon takes the datapath over without losing a packet.
+#[test]
+fn kept_datapath_goes_on_and_is_taken_over() {
+    in_lab(|lab| {
+        lab.block_thin_clients()?;
+        let mut sidestep = Sidestep::start_with(lab, &["--keep"], steer)?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let mut gw = gateway(lab, "answer")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        sidestep.wait_call(lab, "steered")?;
+        hear(
+            &wires.thin_client,
+            Site::Vm1.ip(),
+            Site::Tc1.ip(),
+            GATEWAY_TONE,
+        )?;
+
+        let status = sidestep.terminate()?;
+        ensure!(status.success(), "ended with {status}");
+        let before = steered_packets(&wires)?;
+        wait_for_packets(&wires, before + 50)?;
+        ensure!(
+            !sidestep.query(lab, "flows")?.is_empty(),
+            "no flows in the pins"
+        );
+
+        sidestep.restart(lab, &[])?;
+        let before = steered_packets(&wires)?;
+        wait_for_packets(&wires, before + 50)?;
+        let trace = wires.thin_client.so_far()?;
+        let gaps = trace.rtp_between(Site::Vm1.ip(), Site::Tc1.ip()).gaps();
+        ensure!(gaps == 0, "{gaps} packets lost");
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        sidestep.terminate()?;
+        nothing_left(lab)
+    });
+}
+
+/// A configuration that is wrong is refused before anything is touched.
+#[test]
+fn wrong_configuration_touches_nothing() {
+    in_lab(|lab| {
+        let error = Sidestep::start_with(lab, &[], |config| {
+            config["vms"][0]["address"] = json!("10.71.1.300");
+            config["media"]["discards"] = json!("192.0.2.1");
+        })
+        .err();
+        let said = format!("{:#}", error.ok_or_else(|| anyhow::anyhow!("it started"))?);
+        for part in ["10.71.1.300", "discards", "exit status: 2"] {
+            ensure!(said.contains(part), "nothing about {part} in:\n{said}");
+        }
+        nothing_left(lab)
+    });
+}
+
+/// The daemon starts before its VMs: taps that appear later are taken then.
+#[test]
+fn tap_that_appears_later_is_taken() {
+    in_lab(|lab| {
+        lab.remove_tap(Site::Vm1)?;
+        let sidestep = Sidestep::start(lab)?;
+        lab.restore_tap(Site::Vm1)?;
+        try_wait_for("a call to be seen", seconds(15), || {
+            let mut gw = gateway(lab, "answer")?;
+            let mut vm = phone(lab, Site::Vm1)?;
+            dial(&mut vm)?;
+            vm.wait_established(1, SET_UP)?;
+            let seen = !sidestep.query(lab, "calls")?.is_empty();
+            vm.hang_up()?;
+            gw.finish(seconds(5))?;
+            Ok(seen.then_some(()))
+        })?;
+        wait_over(lab, &sidestep)
+    });
+}
