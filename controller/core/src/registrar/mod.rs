@@ -1,17 +1,63 @@
-//! The registrar for thin clients (RFC 3261 §10; steps 101, 301, 401).
+//! The registrar for thin clients (RFC 3261 §10; steps 101, 201, 301, 401, 501,
+//! 601 of the document).
 //!
 //! What comes in: the accounts and VMs of the configuration, REGISTER requests,
 //! time. What goes out: responses, bindings, and events of what changed.
+//!
+//! A thin client registers at the address of its own VM, for which the daemon
+//! answers. The rules:
+//!
+//! - **Who.** Digest authentication, SHA-256 and MD5 (RFC 7616, RFC 8760), the
+//!   challenges in this order; `qop=auth`, or none as of RFC 2617. Nonces are
+//!   good for five minutes (then 401 with `stale=true`) and each count of a nonce
+//!   once. Without right credentials nothing changes, and a wrong password is
+//!   answered like an unknown user: 403. An account registers at its own VM's
+//!   address only, and only itself: 403.
+//! - **Binding.** One per account: the newest Contact takes the place of the one
+//!   before. Expiry within the configured bounds: 423 below, shortened above.
+//!   `Contact: *` with `Expires: 0`, or the bound Contact with `expires=0`,
+//!   removes it. A CSeq that does not rise within a Call-ID changes nothing (500,
+//!   §10.3). Where calls go: [`destination`]. Path, `outbound` and GRUU are not
+//!   taken up, which their clients accept.
+//! - **Media**, from the body; a refresh replaces what was registered before:
+//!
+//! | variant | body | the binding's media |
+//! | --- | --- | --- |
+//! | codecs (claim 5) | SDP with one audio stream: `m=audio 20000 RTP/AVP 0 8` | address and codecs |
+//! | address only (claim 9) | SDP with the one format `*`: `m=audio 20000 RTP/AVP *` | address, no codecs |
+//! | stock phone | none | none: asked at each call |
+//!
+//! The format `*` is grammatical (RFC 8866 §9: a format is a token) and means
+//! that the codecs are not told. The SDP needs an IPv4 address that is not null
+//! and a port. What cannot be taken is refused (400, 415, 488) and nothing
+//! changes.
+//!
+//! Memory is bounded by the accounts and by constants, whatever is sent.
 
+mod account;
+mod answered;
 mod binding;
 mod nonce;
+mod refusal;
+mod wish;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-pub use binding::{Binding, destination};
-
-use crate::engine::{ClientView, Datagram, Event, ExpiresConfig, ThinClientConfig, VmConfig};
-use crate::sip::Message;
+use self::account::Account;
+use self::answered::{Answered, Fingerprint};
+pub use self::binding::{Binding, destination};
+use self::nonce::NonceMint;
+use self::refusal::Refusal;
+use self::wish::Wish;
+use crate::deadlines::Deadlines;
+use crate::engine::{ClientView, Datagram, Event, ExpiresConfig, Side, ThinClientConfig, VmConfig};
+use crate::media::Media;
+use crate::sip::digest::{Algorithm, Challenge};
+use crate::sip::identifiers::{Identifiers, derive};
+use crate::sip::received::{mark_received, reply_address, sent_by};
+use crate::sip::{Message, Method, Name, ResponseBuilder, SipUri};
 use crate::time::Time;
 
 /// What becomes of a REGISTER.
@@ -26,55 +72,371 @@ pub struct Outcome {
 /// The registrar of all VMs.
 #[derive(Debug)]
 pub struct Registrar {
-    bindings: Vec<Binding>,
+    vms: Vec<VmConfig>,
+    realm: String,
+    bounds: ExpiresConfig,
+    mint: NonceMint,
+    identifiers: Identifiers,
+    accounts: Vec<Account>,
+    by_user: BTreeMap<String, usize>,
+    by_vm: BTreeMap<usize, Vec<usize>>,
+    /// Ends of bindings, by account.
+    ends: Deadlines<usize>,
+    answered: Answered,
+}
+
+/// What an authenticated REGISTER has led to.
+struct Granted {
+    account: usize,
+    changed: Option<ClientView>,
+}
+
+/// What is to be bound.
+struct Terms {
+    contact: Vec<u8>,
+    expires: Time,
+    media: Option<Media>,
 }
 
 impl Registrar {
     /// No binding yet.
     pub fn new(
-        _accounts: &[ThinClientConfig],
-        _vms: &[VmConfig],
-        _realm: &str,
-        _expires: ExpiresConfig,
-        _seed: [u8; 32],
+        accounts: &[ThinClientConfig],
+        vms: &[VmConfig],
+        realm: &str,
+        bounds: ExpiresConfig,
+        seed: [u8; 32],
     ) -> Self {
+        let mut by_user = BTreeMap::new();
+        let mut by_vm: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (index, account) in accounts.iter().enumerate() {
+            by_user.insert(account.user.clone(), index);
+            by_vm.entry(account.vm).or_default().push(index);
+        }
         Self {
-            bindings: Vec::new(),
+            vms: vms.to_vec(),
+            realm: realm.to_owned(),
+            bounds,
+            mint: NonceMint::new(derive(seed, "nonces")),
+            identifiers: Identifiers::new(seed, "registrar"),
+            accounts: accounts.iter().cloned().map(Account::new).collect(),
+            by_user,
+            by_vm,
+            ends: Deadlines::default(),
+            answered: Answered::default(),
         }
     }
 
-    /// A REGISTER has come to a VM's address.
+    /// A REGISTER has come from `src` to `dst`, a VM's address and the
+    /// registrar's port. Another method gets no reply here.
     pub fn handle(
         &mut self,
-        _now: Time,
-        _src: SocketAddr,
-        _dst: SocketAddr,
-        _request: &Message,
+        now: Time,
+        src: SocketAddr,
+        dst: SocketAddr,
+        request: &Message,
     ) -> Outcome {
-        Outcome::default()
+        if !request.is_request() || *request.method() != Method::Register {
+            return Outcome::default();
+        }
+        let fingerprint = Fingerprint::of(src, dst, request.bytes());
+        if let Some(reply) = self.answered.get(now, fingerprint) {
+            return Outcome {
+                reply: Some(reply.clone()),
+                events: Vec::new(),
+            };
+        }
+        let mut events = self.expire(now);
+        let payload = match self.register(now, src, dst, request) {
+            Ok(granted) => {
+                events.extend(granted.changed.map(Event::Client));
+                self.ok(now, src, request, granted.account)
+            }
+            Err(refusal) => {
+                if refusal.is_notable() {
+                    events.push(Event::RegistrationRefused {
+                        peer: src,
+                        user: user_of(request.to_uri()),
+                        status: refusal.status(),
+                        why: refusal.to_string(),
+                    });
+                }
+                self.refused(now, src, request, &refusal)
+            }
+        };
+        let reply = Datagram {
+            side: Side::Net,
+            src: dst,
+            dst: reply_address(request, src),
+            payload,
+        };
+        self.answered.put(now, fingerprint, reply.clone());
+        Outcome {
+            reply: Some(reply),
+            events,
+        }
     }
 
-    /// The thin client that takes the calls of a VM: of several the one that
-    /// bound last.
+    /// The thin client that takes the calls of a VM: of several the one whose
+    /// present contact was bound last.
     pub fn binding_for_vm(&self, vm: usize) -> Option<&Binding> {
-        self.bindings
+        self.by_vm
+            .get(&vm)?
             .iter()
-            .filter(|binding| binding.vm == vm)
+            .filter_map(|account| self.accounts[*account].binding.as_ref())
             .max_by_key(|binding| binding.since)
     }
 
     /// Removes the bindings that have ended by `now`.
-    pub fn expire(&mut self, _now: Time) -> Vec<Event> {
-        Vec::new()
+    pub fn expire(&mut self, now: Time) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(account) = self.ends.take_due(now) {
+            if let Some(gone) = self.accounts[account].binding.take() {
+                events.push(Event::Client(self.view(&gone, false)));
+            }
+        }
+        events
     }
 
     /// When the next binding ends.
     pub fn next_expiry(&self) -> Option<Time> {
-        self.bindings.iter().map(|binding| binding.expires).min()
+        self.ends.next()
     }
 
     /// The bindings, as `sidestep clients` shows them.
     pub fn clients(&self) -> Vec<ClientView> {
-        Vec::new()
+        self.accounts
+            .iter()
+            .filter_map(|account| account.binding.as_ref())
+            .map(|binding| self.view(binding, true))
+            .collect()
+    }
+
+    /// §10.3, steps 2 to 7.
+    fn register(
+        &mut self,
+        now: Time,
+        src: SocketAddr,
+        dst: SocketAddr,
+        request: &Message,
+    ) -> Result<Granted, Refusal> {
+        check_extensions(request)?;
+        let account = self.authenticate(now, request)?;
+        let vm = self.accounts[account].vm;
+        if self
+            .vms
+            .get(vm)
+            .is_none_or(|vm| SocketAddr::from((vm.address, dst.port())) != dst)
+        {
+            return Err(Refusal::OtherVm);
+        }
+        if user_of(request.to_uri()).as_ref() != Some(&self.accounts[account].user) {
+            return Err(Refusal::OtherUser);
+        }
+        let wish = wish::wish(request)?;
+        let in_order = self.accounts[account].binding.as_ref().is_none_or(|bound| {
+            bound.call_id != request.call_id() || bound.cseq < request.cseq().0
+        });
+        if wish != Wish::Query && !in_order {
+            return Err(Refusal::OutOfOrder);
+        }
+        let changed = match wish {
+            Wish::Query => None,
+            Wish::RemoveAll => self.unbind(account),
+            Wish::Remove(contacts) => {
+                let bound = self.accounts[account].binding.as_ref();
+                let named = bound.is_some_and(|bound| {
+                    contacts.iter().any(|uri| same_contact(uri, &bound.contact))
+                });
+                if named { self.unbind(account) } else { None }
+            }
+            Wish::Bind { contact, seconds } => {
+                let terms = Terms {
+                    contact,
+                    expires: now + self.granted(seconds)?,
+                    media: wish::media(request)?,
+                };
+                self.bind(now, src, request, account, terms)?
+            }
+        };
+        Ok(Granted { account, changed })
+    }
+
+    /// §10.3 step 3, §22.4; RFC 7616 §3.4.
+    fn authenticate(&mut self, now: Time, request: &Message) -> Result<usize, Refusal> {
+        let credentials = account::credentials(request, &self.realm)?;
+        let index = self.by_user.get(&credentials.username).copied();
+        let password = index.map(|index| self.accounts[index].password.as_str());
+        // An unknown user costs the same work as a wrong password.
+        let right = credentials.verify(password.unwrap_or_default(), Method::Register.as_str());
+        let Some(index) = index.filter(|_| right) else {
+            return Err(Refusal::WrongPassword);
+        };
+        match self.mint.check(&credentials.nonce, now) {
+            nonce::Nonce::Stale => Err(Refusal::Stale),
+            nonce::Nonce::Good(stamp) => {
+                if self.accounts[index].used.take(stamp, &credentials) {
+                    Ok(index)
+                } else {
+                    Err(Refusal::Replayed)
+                }
+            }
+        }
+    }
+
+    /// §10.3 step 7.
+    fn granted(&self, asked: Option<u32>) -> Result<Duration, Refusal> {
+        let seconds = match asked {
+            None => self.bounds.default,
+            Some(seconds) if seconds < self.bounds.min => return Err(Refusal::TooBrief(seconds)),
+            Some(seconds) => seconds.min(self.bounds.max),
+        };
+        Ok(Duration::from_secs(u64::from(seconds)))
+    }
+
+    fn bind(
+        &mut self,
+        now: Time,
+        src: SocketAddr,
+        request: &Message,
+        account: usize,
+        terms: Terms,
+    ) -> Result<Option<ClientView>, Refusal> {
+        let uri = SipUri::parse(&terms.contact).ok_or(Refusal::Contact)?;
+        let rport = request.top_via().rport.is_some();
+        let address = destination(&uri, src, sent_by(request), rport);
+        let Account {
+            user, vm, binding, ..
+        } = &mut self.accounts[account];
+        let vm_address = self.vms.get(*vm).ok_or(Refusal::OtherVm)?.address;
+        let before = binding.take();
+        let kept = before
+            .as_ref()
+            .filter(|bound| bound.contact == terms.contact && bound.address == address);
+        let bound = Binding {
+            user: user.clone(),
+            vm: *vm,
+            vm_address,
+            since: kept.map_or(now, |bound| bound.since),
+            contact: terms.contact,
+            address,
+            media: terms.media,
+            expires: terms.expires,
+            call_id: request.call_id().to_vec(),
+            cseq: request.cseq().0,
+        };
+        let same = kept.is_some_and(|kept| kept.media == bound.media);
+        self.ends.set(&account, Some(bound.expires));
+        let view = self.view(&bound, true);
+        self.accounts[account].binding = Some(bound);
+        Ok((!same).then_some(view))
+    }
+
+    fn unbind(&mut self, account: usize) -> Option<ClientView> {
+        self.ends.set(&account, None);
+        let gone = self.accounts[account].binding.take()?;
+        Some(self.view(&gone, false))
+    }
+
+    /// §10.3 step 8: the account's binding with what is left of its time.
+    fn ok(&mut self, now: Time, src: SocketAddr, request: &Message, account: usize) -> Vec<u8> {
+        let tag = self.identifiers.token();
+        let request = mark_received(request.clone(), src);
+        let mut response = ResponseBuilder::new(&request, 200, Some(&tag));
+        if let Some(bound) = &self.accounts[account].binding {
+            let left = bound.expires.since(now).as_secs();
+            let tail = format!(">;expires={left}");
+            response = response.header(
+                Name::CONTACT,
+                [b"<", bound.contact.as_slice(), tail.as_bytes()].concat(),
+            );
+        }
+        response.build()
+    }
+
+    fn refused(
+        &mut self,
+        now: Time,
+        src: SocketAddr,
+        request: &Message,
+        refusal: &Refusal,
+    ) -> Vec<u8> {
+        let tag = self.identifiers.token();
+        let request = mark_received(request.clone(), src);
+        let mut response = ResponseBuilder::new(&request, refusal.status(), Some(&tag));
+        match refusal {
+            Refusal::Challenge | Refusal::Stale | Refusal::Replayed => {
+                let nonce = self.mint.make(now);
+                for algorithm in [Algorithm::Sha256, Algorithm::Md5] {
+                    let challenge = Challenge {
+                        realm: self.realm.clone(),
+                        nonce: nonce.clone(),
+                        opaque: None,
+                        algorithm,
+                        qop_auth: true,
+                        stale: *refusal != Refusal::Challenge,
+                    };
+                    response = response.header(Name::WWW_AUTHENTICATE, challenge.to_string());
+                }
+            }
+            Refusal::TooBrief(_) => {
+                response = response.header(Name::MIN_EXPIRES, self.bounds.min.to_string());
+            }
+            Refusal::Extensions(names) => {
+                response = response.header(Name::UNSUPPORTED, names.join(", "));
+            }
+            Refusal::BodyType => {
+                response = response.header(Name::new("Accept"), "application/sdp");
+            }
+            _ => {
+                let why = refusal.to_string().replace(['"', '\\'], "'");
+                response = response.header(Name::WARNING, format!("399 sidestep \"{why}\""));
+            }
+        }
+        response.build()
+    }
+
+    fn view(&self, binding: &Binding, registered: bool) -> ClientView {
+        ClientView {
+            name: binding.user.clone(),
+            vm: self
+                .vms
+                .get(binding.vm)
+                .map(|vm| vm.name.clone())
+                .unwrap_or_default(),
+            protocol: "sip",
+            address: binding.address,
+            media: binding.media.clone(),
+            expires: binding.expires,
+            registered,
+        }
+    }
+}
+
+/// §10.3 step 2: no extension is known here.
+fn check_extensions(request: &Message) -> Result<(), Refusal> {
+    let unknown: Vec<String> = request
+        .headers(Name::REQUIRE)
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect();
+    if unknown.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::Extensions(unknown))
+    }
+}
+
+/// The user part of an address-of-record, escapes taken off (§10.3 step 5).
+fn user_of(uri: &[u8]) -> Option<String> {
+    let user = SipUri::parse(uri)?.user?;
+    let user = user.split(|&b| b == b':').next().unwrap_or_default();
+    Some(account::unescape(user))
+}
+
+/// Whether both URIs are the same contact (§10.3 step 7, §19.1.4).
+fn same_contact(a: &[u8], b: &[u8]) -> bool {
+    match (SipUri::parse(a), SipUri::parse(b)) {
+        (Some(a), Some(b)) => a.same_place(&b),
+        _ => a == b,
     }
 }

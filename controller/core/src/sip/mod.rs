@@ -10,11 +10,13 @@
 
 pub mod dialog;
 pub mod digest;
+pub mod received;
 pub mod transaction;
 pub mod uri;
 
 mod edit;
 mod header;
+pub(crate) mod identifiers;
 pub mod message;
 mod method;
 mod parse;
@@ -22,6 +24,7 @@ mod write;
 
 pub use edit::MessageEdit;
 pub use header::{HeaderField, Name, Via, parameter, split_list};
+pub use identifiers::BRANCH_PREFIX;
 pub use message::{Message, StartLine};
 pub use method::Method;
 pub use parse::SipError;

@@ -16,18 +16,15 @@
 //! but by auto-answer; nothing of the VM's or the gateway's signalling shows in
 //! it.
 
-mod identifiers;
-
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use identifiers::BRANCH_PREFIX;
-
-use self::identifiers::Identifiers;
 use crate::engine::Datagram;
 use crate::registrar::Binding;
+pub use crate::sip::BRANCH_PREFIX;
 use crate::sip::Message;
+use crate::sip::identifiers::Identifiers;
 use crate::time::Time;
 
 /// A leg, by the number of its call.
@@ -91,7 +88,7 @@ impl TcAgent {
         Self {
             registrar_port,
             answer_timeout,
-            identifiers: Identifiers::new(seed),
+            identifiers: Identifiers::new(seed, "thin-client legs"),
             output: VecDeque::new(),
         }
     }
