@@ -6,14 +6,13 @@ use super::args::RunArgs;
 use super::config_check;
 
 /// Checks the configuration, then serves until told to stop.
-pub fn run(args: &RunArgs) -> ExitCode {
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if args.check {
-        return config_check::check(&args.config);
+        return Ok(config_check::check(&args.config));
     }
     let config = match config_check::load(&args.config) {
         Ok(config) => config,
-        Err(code) => return code,
+        Err(code) => return Ok(code),
     };
-    let _ = config;
-    ExitCode::FAILURE
+    anyhow::bail!("{} is sound, but this build has no daemon", config.file.display())
 }

@@ -1,7 +1,7 @@
 //! What belongs together in a configuration: names that are used twice, that
 //! refer to nothing, ports and addresses that stand in each other's way.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -97,7 +97,7 @@ fn interfaces(draft: &Draft, faults: &mut Faults) {
 }
 
 fn vms(draft: &Draft, faults: &mut Faults) {
-    if draft.vms.is_empty() && !faults.has_error_below("vms") {
+    if draft.vms.is_empty() && !faults.has_error_at("vms") {
         let what = "no VM given; name each with name, tap and address";
         faults.error(draft.vms_line, "vms", what);
     }
@@ -123,7 +123,9 @@ fn thin_clients(draft: &Draft, faults: &mut Faults) {
             let known = if names.is_empty() {
                 "none has a name".to_owned()
             } else {
-                format!("known: {}", names.join(", "))
+                let unique: BTreeSet<&str> = names.iter().copied().collect();
+                let known: Vec<&str> = unique.into_iter().collect();
+                format!("known: {}", known.join(", "))
             };
             let what = format!("{:?} is no VM of this file; {known}", at.value);
             faults.error(at.line, &at.field, what);
@@ -168,15 +170,12 @@ fn ports(draft: &Draft, faults: &mut Faults) {
     }
     if first < 1024 {
         fault(format!("begins at {first}; ports below 1024 are services'"));
-    } else if first % 2 != 0 {
-        let even = first.saturating_add(1);
+    }
+    if first % 2 != 0 || last % 2 == 0 {
         fault(format!(
-            "begins with an odd port; RTP takes even ones, write {even}-{last}"
-        ));
-    } else if last % 2 == 0 {
-        fault(format!(
-            "ends with an even port; RTCP takes the odd one after it, write {first}-{}",
-            last.saturating_add(1)
+            "must begin with an even port (RTP) and end with an odd one (its RTCP); write {}-{}",
+            first.saturating_add(first % 2),
+            last | 1
         ));
     }
     for at in draft.sip.iter().chain(&draft.registrar) {

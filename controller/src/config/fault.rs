@@ -118,11 +118,11 @@ impl Faults {
         });
     }
 
-    /// Whether something has been said of a field, or of what is below it.
-    pub fn has_error_below(&self, field: &str) -> bool {
-        self.errors
-            .iter()
-            .any(|fault| fault.field.starts_with(field))
+    /// Whether something has been said of the whole file, of a field, or of
+    /// what is below it.
+    pub fn has_error_at(&self, field: &str) -> bool {
+        let mut fields = self.errors.iter().map(|fault| &fault.field);
+        fields.any(|at| at.is_empty() || at.starts_with(field))
     }
 
     /// The end: the configuration with its warnings, or the errors.

@@ -165,7 +165,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
                 "tc_answer_timeout_ms",
                 4000,
                 100..=30_000,
-                "milliseconds",
+                "a number of milliseconds",
                 faults,
             )
             .map(|at| at.value),

@@ -1,0 +1,108 @@
+//! `sidestep decode`: one message as JSON, or as it would leave.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use sidestep_core::decode::{MessageView, RewriteError, SdpView, rewrite_media};
+use sidestep_core::sdp::{SdpError, SessionDescription};
+use sidestep_core::sip::{Message, SipError};
+
+use super::args::{DecodeArgs, Protocol};
+
+/// Larger than any datagram, and than any session description.
+const LARGEST: u64 = 1 << 20;
+
+/// Decodes one message.
+pub fn run(args: &DecodeArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let (name, bytes) = input(args.file.as_deref())?;
+    let decoded = match args.media {
+        Some(media) => rewritten(args.protocol, &bytes, media),
+        None => json(args.protocol, &bytes),
+    };
+    match decoded {
+        Ok(text) => {
+            out.write_all(&text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(refusal) => {
+            eprintln!("{name}: {}", refusal.0);
+            eprintln!("sidestep: the daemon would forward this as it came, byte for byte");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Why there is nothing to print.
+struct Refusal(String);
+
+impl From<SipError> for Refusal {
+    fn from(error: SipError) -> Self {
+        Self(format!("not a SIP message: {error}"))
+    }
+}
+
+impl From<SdpError> for Refusal {
+    fn from(error: SdpError) -> Self {
+        Self(format!("not a session description: {error}"))
+    }
+}
+
+impl From<RewriteError> for Refusal {
+    fn from(error: RewriteError) -> Self {
+        match error {
+            RewriteError::Sip(error) => error.into(),
+            RewriteError::Sdp(error) => error.into(),
+            other => Self(other.to_string()),
+        }
+    }
+}
+
+fn json(protocol: Protocol, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let text = match protocol {
+        Protocol::Sip => serde_json::to_string_pretty(&MessageView::new(&Message::parse(bytes)?)),
+        Protocol::Sdp => {
+            serde_json::to_string_pretty(&SdpView::new(&SessionDescription::parse(bytes)?))
+        }
+    };
+    let text = text.map_err(|error| Refusal(error.to_string()))?;
+    Ok((text + "\n").into_bytes())
+}
+
+fn rewritten(
+    protocol: Protocol,
+    bytes: &[u8],
+    media: std::net::SocketAddr,
+) -> Result<Vec<u8>, Refusal> {
+    // `rewrite_media` tells the two apart by their first bytes; whoever named
+    // one is told what keeps the input from being that one.
+    match protocol {
+        Protocol::Sip => drop(Message::parse(bytes)?),
+        Protocol::Sdp => drop(SessionDescription::parse(bytes)?),
+    }
+    Ok(rewrite_media(bytes, media)?)
+}
+
+fn input(file: Option<&Path>) -> anyhow::Result<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let name = match file {
+        Some(path) if path != Path::new("-") => {
+            let name = path.display().to_string();
+            let file = std::fs::File::open(path).with_context(|| name.clone())?;
+            file.take(LARGEST)
+                .read_to_end(&mut bytes)
+                .with_context(|| name.clone())?;
+            name
+        }
+        _ => {
+            let read = std::io::stdin()
+                .lock()
+                .take(LARGEST)
+                .read_to_end(&mut bytes);
+            read.context("standard input")?;
+            "standard input".to_owned()
+        }
+    };
+    Ok((name, bytes))
+}

@@ -1,0 +1,219 @@
+//! `sidestep flows`: media flows, once or again and again.
+//!
+//! Without a daemon the pinned maps are read, and a line on standard error says
+//! so: what they hold was counted by the kernel, daemon or not.
+
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::args::FlowsArgs;
+use super::ask::{AskError, Daemon, objects};
+use super::cell::{ago, count, decimal, octets, plain, ssrc};
+use super::list::json_array;
+use super::table::{Align, Column, Row, render, terminal_width};
+
+/// Field that `--watch` adds for itself: packets a second since the last look.
+const RATE: &str = "rate";
+
+/// Shows the flows.
+pub fn run(args: &FlowsArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let daemon = match Daemon::of(&args.list.daemon) {
+        Ok(daemon) => daemon,
+        Err(code) => return Ok(code),
+    };
+    if !args.watch {
+        let (rows, source) = read(&daemon)?;
+        if let Source::Pins = source {
+            eprintln!("{}", stopped(&daemon));
+        }
+        let text = if args.list.json {
+            json_array(&rows)
+        } else {
+            table(&rows, false)
+        };
+        out.write_all(text.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot wait for signals")?;
+    runtime.block_on(watch(args, &daemon, out))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where rows came from.
+enum Source {
+    Daemon,
+    Pins,
+}
+
+fn read(daemon: &Daemon) -> anyhow::Result<(Vec<Row>, Source)> {
+    match daemon.rows("flows") {
+        Ok(rows) => Ok((rows, Source::Daemon)),
+        Err(error @ AskError::NotRunning(_)) => {
+            Err(error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn stopped(daemon: &Daemon) -> String {
+    format!(
+        "no daemon answers; these are the maps pinned in {}",
+        daemon.pins.display()
+    )
+}
+
+async fn watch(args: &FlowsArgs, daemon: &Daemon, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut rates = Rates::default();
+    let mut look = tokio::time::interval(Duration::from_secs_f64(args.interval));
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    loop {
+        tokio::select! {
+            _ = look.tick() => {}
+            _ = &mut interrupted => return Ok(()),
+        }
+        let (mut rows, source) = read(daemon)?;
+        let text = if args.list.json {
+            Value::Array(rows.into_iter().map(Value::Object).collect()).to_string() + "\n"
+        } else {
+            rates.add(&mut rows, Instant::now());
+            let mut text = table(&rows, true);
+            if let Source::Pins = source {
+                text += &format!("({})\n", stopped(daemon));
+            }
+            frame(&text)
+        };
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
+    }
+}
+
+/// On a terminal over the last frame; else one after the other.
+fn frame(text: &str) -> String {
+    if !std::io::stdout().is_terminal() {
+        return format!("{text}\n");
+    }
+    // Home; each line clears its rest, the end clears what is below.
+    let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
+    format!("\x1b[H{lines}\x1b[J")
+}
+
+fn table(rows: &[Row], rates: bool) -> String {
+    if rows.is_empty() {
+        return "no flows\n".to_owned();
+    }
+    let columns: Vec<Column> = COLUMNS
+        .iter()
+        .filter(|column| rates || column.title != "PKT/S")
+        .map(|column| Column { ..*column })
+        .collect();
+    render(&columns, rows, terminal_width())
+}
+
+const fn left(title: &'static str, rank: u8, cell: fn(&Row) -> String) -> Column {
+    Column {
+        title,
+        align: Align::Left,
+        rank,
+        cell,
+    }
+}
+
+const fn right(title: &'static str, rank: u8, cell: fn(&Row) -> String) -> Column {
+    Column {
+        title,
+        align: Align::Right,
+        rank,
+        cell,
+    }
+}
+
+static COLUMNS: [Column; 17] = [
+    right("CALL", 0, |row| plain(row, "call")),
+    left("PATH", 0, |row| plain(row, "path")),
+    left("LEG", 0, |row| plain(row, "leg")),
+    left("KIND", 3, |row| plain(row, "kind")),
+    left("FROM", 2, |row| plain(row, "from")),
+    left("TO", 2, |row| plain(row, "to")),
+    right("PACKETS", 0, |row| count(row, "packets")),
+    right("PKT/S", 1, |row| decimal(row, RATE)),
+    right("BYTES", 3, |row| octets(row, "bytes")),
+    right("LOST", 0, |row| count(row, "lost")),
+    right("LATE", 5, |row| count(row, "late")),
+    right("DUP", 6, |row| count(row, "duplicate")),
+    right("JITTER MS", 1, |row| decimal(row, "jitter_ms")),
+    right("SSRC", 8, |row| ssrc(row, "ssrc")),
+    right("PT", 7, payload_type),
+    left("FIRST SEEN", 9, |row| ago(row, "first_seen")),
+    left("LAST SEEN", 4, |row| ago(row, "last_seen")),
+];
+
+/// RTCP has no payload type of media; the column says so.
+fn payload_type(row: &Row) -> String {
+    if row.get("rtcp").and_then(Value::as_bool) == Some(true) {
+        return "rtcp".to_owned();
+    }
+    plain(row, "payload_type")
+}
+
+/// Packets of each flow at the last look.
+#[derive(Default)]
+struct Rates {
+    last: HashMap<String, u64>,
+    at: Option<Instant>,
+}
+
+impl Rates {
+    fn add(&mut self, rows: &mut [Row], now: Instant) {
+        let span = self.at.map(|at| now.duration_since(at).as_secs_f64());
+        let mut seen = HashMap::new();
+        for row in rows {
+            let key = ["call", "leg", "from", "to"].map(|field| plain(row, field));
+            let key = key.join(" ");
+            let packets = row.get("packets").and_then(Value::as_u64).unwrap_or(0);
+            if let (Some(span), Some(&before)) = (span, self.last.get(&key))
+                && span > 0.0
+            {
+                let rate = packets.saturating_sub(before) as f64 / span;
+                row.insert(RATE.to_owned(), rate.into());
+            }
+            seen.insert(key, packets);
+        }
+        self.last = seen;
+        self.at = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_packets_since_the_last_look() {
+        let flow = |packets: u64| {
+            vec![Row::from_iter([
+                ("call".to_owned(), Value::from(1)),
+                ("packets".to_owned(), Value::from(packets)),
+            ])]
+        };
+        let start = Instant::now();
+        let mut rates = Rates::default();
+        let mut rows = flow(100);
+        rates.add(&mut rows, start);
+        assert_eq!(rows[0].get(RATE), None);
+        let mut rows = flow(200);
+        rates.add(&mut rows, start + Duration::from_secs(2));
+        assert_eq!(rows[0].get(RATE).and_then(Value::as_f64), Some(50.0));
+        // A flow whose counters began anew has no negative rate.
+        let mut rows = flow(5);
+        rates.add(&mut rows, start + Duration::from_secs(3));
+        assert_eq!(rows[0].get(RATE).and_then(Value::as_f64), Some(0.0));
+    }
+}

@@ -1,0 +1,202 @@
+//! `sidestep calls`, `clients`, `status` and `counters`: one list each.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde_json::Value;
+use sidestep_core::call::Reason;
+
+use super::args::ListArgs;
+use super::ask::Daemon;
+use super::cell::{ago, count, plain, until};
+use super::table::{Align, Column, Row, render, terminal_width};
+
+/// A list that the daemon has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// `sidestep calls`
+    Calls,
+    /// `sidestep clients`
+    Clients,
+    /// `sidestep status`
+    Status,
+    /// `sidestep counters`
+    Counters,
+}
+
+impl List {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Clients => "clients",
+            Self::Status => "status",
+            Self::Counters => "counters",
+        }
+    }
+
+    fn text(self, rows: &[Row]) -> String {
+        let width = terminal_width();
+        match self {
+            Self::Calls if rows.is_empty() => "no calls\n".to_owned(),
+            Self::Calls => render(&CALLS, rows, width) + &reasons(rows),
+            Self::Clients if rows.is_empty() => "no thin client is registered\n".to_owned(),
+            Self::Clients => render(&CLIENTS, rows, width),
+            Self::Status => rows.iter().map(status).collect(),
+            Self::Counters => render(&COUNTERS, rows, width),
+        }
+    }
+}
+
+/// Asks, and prints.
+pub fn run(list: List, args: &ListArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let daemon = match Daemon::of(&args.daemon) {
+        Ok(daemon) => daemon,
+        Err(code) => return Ok(code),
+    };
+    let rows = daemon.rows(list.name())?;
+    let text = if args.json {
+        json_array(&rows)
+    } else {
+        list.text(&rows)
+    };
+    out.write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One JSON array, a row a line.
+pub fn json_array(rows: &[Row]) -> String {
+    let rows: Vec<String> = rows
+        .iter()
+        .map(|row| Value::Object(row.clone()).to_string())
+        .collect();
+    match rows.as_slice() {
+        [] => "[]\n".to_owned(),
+        rows => format!("[{}]\n", rows.join(",\n ")),
+    }
+}
+
+const fn column(title: &'static str, rank: u8, cell: fn(&Row) -> String) -> Column {
+    Column {
+        title,
+        align: Align::Left,
+        rank,
+        cell,
+    }
+}
+
+static CALLS: [Column; 10] = [
+    Column {
+        align: Align::Right,
+        ..column("ID", 0, |row| plain(row, "id"))
+    },
+    column("VM", 0, |row| plain(row, "vm")),
+    column("THIN CLIENT", 2, |row| plain(row, "thin_client")),
+    column("GATEWAY", 3, |row| plain(row, "gateway")),
+    column("PROTOCOL", 6, |row| plain(row, "protocol")),
+    column("DIRECTION", 5, |row| plain(row, "direction")),
+    column("STATE", 1, |row| plain(row, "state")),
+    column("PATH", 0, |row| plain(row, "path")),
+    column("REASON", 0, |row| plain(row, "reason")),
+    column("STARTED", 4, |row| ago(row, "started")),
+];
+
+static CLIENTS: [Column; 7] = [
+    column("NAME", 0, |row| plain(row, "name")),
+    column("VM", 0, |row| plain(row, "vm")),
+    column("PROTOCOL", 5, |row| plain(row, "protocol")),
+    column("ADDRESS", 1, |row| plain(row, "address")),
+    column("MEDIA", 2, |row| plain(row, "media")),
+    column("CODECS", 3, |row| plain(row, "codecs")),
+    column("EXPIRES", 4, |row| until(row, "expires")),
+];
+
+static INTERFACES: [Column; 7] = [
+    column("INTERFACE", 0, |row| plain(row, "name")),
+    column("ROLE", 0, |row| plain(row, "role")),
+    column("VMS", 1, |row| plain(row, "vms")),
+    Column {
+        align: Align::Right,
+        ..column("INDEX", 3, |row| plain(row, "ifindex"))
+    },
+    column("ATTACHED", 0, |row| plain(row, "mode")),
+    column("WAY", 2, |row| match row.get("bridged") {
+        Some(Value::Bool(true)) => "bridged".to_owned(),
+        Some(Value::Bool(false)) => "routed".to_owned(),
+        _ => "-".to_owned(),
+    }),
+    column("ERROR", 1, |row| plain(row, "error")),
+];
+
+static COUNTERS: [Column; 2] = [
+    column("COUNTER", 0, |row| plain(row, "name")),
+    Column {
+        align: Align::Right,
+        ..column("VALUE", 0, |row| count(row, "value"))
+    },
+];
+
+/// What the codes in the table mean, each once.
+fn reasons(rows: &[Row]) -> String {
+    let meant = |reason: &&Reason| {
+        let code = Some(reason.code());
+        rows.iter()
+            .any(|row| row.get("reason").and_then(Value::as_str) == code)
+    };
+    let lines: Vec<String> = Reason::ALL
+        .iter()
+        .filter(meant)
+        .map(|reason| format!("{}: {}\n", reason.code(), reason.meaning()))
+        .collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", lines.concat())
+}
+
+/// The daemon: its plain facts one a line, then its interfaces.
+fn status(row: &Row) -> String {
+    let (lists, facts): (Vec<_>, Vec<_>) = row.iter().partition(|(_, value)| value.is_array());
+    let width = facts.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (key, value) in facts {
+        let value = match value {
+            Value::Object(fields) => fields
+                .keys()
+                .map(|field| format!("{field} {}", plain(fields, field)))
+                .collect::<Vec<_>>()
+                .join(", "),
+            _ if key == "started" => ago(row, key),
+            _ => plain(row, key),
+        };
+        text += &format!("{:<width$}  {value}\n", key.replace('_', " "));
+    }
+    for (_, list) in lists {
+        let rows = super::ask::objects(list.clone()).unwrap_or_default();
+        text += &format!("\n{}", render(&INTERFACES, &rows, terminal_width()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_json_list_is_one_array() {
+        let row = Row::from_iter([("id".to_owned(), Value::from(1))]);
+        assert_eq!(json_array(&[]), "[]\n");
+        assert_eq!(
+            json_array(&[row.clone(), row]),
+            "[{\"id\":1},\n {\"id\":1}]\n"
+        );
+    }
+
+    #[test]
+    fn each_reason_shown_is_explained_once() {
+        let row = |reason: Value| Row::from_iter([("reason".to_owned(), reason)]);
+        let rows = [row("policy".into()), row(Value::Null), row("policy".into())];
+        let text = reasons(&rows);
+        assert_eq!(text.matches("policy: ").count(), 1, "{text}");
+        assert_eq!(reasons(&[row(Value::Null)]), "");
+    }
+}
