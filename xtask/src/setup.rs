@@ -30,6 +30,7 @@ const RUST_SRC_SUITE: &str = "trixie-backports";
 /// Programs that tests, demo and bench talk to, and the Debian package of each.
 const PEERS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
     ("sipp", "sip-tester"),
     ("baresip", "baresip-core"),
     ("rtpengine", "rtpengine-daemon"),
