@@ -198,8 +198,7 @@ pub fn agree(
     })
 }
 
-/// The flow row with RTP between these addresses, as it is on the wire: the one
-/// with most packets (RTCP has a row of its own).
+/// The row of the live RTP flow between these addresses, as it is on the wire.
 pub fn flow_between(flows: &[Value], from: Ipv4Addr, to: Ipv4Addr) -> Option<Value> {
     let is = |row: &Value, field: &str, address: Ipv4Addr| {
         row[field]
@@ -209,19 +208,26 @@ pub fn flow_between(flows: &[Value], from: Ipv4Addr, to: Ipv4Addr) -> Option<Val
     };
     flows
         .iter()
-        .filter(|row| is(row, "from", from) && is(row, "to", to))
-        .max_by_key(|row| row["packets"].as_u64())
+        .find(|row| {
+            row["rtcp"] == false
+                && row["state"] == "live"
+                && is(row, "from", from)
+                && is(row, "to", to)
+        })
         .cloned()
 }
 
-/// Waits until no flow of any call is left and the newest call has ended.
+/// Waits until every call has ended, and its flows are out of the kernel.
 pub fn wait_over(lab: &Lab, sidestep: &Sidestep) -> Result<()> {
-    sidestep.wait_for_row(lab, "calls", "the call to end", seconds(5), |row| {
-        row["state"] == "ended"
-    })?;
-    wait_for("the flows to go", seconds(5), || {
-        sidestep.query(lab, "flows").ok()?.is_empty().then_some(())
-    })
+    for list in ["calls", "flows"] {
+        let mut last = Vec::new();
+        wait_for("everything to end", seconds(5), || {
+            last = sidestep.query(lab, list).ok()?;
+            last.iter().all(|row| row["state"] == "ended").then_some(())
+        })
+        .with_context(|| format!("sidestep {list}: {}", Value::Array(last.clone())))?;
+    }
+    Ok(())
 }
 
 /// What is expected of the newest call.

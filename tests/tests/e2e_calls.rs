@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use sidestep_tests::lab::{Lab, Site, in_lab};
+use sidestep_tests::lab::{Site, in_lab};
 use sidestep_tests::peers::baresip::{self, Baresip};
 use sidestep_tests::peers::capture::Capture;
 use sidestep_tests::peers::sidestep::Sidestep;
@@ -190,7 +190,7 @@ fn unreachable_thin_client_is_steered() {
 
         // A stranger at the anchor gets nothing through, and is counted.
         let port = down_port(&wires.gateway)?;
-        let before = counter(lab, &sidestep, "foreign-at-anchor")?;
+        let before = sidestep.counter(lab, "foreign-at-anchor")?;
         lab.namespace(Site::Tc2).enter(move || -> Result<()> {
             let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
             for _ in 0..5 {
@@ -199,7 +199,7 @@ fn unreachable_thin_client_is_steered() {
             Ok(())
         })??;
         sidestep_tests::wait::wait_for("the foreigners to be counted", seconds(3), || {
-            (counter(lab, &sidestep, "foreign-at-anchor").ok()? == before + 5).then_some(())
+            (sidestep.counter(lab, "foreign-at-anchor").ok()? == before + 5).then_some(())
         })?;
         let tap = wires.tap.so_far()?;
         ensure!(
@@ -226,16 +226,6 @@ fn down_port(wire: &Capture) -> Result<u16> {
             .find(|d| *d.dst.ip() == Site::Vm1.ip() && d.rtp().is_some())?;
         Some(datagram.dst.port())
     })
-}
-
-/// One of the daemon's counters.
-fn counter(lab: &Lab, sidestep: &Sidestep, name: &str) -> Result<u64> {
-    let rows = sidestep.query(lab, "counters")?;
-    let found = rows
-        .iter()
-        .find(|row| row["name"] == name || row["counter"] == name)
-        .and_then(|row| row["count"].as_u64().or_else(|| row["value"].as_u64()));
-    Ok(found.unwrap_or(0))
 }
 
 /// Step 305 with changed information: the thin client answers with another port

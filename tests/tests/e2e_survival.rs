@@ -10,7 +10,7 @@ use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::stage::{
     GATEWAY_TONE, SET_UP, TC_TONE, Wires, gateway, hear, phone, sip, thin_client, wait_over,
 };
-use sidestep_tests::wait::{seconds, try_wait_for, wait_for};
+use sidestep_tests::wait::{seconds, wait_for};
 
 fn dial(phone: &mut Baresip) -> Result<()> {
     phone.dial(&format!("sip:100@{}", sip(Site::Gw)))
@@ -228,16 +228,14 @@ fn tap_that_appears_later_is_taken() {
         lab.remove_tap(Site::Vm1)?;
         let sidestep = Sidestep::start(lab)?;
         lab.restore_tap(Site::Vm1)?;
-        try_wait_for("a call to be seen", seconds(15), || {
-            let mut gw = gateway(lab, "answer")?;
-            let mut vm = phone(lab, Site::Vm1)?;
-            dial(&mut vm)?;
-            vm.wait_established(1, SET_UP)?;
-            let seen = !sidestep.query(lab, "calls")?.is_empty();
-            vm.hang_up()?;
-            gw.finish(seconds(5))?;
-            Ok(seen.then_some(()))
-        })?;
+        sidestep.wait_attached(lab, "tap1")?;
+        let mut gw = gateway(lab, "answer")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        sidestep.wait_call(lab, "vm")?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
         wait_over(lab, &sidestep)
     });
 }

@@ -4,7 +4,7 @@
 use std::net::UdpSocket;
 
 use anyhow::{Context, Result, ensure};
-use sidestep_tests::lab::{Lab, Namespace, Site, in_lab};
+use sidestep_tests::lab::{Namespace, Site, in_lab};
 use sidestep_tests::peers::baresip::{self, Baresip};
 use sidestep_tests::peers::capture::{Capture, Datagram};
 use sidestep_tests::peers::sidestep::Sidestep;
@@ -67,19 +67,10 @@ fn invite_larger_than_the_mtu_arrives_byte_for_byte() {
             }
         }
         // It was the daemon that carried them.
-        let taken = counter(lab, &sidestep, "taken-fragment")?;
+        let taken = sidestep.counter(lab, "taken-fragment")?;
         ensure!(taken >= 8, "{taken} fragments taken");
         Ok(())
     });
-}
-
-fn counter(lab: &Lab, sidestep: &Sidestep, name: &str) -> Result<u64> {
-    let rows = sidestep.query(lab, "counters")?;
-    let found = rows
-        .iter()
-        .find(|row| row["name"] == name || row["counter"] == name)
-        .and_then(|row| row["count"].as_u64().or_else(|| row["value"].as_u64()));
-    Ok(found.unwrap_or(0))
 }
 
 /// What is not SIP, or SIP that nobody knows, goes as it came.
@@ -118,7 +109,7 @@ fn message_that_is_not_understood_arrives_byte_for_byte() {
             }
         }
         ensure!(sidestep.process().ended().is_none(), "the daemon is gone");
-        let taken = counter(lab, &sidestep, "taken-from-vm")?;
+        let taken = sidestep.counter(lab, "taken-from-vm")?;
         ensure!(taken >= 16, "{taken} messages taken");
         Ok(())
     });
@@ -214,19 +205,14 @@ fn tap_that_returns_is_taken_again() {
         let _tc = stock_client(lab, &sidestep, Site::Tc1, "tc1", Site::Vm1)?;
         lab.remove_tap(Site::Vm1)?;
         lab.restore_tap(Site::Vm1)?;
-        // The daemon hears of it from the kernel; until then calls pass by.
-        sidestep_tests::wait::try_wait_for("the next call to be direct", seconds(15), || {
-            let mut gw = gateway(lab, "answer")?;
-            let mut vm = phone(lab, Site::Vm1)?;
-            vm.dial(&format!("sip:100@{}", sip(Site::Gw)))?;
-            vm.wait_established(1, SET_UP)?;
-            let taken = sidestep
-                .query(lab, "calls")?
-                .iter()
-                .any(|row| row["state"] == "up" && row["path"] == "direct");
-            vm.hang_up()?;
-            gw.finish(seconds(5))?;
-            Ok(taken.then_some(()))
-        })
+        sidestep.wait_attached(lab, "tap1")?;
+        let mut gw = gateway(lab, "answer")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        vm.dial(&format!("sip:100@{}", sip(Site::Gw)))?;
+        vm.wait_established(1, SET_UP)?;
+        sidestep.wait_call(lab, "direct")?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
     });
 }

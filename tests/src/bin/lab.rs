@@ -1,4 +1,4 @@
-//! `lab up|down|shell NAME`: a lab to walk about in.
+//! `lab up`, `lab shell vm1`, `lab down`: a lab to walk about in.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -19,24 +19,24 @@ struct Arguments {
 enum Action {
     /// Makes a lab and says how to get into its boxes.
     Up {
-        /// Name of the lab.
-        #[arg(default_value = "lab")]
+        /// Name of the lab, to have several.
+        #[arg(long, default_value = "lab")]
         name: String,
     },
     /// Takes a lab down, and every process in it.
     Down {
-        /// Name of the lab.
-        #[arg(default_value = "lab")]
+        /// Name of the lab, to have several.
+        #[arg(long, default_value = "lab")]
         name: String,
     },
     /// Opens a shell in a box of a lab.
     Shell {
-        /// Name of the lab.
-        #[arg(default_value = "lab")]
-        name: String,
         /// hv, vm1, vm2, vm3, tc1, tc2, sw, gw or net.
         #[arg(default_value = "hv")]
         site: String,
+        /// Name of the lab.
+        #[arg(long, default_value = "lab")]
+        name: String,
     },
 }
 
@@ -54,10 +54,10 @@ fn main() -> Result<()> {
                     lab.namespace(site).name()
                 );
             }
-            println!("`lab shell {name} vm1` opens a shell in one, `lab down {name}` ends it.");
+            println!("`cargo xtask lab shell vm1` opens a shell in one, `cargo xtask lab down` ends it.");
         }
         Action::Down { name } => Lab::down(&name)?,
-        Action::Shell { name, site } => {
+        Action::Shell { site, name } => {
             let lab = Lab::find(&name)?;
             let Some(site) = Site::ALL.into_iter().find(|s| s.name() == site) else {
                 bail!("no box {site}; there are hv, vm1, vm2, vm3, tc1, tc2, sw, gw and net");

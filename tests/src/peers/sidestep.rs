@@ -123,6 +123,35 @@ impl Sidestep {
         })
     }
 
+    /// One of its counters.
+    pub fn counter(&self, lab: &Lab, name: &str) -> Result<u64> {
+        let rows = self.query(lab, "counters")?;
+        rows.iter()
+            .find(|row| row["name"] == name)
+            .and_then(|row| row["value"].as_u64())
+            .with_context(|| format!("no counter {name}: {rows:?}"))
+    }
+
+    /// Waits until its program is on an interface: the one that has this index
+    /// now, not one of the same name before.
+    pub fn wait_attached(&self, lab: &Lab, interface: &str) -> Result<()> {
+        let link = lab.ip(Site::Hv, &format!("-o link show {interface}"))?;
+        let index: u64 = link
+            .split(':')
+            .next()
+            .and_then(|number| number.trim().parse().ok())
+            .with_context(|| format!("no index in {link:?}"))?;
+        let what = format!("the program on {interface}");
+        wait_for(&what, seconds(10), || {
+            let status = self.query(lab, "status").ok()?;
+            let interfaces = status.first()?["interfaces"].as_array()?.clone();
+            interfaces
+                .iter()
+                .any(|i| i["name"] == interface && i["ifindex"] == index && !i["mode"].is_null())
+                .then_some(())
+        })
+    }
+
     /// Its process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
