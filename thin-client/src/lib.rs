@@ -7,5 +7,8 @@
 //! I/O; [`run`] gives them sockets, a clock and signals.
 
 pub mod audio;
+pub mod config;
 pub mod media;
 pub mod report;
+pub mod run;
+pub mod ua;

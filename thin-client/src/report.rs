@@ -13,7 +13,7 @@ pub struct Report {
     pub user: String,
     /// When it was written, RFC 3339.
     pub written: String,
-    /// The registration; `null` with `register: none`… and `server` unset.
+    /// The registration.
     pub registration: Registration,
     /// Calls, oldest first; the last 100.
     pub calls: Vec<Call>,
@@ -77,7 +77,8 @@ pub struct Call {
     pub answered: Option<String>,
     /// When it ended.
     pub ended: Option<String>,
-    /// Why: `bye`, `hangup`, `cancel`, `refused`, `no-ack`, `unacceptable`, `stopped`.
+    /// Why: `bye`, `hangup`, `cancel`, `refused`, `no-ack`, `no-answer`,
+    /// `no-media`, `unacceptable`, `stopped`.
     pub end_reason: Option<String>,
 }
 

@@ -63,13 +63,25 @@ const fn mu_expand(code: u8) -> i16 {
     let segment = (code >> 4) & 7;
     let mantissa = (code & 0x0F) as i32;
     let magnitude = (((mantissa << 3) + MU_BIAS) << segment) - MU_BIAS;
-    (if code & 0x80 == 0 { magnitude } else { -magnitude }) as i16
+    (if code & 0x80 == 0 {
+        magnitude
+    } else {
+        -magnitude
+    }) as i16
 }
 
 const fn mu_compress(sample: i16) -> u8 {
     let sample = sample as i32;
-    let (sign, magnitude) = if sample < 0 { (0x80, -sample) } else { (0, sample) };
-    let clipped = if magnitude > MU_CLIP { MU_CLIP } else { magnitude };
+    let (sign, magnitude) = if sample < 0 {
+        (0x80, -sample)
+    } else {
+        (0, sample)
+    };
+    let clipped = if magnitude > MU_CLIP {
+        MU_CLIP
+    } else {
+        magnitude
+    };
     let biased = clipped + MU_BIAS;
     // The highest set bit lies between 7 (segment 0) and 14 (segment 7).
     let segment = (31 - biased.leading_zeros()) as i32 - 7;
@@ -85,14 +97,22 @@ const fn a_expand(code: u8) -> i16 {
         0 => (mantissa << 4) + 8,
         segment => ((mantissa << 4) + 0x108) << (segment - 1),
     };
-    (if code & 0x80 == 0 { -magnitude } else { magnitude }) as i16
+    (if code & 0x80 == 0 {
+        -magnitude
+    } else {
+        magnitude
+    }) as i16
 }
 
 const fn a_compress(sample: i16) -> u8 {
     // 13 bits; a negative value is the ones' complement, so -1 is the first
     // negative step as 0 is the first positive one.
     let sample = (sample >> 3) as i32;
-    let (sign, magnitude) = if sample < 0 { (0, !sample) } else { (0x80, sample) };
+    let (sign, magnitude) = if sample < 0 {
+        (0, !sample)
+    } else {
+        (0x80, sample)
+    };
     let top = (32 - (magnitude as u32).leading_zeros()) as i32;
     let code = if top <= 5 {
         magnitude >> 1
@@ -187,8 +207,16 @@ mod tests {
         for law in [Law::Mu, Law::A] {
             for code in 0..=255u8 {
                 // µ-law has two zeros; negative zero comes back as the positive one.
-                let expected = if law == Law::Mu && code == 0x7F { 0xFF } else { code };
-                assert_eq!(law.encode(law.decode(code)), expected, "{law:?} {code:#04x}");
+                let expected = if law == Law::Mu && code == 0x7F {
+                    0xFF
+                } else {
+                    code
+                };
+                assert_eq!(
+                    law.encode(law.decode(code)),
+                    expected,
+                    "{law:?} {code:#04x}"
+                );
             }
         }
     }

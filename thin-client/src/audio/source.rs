@@ -171,6 +171,9 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let error = Source::wav(Path::new("/nonexistent.wav")).expect_err("not there");
-        assert!(error.to_string().starts_with("/nonexistent.wav: "), "{error}");
+        assert!(
+            error.to_string().starts_with("/nonexistent.wav: "),
+            "{error}"
+        );
     }
 }

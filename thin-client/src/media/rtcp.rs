@@ -239,7 +239,10 @@ mod tests {
             bye: false,
         }
         .packet();
-        assert_eq!(packet[8..], [0x81, 202, 0, 3, 0, 0, 0, 5, 1, 2, b'a', b'b', 0, 0, 0, 0]);
+        assert_eq!(
+            packet[8..],
+            [0x81, 202, 0, 3, 0, 0, 0, 5, 1, 2, b'a', b'b', 0, 0, 0, 0]
+        );
     }
 
     #[test]

@@ -95,6 +95,16 @@ impl Stream {
         }
     }
 
+    /// A stream that stands for none.
+    pub(super) fn idle() -> Self {
+        let audio = Audio {
+            source: Source::Silence,
+            listener: None,
+            recorder: None,
+        };
+        Self::new(String::new(), 20, audio)
+    }
+
     /// What an offer or answer said, each time anew.
     pub fn set_peer(&mut self, peer: Peer) {
         self.peer = Some(peer);
@@ -346,3 +356,6 @@ impl Stream {
         self.rtcp.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+use super::*;
+
+const FULL: &str = "\
+server: 10.71.1.11:5070
+user: tc17
+password: secret
+bind: 10.71.2.21:5062
+media: {address: 10.71.2.21, port: 20000, codecs: [PCMA], ptime: 30}
+register: address
+expires: 300
+answer: {delay_ms: 250}
+answer_media: {port: 20100}
+reinvite: {after_ms: 900, port: 20200}
+hangup_after_ms: 2000
+play: {tone: 440}
+record: /tmp/heard.wav
+report: /tmp/report.json
+";
+
+#[test]
+fn every_key_arrives() {
+    let config = parse(FULL).expect("valid");
+    assert_eq!(config.server, "10.71.1.11:5070".parse().expect("address"));
+    assert_eq!(config.media.address.to_string(), "10.71.2.21:20000");
+    assert_eq!(config.media.codecs, [Law::A]);
+    assert_eq!(config.media.ptime, 30);
+    assert_eq!(config.register, Register::Address);
+    assert_eq!(config.answer, Answer::After(Duration::from_millis(250)));
+    assert_eq!(config.answer_port, Some(20_100));
+    assert_eq!(config.reinvite, Some((Duration::from_millis(900), 20_200)));
+    assert_eq!(config.hangup_after, Some(Duration::from_secs(2)));
+    assert_eq!(config.play, Play::Tone(440));
+}
+
+#[test]
+fn defaults_are_a_telephone_that_answers() {
+    let config = parse(
+        "{server: '10.0.0.1:5070', user: 17, password: s, bind: '10.0.0.2:5060', \
+         media: {address: 10.0.0.2, port: 4000}}",
+    )
+    .expect("valid");
+    assert_eq!(config.user, "17");
+    assert_eq!(config.register, Register::Codecs);
+    assert_eq!(config.answer, Answer::After(Duration::ZERO));
+    assert_eq!(config.media.codecs, [Law::Mu, Law::A]);
+    assert_eq!((config.media.ptime, config.expires), (20, 600));
+    assert_eq!(config.play, Play::Silence);
+}
+
+#[test]
+fn the_annotated_example_is_valid() {
+    parse(include_str!("../../../config/thin-client.yaml")).expect("valid");
+}
+
+#[test]
+fn all_faults_are_listed_at_once() {
+    let faults = parse(
+        "{server: here, password: [x], media: {address: 0.0.0.0, port: 4001, codecs: [G729], \
+         ptime: 15, colour: red}, answer: {refuse: 200}, play: loud, bind: '1.2.3.4:5060', \
+         registr: none}",
+    )
+    .expect_err("invalid");
+    let keys: Vec<&str> = faults
+        .iter()
+        .map(|fault| fault.split(": ").next().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "server",
+            "user",
+            "password",
+            "media.address",
+            "media.port",
+            "media.ptime",
+            "media.codecs",
+            "media.colour",
+            "answer.refuse",
+            "play",
+            "registr"
+        ],
+        "{faults:#?}"
+    );
+}
+
+#[test]
+fn sip_and_media_do_not_share_a_port() {
+    let faults = parse(
+        "{server: '10.0.0.1:5070', user: a, password: s, bind: '10.0.0.2:4001', \
+         media: {address: 10.0.0.2, port: 4000}}",
+    )
+    .expect_err("invalid");
+    assert!(faults[0].starts_with("bind: "), "{faults:?}");
+}
