@@ -28,6 +28,9 @@ use crate::packet::Mac;
 /// Entries of the flow maps in fixtures.
 pub const FLOWS: u32 = 64;
 
+/// Where maps are pinned while they are loaded.
+const PINS: &str = "/sys/fs/bpf";
+
 /// The loopback, which TEST_RUN takes a packet's interface to be.
 pub const LO: u32 = 1;
 
@@ -200,13 +203,18 @@ impl Programs {
     fn try_load(flows: u32, events_bytes: Option<u32>) -> Result<Ebpf> {
         let mut loader = EbpfLoader::new();
         loader
-            .default_map_pin_directory("/sys/fs/bpf")
+            .default_map_pin_directory(PINS)
             .map_max_entries(map::FLOWS, flows)
             .map_max_entries(map::FLOW_STATS, flows);
         if let Some(bytes) = events_bytes {
             loader.map_max_entries(map::EVENTS, bytes);
         }
         let mut ebpf = loader.load(&object("sidestep")?)?;
+        // The next load on this thread gets maps of its own.
+        for (name, _) in ebpf.maps() {
+            // `LOGGED` and aya-log's own are not pinned.
+            let _ = fs::remove_file(format!("{PINS}/{name}"));
+        }
         for name in [program::TAP_FROM_VM, program::TAP_TO_VM, program::DOOR_OUT] {
             let classifier: &mut SchedClassifier = typed(&mut ebpf, name)?;
             classifier.load().with_context(|| name)?;
