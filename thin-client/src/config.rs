@@ -228,7 +228,7 @@ fn media(value: Value, faults: &mut Vec<String>) -> Option<Media> {
         faults.push("media.port: must be even (RTCP takes the next; RFC 3550 §11)".into());
     }
     let ptime = section.number(faults, "ptime", 10..=60).unwrap_or(20) as u32;
-    if ptime % 10 != 0 {
+    if !ptime.is_multiple_of(10) {
         faults.push("media.ptime: must be a multiple of 10 ms".into());
     }
     let mut codecs = Vec::new();
