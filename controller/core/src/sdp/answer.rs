@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::audio::AudioError;
-use super::codec::{codecs_of, intersect};
+use super::codec::intersect;
 use super::describe::{Stream, header};
 use super::description::SessionDescription;
 use crate::media::{Codec, Direction};
@@ -111,12 +111,5 @@ pub(super) fn answered(offered: Direction, wants: Direction) -> Direction {
         (true, false) => Direction::SendOnly,
         (false, true) => Direction::RecvOnly,
         (false, false) => Direction::Inactive,
-    }
-}
-
-impl SessionDescription {
-    /// The codecs of the stream `index`, in its order; empty if it is not there.
-    pub fn codecs(&self, index: usize) -> Vec<Codec> {
-        self.media.get(index).map(codecs_of).unwrap_or_default()
     }
 }

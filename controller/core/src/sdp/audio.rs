@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use super::codec::codecs_of;
 use super::description::{MediaDescription, SessionDescription};
 use crate::media::Media;
 
@@ -108,7 +107,7 @@ impl MediaDescription {
         Ok(Media {
             rtp: SocketAddr::new(ip, self.port),
             rtcp,
-            codecs: codecs_of(self),
+            codecs: self.codecs(),
             ptime: self.ptime,
             direction: self.direction,
         })

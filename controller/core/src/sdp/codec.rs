@@ -1,6 +1,7 @@
 //! Codecs: static payload types, what a stream offers, what two have in common.
 
 use super::description::MediaDescription;
+use super::parse::number;
 use crate::media::Codec;
 
 /// Audio payload types with a fixed meaning (RFC 3551 §6, table 4).
@@ -39,39 +40,45 @@ pub fn static_codec(payload_type: u8) -> Option<Codec> {
         })
 }
 
-/// The codecs of an RTP stream in its order. A payload type that nothing
-/// explains, or that comes again, is left out.
-pub(super) fn codecs_of(media: &MediaDescription) -> Vec<Codec> {
-    let mut codecs: Vec<Codec> = Vec::new();
-    for format in &media.formats {
-        let Some(payload_type) = super::parse::number::<u8>(format.as_bytes()) else {
-            continue;
-        };
-        if codecs.iter().any(|c| c.payload_type == payload_type) {
-            continue;
+impl MediaDescription {
+    /// The codecs of an RTP stream in its order. A payload type that nothing
+    /// explains, or that comes again, is left out.
+    pub fn codecs(&self) -> Vec<Codec> {
+        let mut codecs: Vec<Codec> = Vec::new();
+        for format in &self.formats {
+            let Some(payload_type) = number::<u8>(format.as_bytes()).filter(|p| *p < 128) else {
+                continue;
+            };
+            if codecs.iter().any(|c| c.payload_type == payload_type) {
+                continue;
+            }
+            let Some(mut codec) = self
+                .mapped(payload_type)
+                .or_else(|| static_codec(payload_type))
+            else {
+                continue;
+            };
+            let mut fmtps = self.fmtps.iter();
+            codec.fmtp = fmtps
+                .find(|(p, _)| *p == payload_type)
+                .map(|(_, parameters)| parameters.clone());
+            codecs.push(codec);
         }
-        let mapped = media
-            .rtpmaps
-            .iter()
-            .find(|map| map.payload_type == payload_type)
-            .map(|map| Codec {
-                payload_type,
-                name: map.name.clone(),
-                clock_rate: map.clock_rate,
-                channels: map.channels,
-                fmtp: None,
-            });
-        let Some(mut codec) = mapped.or_else(|| static_codec(payload_type)) else {
-            continue;
-        };
-        codec.fmtp = media
-            .fmtps
-            .iter()
-            .find(|(p, _)| *p == payload_type)
-            .map(|(_, parameters)| parameters.clone());
-        codecs.push(codec);
+        codecs
     }
-    codecs
+
+    /// What `a=rtpmap` says of a payload type.
+    fn mapped(&self, payload_type: u8) -> Option<Codec> {
+        let mut maps = self.rtpmaps.iter();
+        let map = maps.find(|map| map.payload_type == payload_type)?;
+        Some(Codec {
+            payload_type,
+            name: map.name.clone(),
+            clock_rate: map.clock_rate,
+            channels: map.channels,
+            fmtp: None,
+        })
+    }
 }
 
 /// The codecs of `offer` that `supported` has too: in the offer's order and with
@@ -125,20 +132,30 @@ fn decodable(offered: &Codec, own: &Codec) -> bool {
     true
 }
 
+/// The answerer's parameters, with what the offer asks of both.
 fn answered_fmtp(offered: &Codec, own: &Codec) -> Option<String> {
-    let says = |name, value| {
-        parameter(offered, name).is_some_and(|v| v.eq_ignore_ascii_case(value))
-            && parameter(own, name).is_none()
-    };
-    let added = if named(own, "G729") && says("annexb", "no") {
-        "annexb=no"
-    } else if named(own, "iLBC") && says("mode", "30") {
-        "mode=30"
+    let (name, value) = if named(own, "G729") {
+        ("annexb", "no")
+    } else if named(own, "iLBC") {
+        ("mode", "30")
     } else {
         return own.fmtp.clone();
     };
-    Some(match &own.fmtp {
-        Some(fmtp) => format!("{fmtp};{added}"),
-        None => added.to_owned(),
-    })
+    let asked = parameter(offered, name).is_some_and(|v| v.eq_ignore_ascii_case(value));
+    if !asked {
+        return own.fmtp.clone();
+    }
+    let fmtp = own.fmtp.as_deref().unwrap_or_default();
+    let mut kept: Vec<&str> = fmtp
+        .split(';')
+        .map(str::trim)
+        .filter(|p| !p.is_empty())
+        .filter(|p| {
+            let key = p.split_once('=').map_or(*p, |(key, _)| key.trim());
+            !key.eq_ignore_ascii_case(name)
+        })
+        .collect();
+    let asked = format!("{name}={value}");
+    kept.push(&asked);
+    Some(kept.join(";"))
 }

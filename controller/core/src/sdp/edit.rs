@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use super::codec::{codecs_of, static_codec};
+use super::codec::static_codec;
 use super::description::{Line, MediaDescription, SessionDescription};
 use super::parse;
 use crate::media::{Codec, Direction, Media};
@@ -82,6 +82,13 @@ impl AudioReplacement {
     }
 }
 
+impl AudioReplacement {
+    /// Empty: as they were.
+    fn new_codecs(&self) -> &[Codec] {
+        self.codecs.as_deref().unwrap_or_default()
+    }
+}
+
 /// `c=` value of an address.
 pub(super) fn connection_value(address: SocketAddr) -> String {
     let ip = address.ip();
@@ -132,9 +139,11 @@ impl SessionDescription {
             index,
             splice: Splice::default(),
         };
+        // In the order of the text: insertions at one place come out so.
         edit.port(with);
+        edit.formats(with.new_codecs());
         let live = edit.connection(with);
-        edit.codecs(with);
+        edit.codecs(with.new_codecs());
         edit.rtcp(with, live);
         edit.rtcp_mux(with);
         edit.ptime(with);
@@ -209,27 +218,27 @@ impl<'a> Edit<'a> {
             .any(|(index, m)| index != self.index && m.port != 0 && !m.has_own_connection())
     }
 
-    /// Formats of `m=`, and `a=rtpmap`, `a=fmtp`, `a=rtcp-fb`. A line that says
-    /// already what it is to say stays.
-    fn codecs(&mut self, with: &AudioReplacement) {
-        let Some(codecs) = with.codecs.as_deref().filter(|codecs| !codecs.is_empty()) else {
-            return;
-        };
-        let mut formats = String::new();
-        for codec in codecs {
-            if !formats.is_empty() {
-                formats.push(' ');
-            }
-            formats.push_str(&codec.payload_type.to_string());
-        }
+    /// Formats of `m=`.
+    fn formats(&mut self, codecs: &[Codec]) {
+        let formats: Vec<String> = codecs.iter().map(|c| c.payload_type.to_string()).collect();
+        let mut formats = formats.join(" ");
         let span = self.media.formats_span.clone();
-        if self.sdp.text(&span) != formats.as_bytes() {
-            if span.is_empty() {
-                formats.insert(0, ' ');
-            }
-            self.splice.replace(span, formats);
+        if codecs.is_empty() || self.sdp.text(&span) == formats.as_bytes() {
+            return;
         }
-        let known = codecs_of(self.media);
+        if span.is_empty() {
+            formats.insert(0, ' ');
+        }
+        self.splice.replace(span, formats);
+    }
+
+    /// `a=rtpmap`, `a=fmtp`, `a=rtcp-fb`. A line that says already what it is to
+    /// say stays.
+    fn codecs(&mut self, codecs: &[Codec]) {
+        if codecs.is_empty() {
+            return;
+        }
+        let known = self.media.codecs();
         let same = |codec: &Codec| known.iter().any(|k| k == codec);
         // Where the first of the new attributes goes: the place of the first old.
         let mut place = None;

@@ -56,7 +56,8 @@ impl<'a> MessageEdit<'a> {
     /// Another number in CSeq; the method stays.
     #[must_use]
     pub fn set_cseq(mut self, number: u32) -> Self {
-        if let Some(field) = self.message.field(Name::CSEQ) {
+        // All of them: a message may repeat it, but not contradict itself.
+        for field in self.message.fields(Name::CSEQ) {
             let digits = self
                 .message
                 .text(&field.value)

@@ -180,6 +180,11 @@ impl Message {
         self.text(&self.body)
     }
 
+    /// Offset of the body's first byte.
+    pub fn body_offset(&self) -> usize {
+        self.body.start
+    }
+
     /// Bytes that came after the body in the same datagram.
     pub fn trailing(&self) -> &[u8] {
         self.bytes.get(self.body.end..).unwrap_or_default()

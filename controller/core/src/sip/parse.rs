@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
         let start_line = self
             .line(first)
             .ok_or_else(|| self.fail(first, "the start line does not end"))?;
-        let start = self.start(&start_line.content)?;
+        let start = self.start(&trimmed(self.bytes, start_line.content.clone()))?;
         let (headers, head_end) = self.headers(start_line.whole.end)?;
         let body = self.body(&headers, head_end)?;
         let mut message = Message {
@@ -249,8 +249,30 @@ impl<'a> Reader<'a> {
         Ok(start..start + length.unwrap_or(rest))
     }
 
+    /// A message has one of each of these (RFC 3261 §7.3.1): with two that differ
+    /// nobody knows which dialog it belongs to.
+    fn check_single(&self, message: &Message) -> Result<(), SipError> {
+        for (name, what) in [
+            (Name::FROM, "two different From headers"),
+            (Name::TO, "two different To headers"),
+            (Name::CALL_ID, "two different Call-ID headers"),
+            (Name::CSEQ, "two different CSeq headers"),
+        ] {
+            let first = message.header(name);
+            for other in message.fields(name) {
+                if Some(message.value(other)) != first {
+                    return Err(self.fail(other.whole.start, what));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn check_mandatory(&self, message: &mut Message) -> Result<(), SipError> {
-        let missing = |what| self.fail(message.head_end, what);
+        self.check_single(message)?;
+        let end = message.headers.last();
+        let end = end.map_or(message.start_line.end, |field| field.whole.end);
+        let missing = |what| self.fail(end, what);
         let at = |name| message.field(name).map_or(0, |field| field.value.start);
         let via = message
             .header(Name::VIA)

@@ -1,0 +1,295 @@
+//! What holds of any input: no panic, no edit no change, and an edit changes
+//! only what it is for. Seeds are fixed, so a failure comes again.
+
+use sidestep_core::decode::{MessageView, SdpView, rewrite_media};
+use sidestep_core::media::{Codec, Direction};
+use sidestep_core::sdp::{Answerer, AudioReplacement, SessionDescription, answer, static_codec};
+use sidestep_core::sip::{Message, MessageEdit, Name, ResponseBuilder};
+
+/// xorshift64*: small, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+}
+
+fn fixtures(directory: &str) -> Vec<(String, Vec<u8>)> {
+    let path = format!("{}/tests/data/{directory}", env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<_> = std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.display().to_string(), std::fs::read(&path).unwrap()))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// Bytes that parsers look at.
+const TELLING: &[u8] = b"\r\n\0 \t:;,=/<>\"\\@[]0123456789vocmaSIP\x7f\x80\xff";
+
+fn mutate(random: &mut Random, original: &[u8]) -> Vec<u8> {
+    let mut bytes = original.to_vec();
+    for _ in 0..=random.below(6) {
+        let at = random.below(bytes.len() + 1);
+        match random.below(5) {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, TELLING[random.below(TELLING.len())]),
+            2 if at < bytes.len() => bytes[at] = TELLING[random.below(TELLING.len())],
+            3 => {
+                let end = (at + random.below(40)).min(bytes.len());
+                bytes.drain(at..end);
+            }
+            _ => {
+                let end = (at + random.below(40)).min(bytes.len());
+                let part = bytes[at..end].to_vec();
+                let to = random.below(bytes.len() + 1);
+                bytes.splice(to..to, part);
+            }
+        }
+    }
+    bytes
+}
+
+fn replacement(random: &mut Random) -> AudioReplacement {
+    let codecs: Vec<Codec> = (0..random.below(4))
+        .filter_map(|_| static_codec(random.below(20) as u8))
+        .collect();
+    let maybe = |random: &mut Random| random.below(2) == 0;
+    AudioReplacement {
+        rtp: ([10, 9, 8, 7], 20000).into(),
+        rtcp: maybe(random).then(|| {
+            (
+                [10, 9, 8, random.below(3) as u8 + 6],
+                20000 + random.below(3) as u16,
+            )
+                .into()
+        }),
+        rtcp_mux: [None, Some(true), Some(false)][random.below(3)],
+        codecs: maybe(random).then_some(codecs),
+        ptime: maybe(random).then_some(30),
+        direction: maybe(random).then_some(Direction::SendOnly),
+        origin_version: maybe(random).then(|| random.next()),
+        replace_null: maybe(random),
+    }
+}
+
+fn read_sdp(random: &mut Random, bytes: &[u8]) -> bool {
+    let Ok(sdp) = SessionDescription::parse(bytes) else {
+        return false;
+    };
+    assert_eq!(sdp.bytes(), bytes);
+    let _ = SdpView::new(&sdp);
+    let edited = sdp.replace_audio(random.below(sdp.media().len() + 1), &replacement(random));
+    let again = SessionDescription::parse(&edited)
+        .unwrap_or_else(|e| panic!("{e}: {}", edited.escape_ascii()));
+    assert_eq!(again.media().len(), sdp.media().len());
+    let answerer = Answerer {
+        rtp: ([192, 0, 2, 1], 4000).into(),
+        rtcp: None,
+        codecs: None,
+        events: true,
+        direction: Direction::SendRecv,
+        ptime: None,
+        session_id: 1,
+        version: 1,
+    };
+    if let Ok(answer) = answer(&sdp, &answerer) {
+        let answer = SessionDescription::parse(&answer).expect("an answer reads");
+        assert_eq!(answer.media().len(), sdp.media().len());
+        let (index, _) = sdp.audio().expect("answered");
+        for (at, media) in answer.media().iter().enumerate() {
+            assert_eq!(media.port != 0, at == index);
+            // By number: an offer may write `00`.
+            let number = |format: &String| format.parse::<u8>().map_err(|_| format.clone());
+            let offered: Vec<_> = sdp.media()[at].formats.iter().map(number).collect();
+            assert!(
+                media
+                    .formats
+                    .iter()
+                    .all(|format| offered.contains(&number(format)))
+            );
+        }
+    }
+    true
+}
+
+fn read_sip(bytes: &[u8]) -> bool {
+    let Ok(message) = Message::parse(bytes) else {
+        return false;
+    };
+    assert_eq!(MessageEdit::new(&message).finish(), bytes);
+    let _ = MessageView::new(&message);
+    let response = ResponseBuilder::new(&message, 200, Some("tag")).build();
+    assert!(!response.is_empty());
+    let edited = MessageEdit::new(&message)
+        .set_body("body")
+        .set_cseq(5)
+        .set_first_element(Name::CONTACT, "<sip:x@y>")
+        .finish();
+    let again = Message::parse(&edited).expect("an edited message reads again");
+    assert_eq!((again.body(), again.cseq().0), (&b"body"[..], 5));
+    assert_eq!(again.trailing(), message.trailing());
+    assert_eq!(again.call_id(), message.call_id());
+    let _ = MessageEdit::new(&message)
+        .remove_first_element(Name::VIA)
+        .remove_header(Name::FROM)
+        .set_uri("x")
+        .finish();
+    true
+}
+
+#[test]
+fn every_prefix_of_every_fixture() {
+    let mut random = Random(0x51de_57e9);
+    for (name, bytes) in fixtures("sdp") {
+        assert!(read_sdp(&mut random, &bytes), "{name}");
+        for end in 0..bytes.len() {
+            read_sdp(&mut random, &bytes[..end]);
+        }
+    }
+    for directory in ["sip", "torture"] {
+        for (_, bytes) in fixtures(directory) {
+            for end in 0..bytes.len() {
+                read_sip(&bytes[..end]);
+                let _ = rewrite_media(&bytes[..end], ([1, 2, 3, 4], 5).into());
+            }
+        }
+    }
+}
+
+#[test]
+fn mutations_never_panic_and_often_read() {
+    let mut random = Random(0xfeed_f00d);
+    let (sdps, mut sips) = (fixtures("sdp"), fixtures("sip"));
+    sips.extend(fixtures("torture"));
+    let (mut read, mut rounds) = (0, 0);
+    for _ in 0..400 {
+        for (_, original) in &sdps {
+            let bytes = mutate(&mut random, original);
+            read += usize::from(read_sdp(&mut random, &bytes));
+            rounds += 1;
+        }
+        for (_, original) in &sips {
+            let bytes = mutate(&mut random, original);
+            read += usize::from(read_sip(&bytes));
+            rounds += 1;
+        }
+    }
+    // Otherwise the mutations are too wild to reach the editing at all.
+    assert!(read * 10 > rounds, "{read} of {rounds}");
+}
+
+#[test]
+fn noise_never_panics() {
+    let mut random = Random(77);
+    for _ in 0..20_000 {
+        let length = random.below(120);
+        let mut bytes: Vec<u8> = (0..length)
+            .map(|_| TELLING[random.below(TELLING.len())])
+            .collect();
+        read_sip(&bytes);
+        bytes.splice(0..0, *b"v=0\nm=audio 4 RTP/AVP 0\n");
+        read_sdp(&mut random, &bytes);
+    }
+}
+
+/// Lines of a description that an edit of the stream `index` is not for.
+fn untouchable(bytes: &[u8], index: usize) -> Vec<Vec<u8>> {
+    const MINE: &[&str] = &[
+        "m=",
+        "c=",
+        "a=rtpmap:",
+        "a=fmtp:",
+        "a=rtcp-fb:",
+        "a=rtcp:",
+        "a=rtcp-mux",
+        "a=ptime:",
+        "a=sendrecv",
+        "a=sendonly",
+        "a=recvonly",
+        "a=inactive",
+        "a=candidate:",
+        "a=ice-ufrag:",
+        "a=ice-pwd:",
+        "a=end-of-candidates",
+    ];
+    let mut stream = None;
+    let mut kept = Vec::new();
+    for line in bytes.split_inclusive(|&b| b == b'\n') {
+        if line.starts_with(b"m=") {
+            stream = Some(stream.map_or(0, |s| s + 1));
+        }
+        let mine = stream == Some(index) && MINE.iter().any(|m| line.starts_with(m.as_bytes()));
+        let session = stream.is_none() && (line.starts_with(b"c=") || line.starts_with(b"o="));
+        if !mine && !session {
+            kept.push(line.trim_ascii_end().to_vec());
+        }
+    }
+    kept
+}
+
+#[test]
+fn an_edit_changes_only_what_it_is_for() {
+    let mut random = Random(0xc0de);
+    for _ in 0..300 {
+        for (name, bytes) in fixtures("sdp") {
+            let sdp = SessionDescription::parse(&bytes).unwrap();
+            let index = random.below(sdp.media().len());
+            let replacement = replacement(&mut random);
+            let edited = sdp.replace_audio(index, &replacement);
+            assert_eq!(
+                untouchable(&edited, index),
+                untouchable(&bytes, index),
+                "{name} {replacement:?}"
+            );
+            let again = SessionDescription::parse(&edited).unwrap();
+            for (at, (old, new)) in sdp.media().iter().zip(again.media()).enumerate() {
+                if at != index {
+                    // The address of another live stream is its own affair.
+                    assert!(
+                        old.port == 0 || old.connection == new.connection,
+                        "{name} {replacement:?}"
+                    );
+                    continue;
+                }
+                assert_eq!(new.port, replacement.rtp.port());
+                let null = old.connection.as_ref().is_some_and(|c| c.is_null());
+                let ip = new.connection.as_ref().and_then(|c| c.ip()).unwrap();
+                let live = !null || replacement.replace_null;
+                assert_eq!(
+                    ip,
+                    if live {
+                        replacement.rtp.ip()
+                    } else {
+                        [0, 0, 0, 0].into()
+                    }
+                );
+                let codecs = replacement.codecs.as_deref().filter(|c| !c.is_empty());
+                if let Some(codecs) = codecs {
+                    let mut wanted = codecs.to_vec();
+                    let mut seen = Vec::new();
+                    wanted.retain(|c| {
+                        !seen.contains(&c.payload_type) && {
+                            seen.push(c.payload_type);
+                            true
+                        }
+                    });
+                    assert_eq!(new.codecs(), wanted, "{name}");
+                }
+                if let Some(direction) = replacement.direction {
+                    assert_eq!(new.direction, direction);
+                }
+            }
+        }
+    }
+}
