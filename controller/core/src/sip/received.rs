@@ -5,19 +5,28 @@ use std::net::SocketAddr;
 
 use super::header::{key_value, semicolons};
 use super::uri::DEFAULT_PORT;
-use super::{Message, MessageEdit, Name};
+use super::{Message, MessageEdit, Name, Via};
 
 /// The request with `received` and `rport` in its topmost Via, where its sender
 /// has another address than it says or asks for `rport`.
 pub fn mark_received(request: Message, source: SocketAddr) -> Message {
-    let via = request.top_via();
-    let told_true = ip(via.host) == Some(source.ip());
-    if told_true && via.rport.is_none() {
-        return request;
-    }
-    let Some(written) = request.headers(Name::VIA).next() else {
+    let written = request.headers(Name::VIA).next();
+    let Some(marked) = written.and_then(|via| mark_via(via, source)) else {
         return request;
     };
+    let bytes = MessageEdit::new(&request)
+        .set_first_element(Name::VIA, marked)
+        .finish();
+    Message::parse(&bytes).unwrap_or(request)
+}
+
+/// The topmost Via with `received` and `rport`; `None` where it needs neither.
+pub(crate) fn mark_via(written: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
+    let via = Via::parse(written)?;
+    let told_true = ip(via.host) == Some(source.ip());
+    if told_true && via.rport.is_none() {
+        return None;
+    }
     let mut marked: Vec<u8> = Vec::new();
     for part in semicolons(written) {
         let (key, _) = key_value(part);
@@ -33,17 +42,17 @@ pub fn mark_received(request: Message, source: SocketAddr) -> Message {
     if via.rport.is_some() {
         marked.extend_from_slice(format!(";rport={}", source.port()).as_bytes());
     }
-    let bytes = MessageEdit::new(&request)
-        .set_first_element(Name::VIA, marked)
-        .finish();
-    Message::parse(&bytes).unwrap_or(request)
+    Some(marked)
 }
 
 /// Where the response to a request goes that came from `source`: back to it
 /// where the client asked for that (`rport`), else to the port of its Via at the
 /// address it came from.
 pub fn reply_address(request: &Message, source: SocketAddr) -> SocketAddr {
-    let via = request.top_via();
+    reply_to(&request.top_via(), source)
+}
+
+pub(crate) fn reply_to(via: &Via<'_>, source: SocketAddr) -> SocketAddr {
     match via.rport {
         Some(_) => source,
         None => SocketAddr::new(source.ip(), via.port.unwrap_or(DEFAULT_PORT)),

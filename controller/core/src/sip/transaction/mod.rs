@@ -26,7 +26,7 @@ mod server;
 mod table;
 mod timers;
 
-pub use ack::ack_of_failure;
+pub use ack::{ack_of_failure, cancel_of};
 pub use client::{ClientTransaction, InviteClient, InviteClientState};
 pub use client::{NonInviteClient, NonInviteClientState};
 pub use key::{ClientKey, ServerKey};

@@ -1,0 +1,104 @@
+//! What all legs share: transactions, identifiers, the way out.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{LegId, TcEvent, TcOutput};
+use crate::engine::{Datagram, Side};
+use crate::sip::identifiers::Identifiers;
+use crate::sip::transaction::{Addresses, ServerKey, Transactions};
+use crate::sip::{Message, Name, ResponseBuilder};
+use crate::time::Time;
+
+/// The methods that a thin client may send to us.
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE, OPTIONS, INFO, MESSAGE, NOTIFY";
+
+/// A leg, whatever its caller has numbered it: a caller's number may be used
+/// again while the dialog before still ends.
+pub(super) type Serial = u64;
+
+/// What a request of ours is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// INVITE or re-INVITE of this CSeq number.
+    Invite(u32),
+    /// CANCEL or BYE: its answer changes nothing.
+    End,
+}
+
+/// A request of a thin client that waits for its answer.
+#[derive(Debug, Clone)]
+pub(super) struct Incoming {
+    pub(super) key: ServerKey,
+    /// With `received` and `rport` in its Via.
+    pub(super) request: Message,
+}
+
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) answer_timeout: Duration,
+    pub(super) identifiers: Identifiers,
+    pub(super) transactions: Transactions<(Serial, Purpose)>,
+    pub(super) output: VecDeque<TcOutput>,
+}
+
+impl Context {
+    /// Sends outside of the transactions: an ACK, a response without state.
+    pub(super) fn send(&mut self, addresses: Addresses, payload: Vec<u8>) {
+        self.flush();
+        self.output.push_back(datagram(addresses, payload));
+    }
+
+    /// Moves what the transactions want sent to the output, in order.
+    pub(super) fn flush(&mut self) {
+        while let Some((addresses, payload)) = self.transactions.poll_outgoing() {
+            self.output.push_back(datagram(addresses, payload));
+        }
+    }
+
+    /// Tells the caller of a leg, if it still has one.
+    pub(super) fn tell(&mut self, leg: Option<LegId>, event: TcEvent) {
+        self.flush();
+        if let Some(leg) = leg {
+            self.output.push_back(TcOutput::Event(leg, event));
+        }
+    }
+
+    /// Answers a request with a plain status.
+    pub(super) fn respond(&mut self, now: Time, incoming: &Incoming, status: u16) {
+        let response = plain(&incoming.request, status, None);
+        self.transactions
+            .respond(now, &incoming.key, status, response.build());
+    }
+}
+
+/// A response without a body, with what its status demands.
+pub(super) fn plain(request: &Message, status: u16, to_tag: Option<&str>) -> ResponseBuilder {
+    let response = ResponseBuilder::new(request, status, to_tag);
+    match status {
+        200 | 405 | 501 => response.header(Name::ALLOW, ALLOW),
+        415 => response.header(Name::new("Accept"), "application/sdp"),
+        420 => {
+            let unknown: Vec<&[u8]> = request.headers(Name::REQUIRE).collect();
+            response.header(Name::UNSUPPORTED, unknown.join(b", ".as_slice()))
+        }
+        _ => response,
+    }
+}
+
+fn datagram(addresses: Addresses, payload: Vec<u8>) -> TcOutput {
+    TcOutput::Send(Datagram {
+        side: Side::Net,
+        src: addresses.local,
+        dst: addresses.remote,
+        payload,
+    })
+}
+
+/// The session description of a message, if it has one that can be read.
+pub(super) fn sdp_of(message: &Message) -> Option<Vec<u8>> {
+    match message.sdp() {
+        Some(Ok(_)) => Some(message.body().to_vec()),
+        _ => None,
+    }
+}
