@@ -10,4 +10,5 @@ pub mod daemon;
 pub mod datapath;
 pub mod doctor;
 pub mod door;
+mod sockets;
 pub mod watch;

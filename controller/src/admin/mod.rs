@@ -1,0 +1,12 @@
+//! Telling people and scripts what the daemon knows, over a Unix socket.
+//!
+//! In: one line of JSON, `{"get":"flows"|"calls"|"clients"|"status"|"counters"}`.
+//! Out: one line, `{"ok":[…]}` with the rows of [`rows`], or `{"error":"…"}`. A
+//! connection may ask again and again.
+
+pub mod rows;
+mod server;
+mod view;
+
+pub use server::{List, Query, Server};
+pub use view::{call, client};

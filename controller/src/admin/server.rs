@@ -1,0 +1,223 @@
+//! The Unix socket.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Longest request, octets.
+const LONGEST: u64 = 4096;
+/// Connections served at once; more have to wait.
+const CONNECTIONS: usize = 64;
+/// A client that does not read or write for so long is let go.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What may be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum List {
+    /// Rows of [`super::rows::FlowRow`].
+    Flows,
+    /// Rows of [`super::rows::CallRow`].
+    Calls,
+    /// Rows of [`super::rows::ClientRow`].
+    Clients,
+    /// One [`super::rows::StatusRow`].
+    Status,
+    /// Rows of [`super::rows::CounterRow`].
+    Counters,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    get: List,
+}
+
+/// A question to whoever owns the answers.
+pub struct Query {
+    /// What is asked for.
+    pub list: List,
+    /// Where the rows go.
+    pub answer: oneshot::Sender<Vec<Value>>,
+}
+
+/// The listening socket; its file goes with it.
+pub struct Server {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Server {
+    /// Listens at `path`, for the owner and the group. The file of a daemon that
+    /// has died goes first.
+    ///
+    /// # Errors
+    ///
+    /// A daemon answers there, or the file cannot be made.
+    pub async fn listen(path: &Path) -> Result<Self> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+        }
+        match UnixStream::connect(path).await {
+            Ok(_) => bail!("a daemon answers at {} already", path.display()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path)
+                    .with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+            Err(_) => {}
+        }
+        let listener = UnixListener::bind(path)
+            .with_context(|| format!("cannot listen at {}", path.display()))?;
+        let server = Self {
+            path: path.to_owned(),
+            listener,
+        };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
+            .with_context(|| format!("cannot set the mode of {}", path.display()))?;
+        Ok(server)
+    }
+
+    /// Serves until dropped; every request becomes a query.
+    pub async fn serve(self, queries: mpsc::Sender<Query>) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            // The semaphore is never closed.
+            let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+                return;
+            };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let queries = queries.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = converse(stream, &queries).await {
+                            tracing::debug!("admin connection: {error}");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("admin socket: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!("{} stays: {error}", self.path.display());
+        }
+    }
+}
+
+async fn converse(mut stream: UnixStream, queries: &mpsc::Sender<Query>) -> io::Result<()> {
+    let (read, mut write) = stream.split();
+    let mut read = BufReader::new(read);
+    loop {
+        let mut line = Vec::new();
+        let mut limited = (&mut read).take(LONGEST);
+        let length = timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await??;
+        if length == 0 {
+            return Ok(());
+        }
+        let complete = line.ends_with(b"\n");
+        let mut answer = answer(&line, queries).await.to_string();
+        answer.push('\n');
+        timeout(PATIENCE, write.write_all(answer.as_bytes())).await??;
+        if !complete {
+            // Cut off or too long: what follows is no request.
+            return Ok(());
+        }
+    }
+}
+
+async fn answer(line: &[u8], queries: &mpsc::Sender<Query>) -> Value {
+    let list = match serde_json::from_slice::<Request>(line) {
+        Ok(request) => request.get,
+        Err(error) => return json!({ "error": format!("not a request: {error}") }),
+    };
+    let (answer, rows) = oneshot::channel();
+    if queries.send(Query { list, answer }).await.is_err() {
+        return json!({ "error": "the daemon is stopping" });
+    }
+    match rows.await {
+        Ok(rows) => json!({ "ok": rows }),
+        Err(_) => json!({ "error": "the daemon is stopping" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ask(requests: &str) -> Vec<Value> {
+        let directory = std::env::temp_dir().join(format!("sidestep-admin-{}", requests.len()));
+        let path = directory.join("s.sock");
+        let server = Server::listen(&path).await.unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        assert!(Server::listen(&path).await.is_err(), "one daemon a socket");
+        let (queries, mut asked) = mpsc::channel::<Query>(1);
+        let serving = tokio::spawn(server.serve(queries));
+        tokio::spawn(async move {
+            while let Some(query) = asked.recv().await {
+                let row = serde_json::to_value(query.list).unwrap();
+                query.answer.send(vec![row]).unwrap();
+            }
+        });
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(requests.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        serving.abort();
+        let _ = serving.await;
+        assert!(!path.exists(), "the file goes with the server");
+        std::fs::remove_dir(directory).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn each_line_has_its_answer() {
+        let answers = ask("{\"get\":\"flows\"}\n{\"get\":\"status\"}\n").await;
+        assert_eq!(
+            answers,
+            [json!({"ok": ["flows"]}), json!({"ok": ["status"]})]
+        );
+    }
+
+    #[tokio::test]
+    async fn rubbish_is_told_so() {
+        for request in [
+            "{}\n",
+            "{\"get\":\"all\"}\n",
+            "flows\n",
+            "{\"get\":\"flows\",\"x\":1}\n",
+        ] {
+            let answers = ask(request).await;
+            assert!(answers[0]["error"].is_string(), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endless_line_is_cut() {
+        let answers = ask(&"x".repeat(10_000)).await;
+        assert_eq!(answers.len(), 1);
+        assert!(answers[0]["error"].is_string());
+    }
+}

@@ -1,0 +1,148 @@
+//! The daemon: check, load, door, attach, serve, drain.
+//!
+//! In: a checked configuration, signals. Out: calls that take the path they
+//! should. One task owns the core and everything that it acts upon; what else
+//! runs only feeds it.
+
+mod interfaces;
+mod passthrough;
+mod queries;
+mod serve;
+mod telling;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing_subscriber::EnvFilter;
+
+use crate::admin::Server;
+use crate::clock;
+use crate::config::Config;
+use crate::datapath::Datapath;
+use crate::door::Door;
+use crate::watch::Changes;
+use interfaces::Interfaces;
+use serve::Daemon;
+
+/// Requests of the admin socket that may wait.
+const QUERIES: usize = 16;
+/// Open files wanted: a socket per source that datagrams are sent from.
+const OPEN_FILES: u64 = 65_536;
+
+/// Runs the daemon until SIGTERM or SIGINT. With `keep`, programs and maps stay
+/// behind: steered media goes on, signalling passes untouched.
+///
+/// # Errors
+///
+/// What is needed is not there, or the kernel refuses it. What had been set up
+/// is taken down again.
+pub fn run(config: Config, keep: bool) -> Result<()> {
+    start_log(&config.daemon.log)?;
+    // One thread: the core is one, and programs are attached to interfaces of
+    // the namespace that a thread is in.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(live(config, keep))
+}
+
+async fn live(config: Config, keep: bool) -> Result<()> {
+    check()?;
+    let mut stop = Stop::listen()?;
+    let server = Server::listen(&config.daemon.socket).await?;
+
+    let mut datapath = Datapath::load(&config.daemon.pins, config.daemon.max_flows, clock::now())?;
+    let mut interfaces = Interfaces::of(&config);
+    let opened = open(&config, &mut datapath, &mut interfaces);
+    let (door, changes) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            datapath.abandon(&interfaces.names());
+            return Err(error);
+        }
+    };
+    let events = tokio::spawn(datapath.follow_events()?);
+
+    let (ask, queries) = mpsc::channel(QUERIES);
+    let server = tokio::spawn(server.serve(ask));
+    let mut daemon = Daemon::new(config, datapath, door, interfaces, changes, queries)?;
+    tracing::info!("serving");
+    let served = daemon.serve(&mut stop).await;
+
+    tracing::info!("stopping");
+    if served.is_ok() {
+        daemon.drain(&mut stop).await;
+    }
+    daemon.close(keep);
+    for task in [server, events] {
+        task.abort();
+        // Aborted on purpose.
+        let _ = task.await;
+    }
+    served
+}
+
+/// Door and interfaces; from here on signalling is taken once the lease runs.
+fn open(
+    config: &Config,
+    datapath: &mut Datapath,
+    interfaces: &mut Interfaces,
+) -> Result<(Door, Changes)> {
+    datapath.configure(
+        &config.signalling.sip,
+        config.signalling.registrar,
+        &config.vms.iter().map(|vm| vm.address).collect::<Vec<_>>(),
+        &interfaces.names(),
+    )?;
+    let mut door = Door::open(&config.daemon.namespace)?;
+    datapath.open_door(&door)?;
+    // Listening first: what changes while the list is read is not missed.
+    let changes = Changes::listen().context("cannot watch interfaces")?;
+    interfaces.reconcile(datapath, &mut door);
+    interfaces.all_attached()?;
+    Ok((door, changes))
+}
+
+fn start_log(filter: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(filter).context("daemon.log is no log filter")?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init()
+        .map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+}
+
+fn check() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("sidestep run needs root: it attaches kernel programs and makes a network namespace");
+    }
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the file limit")?;
+    let wanted = OPEN_FILES.min(hard);
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).context("cannot raise the file limit")
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate()).context("cannot catch SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot catch SIGINT")?,
+        })
+    }
+
+    /// Ends at the next signal. Cancel safe.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

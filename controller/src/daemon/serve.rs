@@ -1,0 +1,241 @@
+//! The one task that owns the core: datagrams, timers, interfaces and questions
+//! come in, and what the core says is done, in its order.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sidestep_core::call::Reason;
+use sidestep_core::engine::{self, Datagram, Output, Path};
+use sidestep_core::time::Time;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::Stop;
+use super::interfaces::Interfaces;
+use super::passthrough::Engine;
+use super::telling::Telling;
+use crate::admin::Query;
+use crate::clock::{self, nanoseconds};
+use crate::config::Config;
+use crate::datapath::{Datapath, Refused};
+use crate::door::Door;
+use crate::watch::Changes;
+
+/// Datagrams taken of each side before anything else has its turn.
+const BURST: usize = 64;
+/// The lease is renewed so often, by this task only: a daemon that hangs loses it.
+const LEASE: Duration = Duration::from_millis(500);
+/// Leftovers are looked for so often.
+const COLLECT: Duration = Duration::from_secs(10);
+/// How long calls may take to be handed back to their VMs.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How far ahead a sleep goes when the core wants nothing.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// The daemon at work.
+pub(super) struct Daemon {
+    pub(super) config: Config,
+    pub(super) engine: Engine,
+    pub(super) datapath: Datapath,
+    pub(super) door: Door,
+    pub(super) interfaces: Interfaces,
+    pub(super) telling: Telling,
+    pub(super) started: Time,
+    /// Datagrams received.
+    pub(super) received: u64,
+    changes: Changes,
+    queries: mpsc::Receiver<Query>,
+    inbox: VecDeque<Datagram>,
+    lease_renewed: Option<Time>,
+}
+
+impl Daemon {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    ///
+    /// The system has no randomness.
+    pub fn new(
+        config: Config,
+        datapath: Datapath,
+        door: Door,
+        interfaces: Interfaces,
+        changes: Changes,
+        queries: mpsc::Receiver<Query>,
+    ) -> Result<Self> {
+        let now = clock::now();
+        let engine = config.engine(seed()?, datapath.first_call());
+        Ok(Self {
+            config,
+            engine: Engine::new(engine, now),
+            datapath,
+            door,
+            interfaces,
+            telling: Telling::default(),
+            started: now,
+            received: 0,
+            changes,
+            queries,
+            inbox: VecDeque::new(),
+            lease_renewed: None,
+        })
+    }
+
+    /// Serves until a signal.
+    ///
+    /// # Errors
+    ///
+    /// The reactor or the watch of interfaces fails: nothing could be served
+    /// any more.
+    pub async fn serve(&mut self, stop: &mut Stop) -> Result<()> {
+        let mut lease = interval(LEASE);
+        lease.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut collect = interval(COLLECT);
+        collect.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.turn();
+            let wake = self.wake();
+            tokio::select! {
+                () = stop.asked() => return Ok(()),
+                ready = self.door.ready() => ready.context("the door cannot be polled")?,
+                () = sleep_until(wake) => {}
+                _ = lease.tick() => {}
+                _ = collect.tick() => self.collect(),
+                changed = self.changes.changed() => {
+                    changed.context("interfaces cannot be watched")?;
+                    self.interfaces.reconcile(&mut self.datapath, &mut self.door);
+                }
+                Some(query) = self.queries.recv() => {
+                    let rows = self.rows(query.list);
+                    // Whoever asked may have gone.
+                    let _ = query.answer.send(rows);
+                }
+            }
+        }
+    }
+
+    /// Hands calls back to their VMs, as far as they take part in time. A second
+    /// signal cuts it short.
+    pub async fn drain(&mut self, stop: &mut Stop) {
+        self.engine.shutdown(clock::now());
+        let end = Instant::now() + DRAIN;
+        loop {
+            self.turn();
+            if !self.bypassed() {
+                return;
+            }
+            let wake = self.wake().min(end).min(Instant::now() + LEASE);
+            tokio::select! {
+                () = stop.asked() => return,
+                ready = self.door.ready() => {
+                    if ready.is_err() {
+                        return;
+                    }
+                }
+                () = sleep_until(wake) => {}
+            }
+            if Instant::now() >= end {
+                tracing::warn!("some calls were not handed back to their VMs in time");
+                return;
+            }
+        }
+    }
+
+    /// Takes everything down; with `keep`, all but the door and the sockets.
+    pub fn close(self, keep: bool) {
+        let mut datapath = self.datapath;
+        if let Err(error) = datapath.close_door(&self.door) {
+            tracing::error!("{error:#}");
+        }
+        datapath.unload(&self.interfaces.names(), keep);
+        drop(self.door);
+    }
+
+    /// Everything that can be done at once.
+    fn turn(&mut self) {
+        self.renew_lease();
+        self.door.take(BURST, &mut self.inbox);
+        while let Some(datagram) = self.inbox.pop_front() {
+            self.received += 1;
+            self.engine.handle_datagram(clock::now(), datagram);
+            self.act();
+        }
+        let now = clock::now();
+        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
+            self.engine.handle_timeout(now);
+        }
+        self.act();
+    }
+
+    /// Does what the core says, in its order.
+    fn act(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Send(datagram) => self.door.send(&datagram),
+                Output::Datapath(change) => self.change(&change),
+                Output::Event(event) => self.telling.event(&event),
+            }
+        }
+    }
+
+    fn change(&mut self, change: &engine::Datapath) {
+        let now = clock::now();
+        let interfaces = &self.interfaces;
+        let applied = self
+            .datapath
+            .apply(change, |vm| interfaces.is_bridged(vm), now);
+        let (Err(refused), engine::Datapath::Set { call, .. }) = (applied, change) else {
+            return;
+        };
+        tracing::warn!("call {call}: flows not installed: {refused}");
+        self.telling.count("flows-refused");
+        let reason = match refused {
+            Refused::Full => Reason::Limit,
+            Refused::NoMac | Refused::Kernel(_) => Reason::DatapathRefused,
+        };
+        self.engine.datapath_refused(now, *call, reason);
+    }
+
+    fn renew_lease(&mut self) {
+        let now = clock::now();
+        if self.lease_renewed.is_some_and(|at| now - at < LEASE / 2) {
+            return;
+        }
+        match self.datapath.maps.renew_lease(nanoseconds(now)) {
+            Ok(()) => self.lease_renewed = Some(now),
+            Err(error) => tracing::error!("{error:#}"),
+        }
+    }
+
+    fn collect(&mut self) {
+        let live: Vec<u32> = self.engine.calls().iter().map(|call| call.id).collect();
+        self.datapath.collect(&live, clock::now());
+        // Also tries again what could not be attached.
+        self.interfaces
+            .reconcile(&mut self.datapath, &mut self.door);
+    }
+
+    fn bypassed(&self) -> bool {
+        self.engine
+            .calls()
+            .iter()
+            .any(|call| call.state != "ended" && matches!(call.path, Path::Direct | Path::Steered))
+    }
+
+    /// When the core wants to be woken.
+    fn wake(&self) -> Instant {
+        let now = clock::now();
+        let after = self.engine.poll_timeout().map_or(NEVER, |at| at - now);
+        Instant::now() + after
+    }
+}
+
+fn seed() -> Result<[u8; 32]> {
+    use std::io::Read;
+    let mut seed = [0; 32];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut seed))
+        .context("cannot read /dev/urandom")?;
+    Ok(seed)
+}

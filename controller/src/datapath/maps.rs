@@ -1,0 +1,236 @@
+//! The maps, each with its types. Addresses and ports go in and out in host
+//! types; the byte order of the programs ends here.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::RawFd;
+
+use anyhow::{Context, Result};
+use aya::Ebpf;
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, SockMap};
+use sidestep_abi::counter::Counter;
+use sidestep_abi::door::{Door, LEASE_NS, Neighbour, NeighbourKey, PortClass, Side, Vm};
+use sidestep_abi::flow::{AnchorKey, FlowKey};
+use sidestep_abi::map;
+
+/// What the daemon writes for the tap and door programs, and reads from them.
+pub struct Maps {
+    uplinks: HashMap<MapData, u32, [u8; 6]>,
+    signalling_ports: HashMap<MapData, u16, u8>,
+    vms: HashMap<MapData, u32, Vm>,
+    neighbours: HashMap<MapData, NeighbourKey, Neighbour>,
+    doors: Array<MapData, Door>,
+    inner_links: Array<MapData, u32>,
+    lease: Array<MapData, u64>,
+    counters: PerCpuArray<MapData, u64>,
+    door_sockets: SockMap<MapData>,
+}
+
+/// A map of the object, taken out of it as what it is.
+pub fn take<M>(ebpf: &mut Ebpf, name: &str) -> Result<M>
+where
+    M: TryFrom<aya::maps::Map, Error = MapError>,
+{
+    let map = ebpf
+        .take_map(name)
+        .with_context(|| format!("the object has no map {name}"))?;
+    M::try_from(map).with_context(|| format!("map {name} is of another type"))
+}
+
+impl Maps {
+    /// Takes them out of a loaded object.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        Ok(Self {
+            uplinks: take(ebpf, map::UPLINKS)?,
+            signalling_ports: take(ebpf, map::SIGNALLING_PORTS)?,
+            vms: take(ebpf, map::VMS)?,
+            neighbours: take(ebpf, map::NEIGHBOURS)?,
+            doors: take(ebpf, map::DOORS)?,
+            inner_links: take(ebpf, map::DOOR_NS)?,
+            lease: take(ebpf, map::LEASE)?,
+            counters: take(ebpf, map::COUNTERS)?,
+            door_sockets: take(ebpf, map::DOOR_SOCKETS)?,
+        })
+    }
+
+    /// The ports to take, and no others.
+    pub fn set_signalling_ports(&mut self, sip: &[u16], registrar: u16) -> Result<()> {
+        let wanted = |port: u16| {
+            if sip.contains(&port) {
+                Some(PortClass::Sip)
+            } else if port == registrar {
+                Some(PortClass::Registrar)
+            } else {
+                None
+            }
+        };
+        for port in sip.iter().copied().chain([registrar]) {
+            if let Some(class) = wanted(port) {
+                self.signalling_ports
+                    .insert(port.to_be(), class as u8, 0)
+                    .with_context(|| format!("cannot have port {port} taken"))?;
+            }
+        }
+        let pinned: Vec<u16> = self
+            .signalling_ports
+            .keys()
+            .filter_map(Result::ok)
+            .collect();
+        for port in pinned {
+            if wanted(u16::from_be(port)).is_none() {
+                self.signalling_ports.remove(&port)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// VMs that are configured no more are forgotten; the others keep their taps
+    /// until [`Self::set_vm`].
+    pub fn keep_vms(&mut self, addresses: &[Ipv4Addr]) -> Result<()> {
+        let pinned: Vec<u32> = self.vms.keys().filter_map(Result::ok).collect();
+        for address in pinned {
+            if !addresses.contains(&Ipv4Addr::from(u32::from_be(address))) {
+                self.vms.remove(&address)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A VM's tap; `None` while it is not there.
+    pub fn set_vm(&mut self, address: Ipv4Addr, tap: Option<u32>) -> Result<()> {
+        let vm = Vm {
+            ifindex: tap.unwrap_or(0),
+        };
+        self.vms
+            .insert(address_be(address), vm, 0)
+            .with_context(|| format!("cannot note the tap of {address}"))
+    }
+
+    /// The uplinks, by index and MAC, and no others.
+    pub fn set_uplinks(&mut self, uplinks: &[(u32, [u8; 6])]) -> Result<()> {
+        for (index, mac) in uplinks {
+            self.uplinks
+                .insert(index, mac, 0)
+                .context("cannot note an uplink")?;
+        }
+        let noted: Vec<u32> = self.uplinks.keys().filter_map(Result::ok).collect();
+        for index in noted {
+            if !uplinks.iter().any(|(wanted, _)| *wanted == index) {
+                self.uplinks.remove(&index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The door's link of a side; `None`: it is not there.
+    pub fn set_door(&mut self, side: Side, link: Option<(u32, [u8; 6])>) -> Result<()> {
+        let (ifindex, mac) = link.unwrap_or_default();
+        let door = Door {
+            ifindex,
+            mac,
+            reserved: 0,
+        };
+        self.doors
+            .set(side as u32, door, 0)
+            .context("cannot note the door")
+    }
+
+    /// Interface index of a side's namespace end, in the namespace.
+    pub fn set_inner_link(&mut self, side: Side, index: u32) -> Result<()> {
+        self.inner_links
+            .set(side as u32, index, 0)
+            .context("cannot note the namespace's link")
+    }
+
+    /// The receiving sockets, in the order of [`Side`].
+    pub fn set_door_sockets(&mut self, sockets: [RawFd; 2]) -> Result<()> {
+        for (index, socket) in (0..).zip(sockets) {
+            self.door_sockets
+                .set(index, &socket, 0)
+                .context("cannot give a socket to the namespace's program")?;
+        }
+        Ok(())
+    }
+
+    /// The daemon is alive at `now_ns` (CLOCK_MONOTONIC).
+    pub fn renew_lease(&mut self, now_ns: u64) -> Result<()> {
+        self.set_lease(now_ns + LEASE_NS)
+    }
+
+    /// Signalling passes untouched from now on.
+    pub fn end_lease(&mut self) -> Result<()> {
+        self.set_lease(0)
+    }
+
+    fn set_lease(&mut self, deadline_ns: u64) -> Result<()> {
+        self.lease
+            .set(0, deadline_ns, 0)
+            .context("cannot write the lease")
+    }
+
+    /// Deadline of the lease, ns of CLOCK_MONOTONIC.
+    pub fn lease(&self) -> u64 {
+        self.lease.get(&0, 0).unwrap_or(0)
+    }
+
+    /// The VM's MAC, as its frames have it; `None` before the first.
+    pub fn vm_mac(&self, vm: Ipv4Addr) -> Option<[u8; 6]> {
+        let key = NeighbourKey {
+            vm_be: address_be(vm),
+            remote_be: 0,
+        };
+        let neighbour = self.neighbours.get(&key, 0).ok()?;
+        Some(neighbour.vm_mac)
+    }
+
+    /// What the programs have counted, over all CPUs.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        Counter::ALL
+            .iter()
+            .map(|counter| {
+                let value = self.counters.get(&(*counter as u32), 0);
+                let sum = value.map_or(0, |value| value.iter().sum());
+                (counter.name(), sum)
+            })
+            .collect()
+    }
+}
+
+/// An address as the maps have it.
+pub fn address_be(address: Ipv4Addr) -> u32 {
+    u32::from(address).to_be()
+}
+
+/// The key of a flow.
+pub fn flow_key(src: SocketAddrV4, dst: SocketAddrV4) -> FlowKey {
+    FlowKey {
+        src_be: address_be(*src.ip()),
+        dst_be: address_be(*dst.ip()),
+        src_port_be: src.port().to_be(),
+        dst_port_be: dst.port().to_be(),
+    }
+}
+
+/// Source and destination of a flow.
+pub fn flow_addresses(key: &FlowKey) -> (SocketAddrV4, SocketAddrV4) {
+    (
+        transport(key.src_be, key.src_port_be),
+        transport(key.dst_be, key.dst_port_be),
+    )
+}
+
+/// A transport address out of the maps.
+pub fn transport(address_be: u32, port_be: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(
+        Ipv4Addr::from(u32::from_be(address_be)),
+        u16::from_be(port_be),
+    )
+}
+
+/// The key of the anchor that a steered flow goes to.
+pub fn anchor_key(key: &FlowKey) -> AnchorKey {
+    AnchorKey {
+        addr_be: key.dst_be,
+        port_be: key.dst_port_be,
+        reserved: 0,
+    }
+}

@@ -1,0 +1,322 @@
+//! The kernel's part, seen from the daemon: programs, links, maps.
+//!
+//! In: which interfaces and VMs there are, which flows each call wants. Out:
+//! programs attached and pinned, maps filled, flows read back as rows. The only
+//! room that attaches programs or writes maps.
+
+mod events;
+mod kernel;
+mod links;
+mod maps;
+mod object;
+mod readout;
+mod table;
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use aya::Ebpf;
+use sidestep_abi::flow::{FLOW_RTCP, FlowAction, FlowKind, FlowLeg};
+use sidestep_core::engine::{self, Flow, Leg};
+use sidestep_core::time::Time;
+
+use crate::admin::rows::FlowRow;
+use crate::clock::{Wall, nanoseconds};
+use crate::door::Door;
+use kernel::KernelMaps;
+use links::Attached;
+pub use links::{Mode, Role};
+pub use maps::Maps;
+use maps::{address_be, flow_key};
+use object::Pins;
+pub use readout::flows_from_pins;
+pub use table::Refused;
+use table::{FlowTable, Installed};
+
+/// Flows of a call that has ended are shown for this long.
+const ENDED_SHOWN: Duration = Duration::from_secs(60);
+/// At most so many of them.
+const ENDED_KEPT: usize = 4096;
+/// Flows that no call claims and that carry nothing go after this.
+const UNCLAIMED_IDLE: Duration = Duration::from_secs(60);
+
+/// Everything loaded and attached.
+pub struct Datapath {
+    /// Maps of taps, door and lease.
+    pub maps: Maps,
+    flows: FlowTable<KernelMaps>,
+    capacity: u32,
+    first_call: u32,
+    ended: VecDeque<(Time, FlowRow)>,
+    /// Pins of an earlier run were there.
+    adopted: bool,
+    started: Time,
+    attached: Attached,
+    ebpf: Ebpf,
+    pins: Pins,
+}
+
+impl Datapath {
+    /// Loads programs and maps; what an earlier run has pinned is taken over.
+    ///
+    /// # Errors
+    ///
+    /// Another daemon uses the pins, or the kernel refuses.
+    pub fn load(pins: &Path, max_flows: u32, now: Time) -> Result<Self> {
+        let pins = Pins::hold(pins)?;
+        let adopted = !pins.links().is_empty();
+        let mut ebpf = object::load(&pins, max_flows)?;
+        let maps = Maps::take(&mut ebpf)?;
+        let mut kernel = KernelMaps::take(&mut ebpf)?;
+        let installed = kernel.installed()?;
+        let capacity = kernel.capacity();
+        let calls = installed.iter().map(|flow| flow.action.call);
+        let first_call = calls.max().map_or(1, |highest| highest.saturating_add(1));
+        if !installed.is_empty() {
+            tracing::info!("{} flows of an earlier run go on", installed.len());
+        }
+        Ok(Self {
+            maps,
+            flows: FlowTable::adopt(kernel, installed, capacity),
+            capacity,
+            first_call,
+            ended: VecDeque::new(),
+            adopted,
+            started: now,
+            attached: Attached::default(),
+            ebpf,
+            pins,
+        })
+    }
+
+    /// A task that logs what the programs say.
+    ///
+    /// # Errors
+    ///
+    /// Called twice, or outside a runtime.
+    pub fn follow_events(&mut self) -> Result<impl Future<Output = ()> + use<>> {
+        events::follow(&mut self.ebpf)
+    }
+
+    /// Number for the first call: above those whose flows are still there.
+    pub fn first_call(&self) -> u32 {
+        self.first_call
+    }
+
+    /// Tells the programs the ports and the VMs, and forgets what only an earlier
+    /// configuration had. No signalling is taken until the door is open and the
+    /// lease runs.
+    ///
+    /// # Errors
+    ///
+    /// A map is full.
+    pub fn configure(
+        &mut self,
+        sip: &[u16],
+        registrar: u16,
+        vms: &[Ipv4Addr],
+        interfaces: &[&str],
+    ) -> Result<()> {
+        self.maps.end_lease()?;
+        self.maps.set_signalling_ports(sip, registrar)?;
+        self.maps.keep_vms(vms)?;
+        Attached::forget_others(&self.pins, interfaces);
+        Ok(())
+    }
+
+    /// Attaches the programs of the door and tells the tap programs of it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn open_door(&mut self, door: &Door) -> Result<()> {
+        self.maps.set_door_sockets(door.sockets())?;
+        for end in &door.ends {
+            self.maps.set_inner_link(end.side, end.inner_index)?;
+        }
+        let hosts = door.ends.map(|end| end.host);
+        self.attached
+            .attach_door(&mut self.ebpf, &hosts, &door.namespace()?)?;
+        for end in &door.ends {
+            self.maps
+                .set_door(end.side, Some((end.host_index, end.inner_mac)))?;
+        }
+        Ok(())
+    }
+
+    /// Signalling passes untouched from now on; the door's programs go.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn close_door(&mut self, door: &Door) -> Result<()> {
+        self.maps.end_lease()?;
+        for end in &door.ends {
+            self.maps.set_door(end.side, None)?;
+        }
+        self.attached.detach_door();
+        Ok(())
+    }
+
+    /// Attaches an interface that is there.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses; nothing of it is attached then.
+    pub fn attach(&mut self, interface: &str, role: Role) -> Result<Mode> {
+        self.attached
+            .attach(&mut self.ebpf, &self.pins, interface, role)
+    }
+
+    /// Detaches an interface, or forgets one that has gone.
+    pub fn detach(&mut self, interface: &str) {
+        self.attached.detach(&self.pins, interface);
+    }
+
+    /// Makes the flows of a call so. `is_bridged`: whether a VM is on a switch.
+    ///
+    /// # Errors
+    ///
+    /// Not all could be installed; those of before stand.
+    pub fn apply(
+        &mut self,
+        change: &engine::Datapath,
+        is_bridged: impl Fn(Ipv4Addr) -> bool,
+        now: Time,
+    ) -> Result<(), Refused> {
+        match change {
+            engine::Datapath::Set { call, flows } => {
+                let wanted = flows
+                    .iter()
+                    .map(|flow| self.installable(flow, &is_bridged))
+                    .collect::<Result<Vec<_>, _>>()?;
+                self.flows.set(*call, &wanted)
+            }
+            engine::Datapath::Remove { call } => {
+                self.end(*call, now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives steered flows the MAC that a VM has now.
+    pub fn refresh_mac(&mut self, vm: Ipv4Addr, is_bridged: bool) {
+        let mac = match is_bridged {
+            true => self.maps.vm_mac(vm),
+            false => Some([0; 6]),
+        };
+        if let Some(mac) = mac
+            && let Err(error) = self.flows.set_mac(address_be(vm), mac)
+        {
+            tracing::error!("steered flows of {vm} keep its former MAC: {error}");
+        }
+    }
+
+    /// Removes flows that no call of `live` claims and that carry nothing.
+    pub fn collect(&mut self, live: &[u32], now: Time) {
+        while let Some((at, _)) = self.ended.front()
+            && now - *at > ENDED_SHOWN
+        {
+            self.ended.pop_front();
+        }
+        for (call, last_ns) in self.flows.calls() {
+            let last = last_ns.max(nanoseconds(self.started));
+            let idle = Duration::from_nanos(nanoseconds(now).saturating_sub(last));
+            if !live.contains(&call) && idle > UNCLAIMED_IDLE {
+                tracing::info!("call {call}: its flows of an earlier run have ended");
+                self.end(call, now);
+            }
+        }
+    }
+
+    /// All flows, and those of calls that ended a short while ago.
+    pub fn rows(&self) -> Vec<FlowRow> {
+        let mut rows = readout::rows(&self.flows.flows(), &Wall::now(), "live");
+        rows.extend(self.ended.iter().map(|(_, row)| row.clone()));
+        rows
+    }
+
+    /// Flows in the map, and how many there is room for.
+    pub fn fill(&self) -> (usize, u32) {
+        (self.flows.len(), self.capacity)
+    }
+
+    /// The start has failed: what an earlier run had left stays so, else nothing
+    /// stays.
+    pub fn abandon(self, interfaces: &[&str]) {
+        let keep = self.adopted;
+        self.unload(interfaces, keep);
+    }
+
+    /// Detaches everything and removes the pins; or, with `keep`, leaves links
+    /// and maps as they are.
+    pub fn unload(mut self, interfaces: &[&str], keep: bool) {
+        if keep {
+            return;
+        }
+        for interface in interfaces {
+            self.detach(interface);
+        }
+        self.pins.remove();
+    }
+
+    fn end(&mut self, call: u32, now: Time) {
+        let last = self.flows.remove(call);
+        for row in readout::rows(&last, &Wall::now(), "ended") {
+            if self.ended.len() == ENDED_KEPT {
+                self.ended.pop_front();
+            }
+            self.ended.push_back((now, row));
+        }
+    }
+
+    fn installable(
+        &self,
+        flow: &Flow,
+        is_bridged: impl Fn(Ipv4Addr) -> bool,
+    ) -> Result<Installed, Refused> {
+        let mut action = FlowAction {
+            stats: 0,
+            call: 0,
+            kind: 0,
+            leg: match flow.leg {
+                Leg::GatewayToTc => FlowLeg::GatewayToTc,
+                Leg::TcToGateway => FlowLeg::TcToGateway,
+                Leg::GatewayToVm => FlowLeg::GatewayToVm,
+                Leg::VmToGateway => FlowLeg::VmToGateway,
+            } as u8,
+            flags: if flow.rtcp { FLOW_RTCP } else { 0 },
+            reserved: 0,
+            clock_rate: flow.clock_rate,
+            new_src_be: 0,
+            new_dst_be: 0,
+            new_src_port_be: 0,
+            new_dst_port_be: 0,
+            anchor_mac: [0; 6],
+            reserved2: 0,
+        };
+        let kind = match flow.kind {
+            engine::FlowKind::Direct => FlowKind::Direct,
+            engine::FlowKind::Guard => FlowKind::Guard,
+            engine::FlowKind::Relay => FlowKind::Relay,
+            engine::FlowKind::Steered { src, dst, vm } => {
+                action.new_src_be = address_be(*src.ip());
+                action.new_src_port_be = src.port().to_be();
+                action.new_dst_be = address_be(*dst.ip());
+                action.new_dst_port_be = dst.port().to_be();
+                if is_bridged(vm) {
+                    action.anchor_mac = self.maps.vm_mac(vm).ok_or(Refused::NoMac)?;
+                }
+                FlowKind::Steered
+            }
+        };
+        action.kind = kind as u8;
+        Ok(Installed {
+            key: flow_key(flow.src, flow.dst),
+            action,
+        })
+    }
+}

@@ -1,0 +1,182 @@
+//! Loading: the object file in this binary, the pinned maps of earlier runs, and
+//! the programs that share them.
+
+use std::fs::File;
+use std::mem::size_of;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use aya::maps::MapData;
+use aya::programs::{SchedClassifier, SkLookup, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use sidestep_abi::flow::{FlowAction, FlowKey, FlowStats};
+use sidestep_abi::{VERSION, map, program};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sidestep.bpf.o"));
+
+/// Where maps and links are pinned; held by one daemon at a time.
+pub struct Pins {
+    root: PathBuf,
+    directory: PathBuf,
+    _held: Flock<File>,
+}
+
+impl Pins {
+    /// Makes and takes the directory, on a BPF file system of its own if there
+    /// is none.
+    ///
+    /// # Errors
+    ///
+    /// Another daemon holds it, or the file system cannot be mounted.
+    pub fn hold(root: &Path) -> Result<Self> {
+        mount_if_missing(root)?;
+        let directory = versioned(root);
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(directory.join(LINKS))
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        let file = File::open(root).with_context(|| format!("cannot open {}", root.display()))?;
+        let held = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, error)| error)
+            .with_context(|| format!("another sidestep uses the pins at {}", root.display()))?;
+        Ok(Self {
+            root: root.to_owned(),
+            directory,
+            _held: held,
+        })
+    }
+
+    /// Where a link is pinned.
+    pub fn link(&self, name: &str) -> PathBuf {
+        self.directory.join(LINKS).join(name)
+    }
+
+    /// Names of the links pinned now.
+    pub fn links(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.directory.join(LINKS));
+        entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// Removes everything of this version.
+    pub fn remove(&self) {
+        let removed =
+            std::fs::remove_dir_all(&self.directory).and_then(|()| std::fs::remove_dir(&self.root));
+        if let Err(error) = removed {
+            tracing::debug!("{} stays: {error}", self.root.display());
+        }
+    }
+}
+
+const LINKS: &str = "links";
+
+/// The directory of this layout's maps below `root`.
+pub fn versioned(root: &Path) -> PathBuf {
+    root.join(format!("v{VERSION}"))
+}
+
+/// `/sys/fs/bpf` where that is meant, else the directory itself.
+fn mount_if_missing(root: &Path) -> Result<()> {
+    const STANDARD: &str = "/sys/fs/bpf";
+    let there = root.ancestors().find(|path| path.exists());
+    let is_bpf = |path: &Path| statfs(path).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
+    if there.is_some_and(is_bpf) {
+        return Ok(());
+    }
+    let target = if root.starts_with(STANDARD) {
+        Path::new(STANDARD)
+    } else {
+        std::fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
+        root
+    };
+    tracing::info!("mounting a BPF file system at {}", target.display());
+    mount(
+        Some("bpf"),
+        target,
+        Some("bpf"),
+        MsFlags::empty(),
+        Some("mode=0700"),
+    )
+    .with_context(|| format!("cannot mount a BPF file system at {}", target.display()))
+}
+
+/// Loads the object; pinned maps are taken over, the others made and pinned.
+///
+/// # Errors
+///
+/// A pinned map has another layout, or the kernel refuses maps or programs.
+pub fn load(pins: &Pins, max_flows: u32) -> Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    loader
+        .default_map_pin_directory(&pins.directory)
+        .map_max_entries(map::FLOWS, max_flows)
+        .map_max_entries(map::FLOW_STATS, max_flows);
+    check_layout::<FlowKey, FlowAction>(pins, map::FLOWS, max_flows)?;
+    check_layout::<u32, FlowStats>(pins, map::FLOW_STATS, max_flows)?;
+    let mut ebpf = loader
+        .load(OBJECT)
+        .context("cannot load the kernel programs' object")?;
+
+    for name in [program::TAP_FROM_VM, program::TAP_TO_VM, program::DOOR_OUT] {
+        let classifier: &mut SchedClassifier = typed(&mut ebpf, name)?;
+        classifier.load().with_context(|| refused(name))?;
+    }
+    let uplink: &mut Xdp = typed(&mut ebpf, program::UPLINK)?;
+    uplink.load().with_context(|| refused(program::UPLINK))?;
+    let lookup: &mut SkLookup = typed(&mut ebpf, program::DOOR_SOCKET)?;
+    lookup
+        .load()
+        .with_context(|| refused(program::DOOR_SOCKET))?;
+    Ok(ebpf)
+}
+
+fn refused(name: &str) -> String {
+    format!("the kernel does not take the program {name}")
+}
+
+/// A program of the object, as what it is.
+pub fn typed<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    ebpf.program_mut(name)
+        .with_context(|| format!("the object has no program {name}"))?
+        .try_into()
+        .with_context(|| format!("{name} is of another type"))
+}
+
+/// A map that an earlier run has pinned must be what this one thinks it is.
+fn check_layout<K, V>(pins: &Pins, name: &str, max_flows: u32) -> Result<()> {
+    let path = pins.directory.join(name);
+    if !path.exists() {
+        return Ok(());
+    }
+    let info = MapData::from_pin(&path)
+        .and_then(|map| map.info())
+        .with_context(|| format!("cannot open the pinned map {}", path.display()))?;
+    if (info.key_size() as usize, info.value_size() as usize) != (size_of::<K>(), size_of::<V>()) {
+        bail!(
+            "the pinned map {} has another layout than this version's: \
+             stop what uses it and remove {}",
+            path.display(),
+            pins.directory.display()
+        );
+    }
+    if info.max_entries() != max_flows {
+        tracing::warn!(
+            "{name} is pinned with {} entries and kept; daemon.max_flows ({max_flows}) \
+             counts after a clean stop",
+            info.max_entries()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,377 @@
+//! The flows of each call: what the core wants against what is in the maps.
+//!
+//! New flows are in before old ones go, so that media never falls between; a
+//! change that cannot be made wholly is undone. A flow that stays what it is
+//! (leg, RTP or RTCP, and on the same kind of interface) keeps its counters when
+//! its addresses change.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKind, FlowStats};
+
+use super::maps::anchor_key;
+
+/// The maps that hold flows; the kernel's, or a test's.
+pub trait FlowMaps {
+    /// Inserts or replaces a flow.
+    fn put_flow(&mut self, key: &FlowKey, action: &FlowAction) -> Result<(), Refused>;
+    /// Removes a flow, if it is there.
+    fn remove_flow(&mut self, key: &FlowKey);
+    /// Inserts or replaces an anchor.
+    fn put_anchor(&mut self, key: &AnchorKey, call: u32) -> Result<(), Refused>;
+    /// Removes an anchor, if it is there.
+    fn remove_anchor(&mut self, key: &AnchorKey);
+    /// Sets statistics to nothing.
+    fn clear_stats(&mut self, index: u32) -> Result<(), Refused>;
+    /// Reads statistics.
+    fn stats(&self, index: u32) -> FlowStats;
+}
+
+/// Why a call's flows could not be installed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A map or the statistics have no room.
+    #[error("the flow map is full")]
+    Full,
+    /// No frame of the VM has been seen, so its MAC is not known.
+    #[error("the VM's MAC is not known")]
+    NoMac,
+    /// The kernel refused otherwise.
+    #[error("the kernel refused: {0}")]
+    Kernel(String),
+}
+
+/// A flow as it stands in the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Installed {
+    /// Its five-tuple.
+    pub key: FlowKey,
+    /// What is done with it.
+    pub action: FlowAction,
+}
+
+/// What makes a flow the same one after a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Identity {
+    leg: u8,
+    flags: u8,
+    place: Place,
+    /// Among several alike, in the core's order.
+    ordinal: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    Uplink,
+    Guard,
+    Relay,
+}
+
+/// All flows, by call.
+pub struct FlowTable<M> {
+    maps: M,
+    calls: HashMap<u32, Vec<Installed>>,
+    owners: HashMap<FlowKey, u32>,
+    anchors: HashMap<AnchorKey, u32>,
+    /// Indices given back, the longest ago first: a program may still be writing
+    /// to the latest.
+    free: VecDeque<u32>,
+    next: u32,
+    capacity: u32,
+}
+
+impl<M: FlowMaps> FlowTable<M> {
+    /// Takes over `installed`, the flows that are in the maps already; there is
+    /// room for `capacity`.
+    pub fn adopt(maps: M, installed: Vec<Installed>, capacity: u32) -> Self {
+        let used: HashSet<u32> = installed.iter().map(|flow| flow.action.stats).collect();
+        let next = used.iter().max().map_or(0, |highest| highest + 1);
+        let mut table = Self {
+            maps,
+            calls: HashMap::new(),
+            owners: HashMap::new(),
+            anchors: HashMap::new(),
+            free: (0..next).filter(|index| !used.contains(index)).collect(),
+            next,
+            capacity,
+        };
+        for flow in installed {
+            table.owners.insert(flow.key, flow.action.call);
+            if is_steered(&flow) {
+                table
+                    .anchors
+                    .insert(anchor_key(&flow.key), flow.action.call);
+            }
+            table.calls.entry(flow.action.call).or_default().push(flow);
+        }
+        table
+    }
+
+    /// Makes `wanted` the flows of `call`. Their `stats` and `call` are set here.
+    ///
+    /// # Errors
+    ///
+    /// Not all could be installed; those of before stand.
+    pub fn set(&mut self, call: u32, wanted: &[Installed]) -> Result<(), Refused> {
+        let old = self.calls.get(&call).cloned().unwrap_or_default();
+        let mut fresh = Vec::new();
+        let new = match self.number(call, wanted, &old, &mut fresh) {
+            Ok(new) => new,
+            Err(refused) => {
+                self.free.extend(fresh);
+                return Err(refused);
+            }
+        };
+        let mut undo = Vec::new();
+        if let Err(refused) = self.install(&new, &mut undo) {
+            for step in undo.into_iter().rev() {
+                self.revert(step);
+            }
+            self.free.extend(fresh);
+            return Err(refused);
+        }
+        self.remove_except(&old, &new);
+        let kept: HashSet<u32> = new.iter().map(|flow| flow.action.stats).collect();
+        let gone = old.iter().map(|flow| flow.action.stats);
+        self.free.extend(gone.filter(|index| !kept.contains(index)));
+        for flow in &new {
+            self.take_over(call, &flow.key);
+        }
+        if new.is_empty() {
+            self.calls.remove(&call);
+        } else {
+            self.calls.insert(call, new);
+        }
+        Ok(())
+    }
+
+    /// Removes all flows of `call`; they are returned with their last
+    /// statistics.
+    pub fn remove(&mut self, call: u32) -> Vec<(Installed, FlowStats)> {
+        let old = self.calls.remove(&call).unwrap_or_default();
+        self.remove_except(&old, &[]);
+        let last = old
+            .into_iter()
+            .map(|flow| (flow, self.maps.stats(flow.action.stats)))
+            .collect::<Vec<_>>();
+        self.free
+            .extend(last.iter().map(|(flow, _)| flow.action.stats));
+        last
+    }
+
+    /// Flows of all calls, with their statistics.
+    pub fn flows(&self) -> Vec<(Installed, FlowStats)> {
+        let mut flows: Vec<_> = self
+            .calls
+            .values()
+            .flatten()
+            .map(|flow| (*flow, self.maps.stats(flow.action.stats)))
+            .collect();
+        flows.sort_by_key(|(flow, _)| {
+            let action = &flow.action;
+            (action.call, action.leg, action.flags, action.stats)
+        });
+        flows
+    }
+
+    /// Flows in the map.
+    pub fn len(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// Calls that have flows, with the time of their last packet (ns of
+    /// CLOCK_MONOTONIC; 0: none).
+    pub fn calls(&self) -> Vec<(u32, u64)> {
+        let last = |flows: &Vec<Installed>| {
+            let stats = flows.iter().map(|flow| self.maps.stats(flow.action.stats));
+            stats.map(|stats| stats.last_seen_ns).max().unwrap_or(0)
+        };
+        self.calls
+            .iter()
+            .map(|(call, flows)| (*call, last(flows)))
+            .collect()
+    }
+
+    /// Gives a VM's steered flows its new MAC.
+    pub fn set_mac(&mut self, address_be: u32, mac: [u8; 6]) -> Result<(), Refused> {
+        for flow in self.calls.values_mut().flatten() {
+            let action = &mut flow.action;
+            let steered = action.kind == FlowKind::Steered as u8;
+            if steered && flow.key.dst_be == address_be && action.anchor_mac != mac {
+                action.anchor_mac = mac;
+                self.maps.put_flow(&flow.key, action)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives each wanted flow its statistics.
+    fn number(
+        &mut self,
+        call: u32,
+        wanted: &[Installed],
+        old: &[Installed],
+        fresh: &mut Vec<u32>,
+    ) -> Result<Vec<Installed>, Refused> {
+        let before: HashMap<Identity, u32> = identities(old)
+            .zip(old.iter().map(|flow| flow.action.stats))
+            .collect();
+        let mut new = Vec::with_capacity(wanted.len());
+        for (identity, flow) in identities(wanted).zip(wanted) {
+            let stats = match before.get(&identity) {
+                Some(index) => *index,
+                None => {
+                    let index = self.allocate()?;
+                    fresh.push(index);
+                    self.maps.clear_stats(index)?;
+                    index
+                }
+            };
+            let mut flow = *flow;
+            flow.action.call = call;
+            flow.action.stats = stats;
+            new.push(flow);
+        }
+        Ok(new)
+    }
+
+    fn allocate(&mut self) -> Result<u32, Refused> {
+        // The never used first: an index rests as long as possible.
+        if self.next < self.capacity {
+            self.next += 1;
+            return Ok(self.next - 1);
+        }
+        self.free.pop_front().ok_or(Refused::Full)
+    }
+
+    fn install(&mut self, new: &[Installed], undo: &mut Vec<Undo>) -> Result<(), Refused> {
+        for flow in new {
+            let before = self.at(&flow.key);
+            if before == Some(flow.action) {
+                continue;
+            }
+            self.maps.put_flow(&flow.key, &flow.action)?;
+            undo.push(Undo::Flow(flow.key, before));
+        }
+        for flow in new.iter().filter(|flow| is_steered(flow)) {
+            let anchor = anchor_key(&flow.key);
+            let before = self.anchors.get(&anchor).copied();
+            if before != Some(flow.action.call) {
+                self.maps.put_anchor(&anchor, flow.action.call)?;
+                self.anchors.insert(anchor, flow.action.call);
+                undo.push(Undo::Anchor(anchor, before));
+            }
+        }
+        Ok(())
+    }
+
+    fn revert(&mut self, step: Undo) {
+        let reverted = match step {
+            Undo::Flow(key, Some(action)) => self.maps.put_flow(&key, &action),
+            Undo::Flow(key, None) => {
+                self.maps.remove_flow(&key);
+                Ok(())
+            }
+            Undo::Anchor(key, Some(call)) => {
+                self.anchors.insert(key, call);
+                self.maps.put_anchor(&key, call)
+            }
+            Undo::Anchor(key, None) => {
+                self.anchors.remove(&key);
+                self.maps.remove_anchor(&key);
+                Ok(())
+            }
+        };
+        if let Err(error) = reverted {
+            tracing::error!("a flow's former state cannot be restored: {error}");
+        }
+    }
+
+    /// Removes those of `old` that `new` has not. Anchors go first: a packet to
+    /// an anchor without a flow would be dropped as foreign.
+    fn remove_except(&mut self, old: &[Installed], new: &[Installed]) {
+        let anchors: HashSet<AnchorKey> = new
+            .iter()
+            .filter(|flow| is_steered(flow))
+            .map(|flow| anchor_key(&flow.key))
+            .collect();
+        let keys: HashSet<FlowKey> = new.iter().map(|flow| flow.key).collect();
+        for flow in old.iter().filter(|flow| is_steered(flow)) {
+            let anchor = anchor_key(&flow.key);
+            let ours = self.anchors.get(&anchor) == Some(&flow.action.call);
+            if ours && !anchors.contains(&anchor) {
+                self.maps.remove_anchor(&anchor);
+                self.anchors.remove(&anchor);
+            }
+        }
+        for flow in old {
+            let ours = self.owners.get(&flow.key) == Some(&flow.action.call);
+            if ours && !keys.contains(&flow.key) {
+                self.maps.remove_flow(&flow.key);
+                self.owners.remove(&flow.key);
+            }
+        }
+    }
+
+    /// A five-tuple belongs to the call that asked for it last.
+    fn take_over(&mut self, call: u32, key: &FlowKey) {
+        let Some(former) = self.owners.insert(*key, call) else {
+            return;
+        };
+        if former == call {
+            return;
+        }
+        if let Some(flows) = self.calls.get_mut(&former) {
+            let free = &mut self.free;
+            flows.retain(|flow| {
+                if flow.key == *key {
+                    free.push_back(flow.action.stats);
+                }
+                flow.key != *key
+            });
+            if flows.is_empty() {
+                self.calls.remove(&former);
+            }
+        }
+    }
+
+    fn at(&self, key: &FlowKey) -> Option<FlowAction> {
+        let call = self.owners.get(key)?;
+        let flow = self.calls.get(call)?.iter().find(|flow| flow.key == *key);
+        flow.map(|flow| flow.action)
+    }
+}
+
+enum Undo {
+    Flow(FlowKey, Option<FlowAction>),
+    Anchor(AnchorKey, Option<u32>),
+}
+
+fn is_steered(flow: &Installed) -> bool {
+    flow.action.kind == FlowKind::Steered as u8
+}
+
+fn identities(flows: &[Installed]) -> impl Iterator<Item = Identity> {
+    let mut alike: HashMap<(u8, u8, Place), usize> = HashMap::new();
+    flows.iter().map(move |flow| {
+        let action = &flow.action;
+        let place = match action.kind {
+            kind if kind == FlowKind::Guard as u8 => Place::Guard,
+            kind if kind == FlowKind::Relay as u8 => Place::Relay,
+            _ => Place::Uplink,
+        };
+        let count = alike.entry((action.leg, action.flags, place)).or_default();
+        let ordinal = *count;
+        *count += 1;
+        Identity {
+            leg: action.leg,
+            flags: action.flags,
+            place,
+            ordinal,
+        }
+    })
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

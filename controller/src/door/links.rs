@@ -1,0 +1,132 @@
+//! The door's two veth pairs, and how the namespace routes.
+//!
+//! Everything that enters the namespace is local, whatever its destination, and
+//! leaves by the device the socket is bound to, whatever its source. Nothing is
+//! resolved: the frames' MACs are `door_out`'s business.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use sidestep_abi::door::Side;
+
+use super::namespace::Namespace;
+use crate::sockets;
+
+/// Host end and namespace end of a side's veth pair.
+pub const fn names(side: Side) -> (&'static str, &'static str) {
+    match side {
+        Side::Vm => ("ssd-vm", "vm"),
+        Side::Net => ("ssd-net", "net"),
+    }
+}
+
+/// Frames of any size come in; what goes out is cut by the routes' MTU.
+const LINK_MTU: u32 = 65_535;
+
+/// Makes both pairs, with routes that fragment at `mtu`.
+pub fn create(namespace: &Namespace, name: &str, mtu: u32) -> Result<()> {
+    remove();
+    let (host_vm, vm) = names(Side::Vm);
+    let (host_net, net) = names(Side::Net);
+    namespace.run(quiet_defaults)?;
+    for (host, inner) in [(host_vm, vm), (host_net, net)] {
+        ip(&format!(
+            "link add {host} mtu {LINK_MTU} type veth peer name {inner} mtu {LINK_MTU} netns {name}\n"
+        ))?;
+        // The host has no business on these links.
+        sysctl(&format!("ipv6/conf/{host}/disable_ipv6"), "1");
+        sysctl(&format!("ipv4/conf/{host}/rp_filter"), "0");
+        ip(&format!("link set {host} arp off up\n"))?;
+    }
+    let inside = format!(
+        "link set lo up\n\
+         link set {vm} arp off up\n\
+         link set {net} arp off up\n\
+         rule add iif {vm} lookup 100\n\
+         rule add iif {net} lookup 100\n\
+         route add local 0.0.0.0/0 dev lo table 100\n\
+         {}",
+        routes(mtu)
+    );
+    namespace.run(move || -> Result<()> {
+        for inner in [vm, net] {
+            sysctl(&format!("ipv4/conf/{inner}/rp_filter"), "0");
+            // Frames leave complete: a tap may hand them to anything.
+            sockets::checksum_offload_off(inner)
+                .with_context(|| format!("cannot turn off checksum offload on {inner}"))?;
+        }
+        ip(&inside)
+    })?
+}
+
+/// Changes the MTU of the routes.
+pub fn set_mtu(namespace: &Namespace, mtu: u32) -> Result<()> {
+    namespace.run(move || ip(&routes(mtu)))?
+}
+
+/// Removes the host ends, and the namespace's with them. Links that are not
+/// there are no error.
+pub fn remove() {
+    for side in [Side::Vm, Side::Net] {
+        let (host, _) = names(side);
+        if nix::net::if_::if_nametoindex(host).is_ok()
+            && let Err(error) = ip(&format!("link del {host}\n"))
+        {
+            tracing::warn!("door link {host} stays behind: {error:#}");
+        }
+    }
+}
+
+fn routes(mtu: u32) -> String {
+    let (_, vm) = names(Side::Vm);
+    let (_, net) = names(Side::Net);
+    format!(
+        "route replace default dev {net} mtu lock {mtu}\n\
+         route replace default dev {vm} metric 2 mtu lock {mtu}\n"
+    )
+}
+
+/// Before any link is there, so that none ever has other settings.
+fn quiet_defaults() {
+    for name in ["all", "default"] {
+        sysctl(&format!("ipv4/conf/{name}/rp_filter"), "0");
+        sysctl(&format!("ipv6/conf/{name}/disable_ipv6"), "1");
+    }
+    sysctl("ipv4/ip_forward", "0");
+}
+
+/// A setting of this thread's namespace. One the kernel does not have (no IPv6)
+/// needs no setting.
+fn sysctl(name: &str, value: &str) {
+    let path = Path::new("/proc/sys/net").join(name);
+    if let Err(error) = std::fs::write(&path, value) {
+        tracing::debug!("{} not set to {value}: {error}", path.display());
+    }
+}
+
+/// Runs `ip -batch` in this thread's namespace.
+fn ip(batch: &str) -> Result<()> {
+    let mut child = Command::new("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run `ip` (iproute2)")?;
+    child
+        .stdin
+        .take()
+        .context("`ip` has no standard input")?
+        .write_all(batch.as_bytes())
+        .context("cannot write to `ip`")?;
+    let output = child.wait_with_output().context("cannot wait for `ip`")?;
+    if !output.status.success() {
+        bail!(
+            "`ip -batch` failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
