@@ -6,3 +6,4 @@ pub mod peers;
 pub mod program;
 pub mod stage;
 pub mod wait;
+pub mod wire;

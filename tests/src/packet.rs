@@ -53,6 +53,8 @@ pub struct Packet {
     options: Vec<u8>,
     checksum: UdpChecksum,
     payload: Vec<u8>,
+    /// What follows the IP header, where that is not to be made.
+    raw: Option<Vec<u8>>,
 }
 
 fn address(text: &str) -> SocketAddrV4 {
@@ -78,6 +80,7 @@ impl Packet {
             options: Vec::new(),
             checksum: UdpChecksum::Right,
             payload: Vec::new(),
+            raw: None,
         }
     }
 
@@ -183,6 +186,24 @@ impl Packet {
         self.payload(&rtcp)
     }
 
+    /// This datagram in fragments, none longer than `mtu` octets as an IP packet.
+    pub fn fragments(&self, mtu: usize) -> Vec<Self> {
+        let room = (mtu - 20) / 8 * 8;
+        let datagram = self.ip_payload();
+        let pieces = datagram.len().div_ceil(room);
+        (0..pieces)
+            .map(|piece| {
+                let at = piece * room;
+                let octets = &datagram[at..datagram.len().min(at + room)];
+                let fragment = self.clone().fragment(at, piece + 1 < pieces);
+                Self {
+                    raw: Some(octets.to_vec()),
+                    ..fragment
+                }
+            })
+            .collect()
+    }
+
     /// Octets of the IP packet.
     pub fn ip_len(&self) -> usize {
         20 + self.options.len() + self.ip_payload().len()
@@ -218,6 +239,9 @@ impl Packet {
     }
 
     fn ip_payload(&self) -> Vec<u8> {
+        if let Some(raw) = &self.raw {
+            return raw.clone();
+        }
         if self.flags_offset & 0x1fff != 0 {
             return self.payload.clone();
         }
@@ -289,6 +313,18 @@ mod tests {
         ]
         .concat();
         assert_eq!(frame, expected);
+    }
+
+    #[test]
+    fn fragments_add_up_to_their_datagram() {
+        let whole = Packet::udp4("192.0.2.1:1", "192.0.2.2:2").payload(&[7; 4_000]);
+        let fragments = whole.fragments(1_500);
+        let lengths: Vec<_> = fragments.iter().map(Packet::ip_len).collect();
+        assert_eq!(lengths, [1_500, 1_500, 20 + 4_008 - 2 * 1_480]);
+        let octets: Vec<u8> = fragments.iter().flat_map(Packet::ip_payload).collect();
+        assert_eq!(octets, whole.ip_payload());
+        let flags: Vec<_> = fragments.iter().map(|f| f.flags_offset).collect();
+        assert_eq!(flags, [MORE_FRAGMENTS, MORE_FRAGMENTS | 185, 370]);
     }
 
     #[test]
