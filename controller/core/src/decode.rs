@@ -247,7 +247,7 @@ impl MessageView {
         let addresses = |name| {
             message
                 .headers(name)
-                .filter_map(|value| AddressView::new(value))
+                .filter_map(AddressView::new)
                 .collect()
         };
         let address = |name| {

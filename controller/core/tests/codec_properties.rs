@@ -124,6 +124,9 @@ fn read_sdp(random: &mut Random, bytes: &[u8]) -> bool {
 }
 
 fn read_sip(bytes: &[u8]) -> bool {
+    if let Ok(Some(length)) = Message::frame(bytes) {
+        assert!(length <= bytes.len());
+    }
     let Ok(message) = Message::parse(bytes) else {
         return false;
     };

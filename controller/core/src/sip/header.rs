@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::method::is_token_byte;
+use super::uri::number;
 
 /// A header's name: its long form, and its compact form if it has one
 /// (RFC 3261 §7.3.3). Compared without case.
@@ -249,8 +250,7 @@ impl<'a> Via<'a> {
             port,
             branch: parameter(value, "branch").flatten(),
             received: parameter(value, "received").flatten(),
-            rport: parameter(value, "rport")
-                .map(|port| port.and_then(|port| std::str::from_utf8(port).ok()?.parse().ok())),
+            rport: parameter(value, "rport").map(|port| port.and_then(number)),
         })
     }
 }
@@ -270,18 +270,11 @@ pub(super) fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     };
     let rest = rest.trim_ascii();
     let port = match rest.strip_prefix(b":") {
-        Some(digits) => Some(port_number(digits.trim_ascii())?),
+        Some(digits) => Some(number(digits.trim_ascii())?),
         None if rest.is_empty() => None,
         None => return None,
     };
     Some((host.trim_ascii(), port))
-}
-
-fn port_number(digits: &[u8]) -> Option<u16> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Whether `name` may be a header's name.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::header::{HeaderField, Name, Via, list_spans, split_list};
 pub use super::method::Method;
-use super::uri::NameAddr;
+use super::uri::{NameAddr, number};
 use crate::sdp::{SdpError, SessionDescription};
 
 /// A SIP message that could be understood; see [`Message::parse`].
@@ -215,10 +215,7 @@ impl Message {
 
     /// `Expires`, s, if it can be read.
     pub fn expires(&self) -> Option<u32> {
-        std::str::from_utf8(self.header(Name::EXPIRES)?)
-            .ok()?
-            .parse()
-            .ok()
+        number(self.header(Name::EXPIRES)?)
     }
 
     /// Whether Require names this option tag.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::header::{HeaderField, Name, Via, is_name, split_list, trimmed};
 use super::message::{Message, Start};
 use super::method::Method;
-use super::uri::NameAddr;
+use super::uri::{NameAddr, number};
 
 /// Why bytes are no SIP message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +59,50 @@ impl Message {
     }
 }
 
+/// Longest header that [`Message::frame`] waits for.
+const LONGEST_HEAD: usize = 65_535;
+
+impl Message {
+    /// How many bytes at the front of a stream are one message, with the line
+    /// ends before it (RFC 3261 §18.3, §7.5). `None`: not all of it is there yet.
+    ///
+    /// # Errors
+    ///
+    /// Where the stream cannot be divided any more: the header does not end
+    /// within 65,535 bytes, or has no Content-Length that can be read.
+    pub fn frame(stream: &[u8]) -> Result<Option<usize>, SipError> {
+        let reader = Reader { bytes: stream };
+        let Some(first) = reader.first() else {
+            return Ok(None);
+        };
+        let mut at = first;
+        loop {
+            if at - first > LONGEST_HEAD {
+                return Err(reader.fail(first, "the header is too long"));
+            }
+            let Some(line) = reader.line(at) else {
+                if stream.len() - first > LONGEST_HEAD {
+                    return Err(reader.fail(first, "the header is too long"));
+                }
+                return Ok(None);
+            };
+            at = line.whole.end;
+            if line.content.is_empty() {
+                break;
+            }
+        }
+        let start = reader.line(first).map_or(first, |line| line.whole.end);
+        let (headers, head_end) = reader.headers(start)?;
+        let length = reader
+            .content_length(&headers)?
+            .ok_or_else(|| reader.fail(head_end, "no Content-Length header in a stream"))?;
+        let whole = head_end
+            .checked_add(length)
+            .ok_or_else(|| reader.fail(head_end, "Content-Length is not a number"))?;
+        Ok((stream.len() >= whole).then_some(whole))
+    }
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
 }
@@ -98,13 +142,16 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn message(&self) -> Result<Message, SipError> {
-        // Line ends before the start line are skipped (RFC 3261 §7.5).
-        let first = self
-            .bytes
+    /// Where the start line begins: line ends before it are skipped (RFC 3261
+    /// §7.5), and the zero bytes that some send as a keep-alive.
+    fn first(&self) -> Option<usize> {
+        self.bytes
             .iter()
             .position(|b| !matches!(b, b'\r' | b'\n' | 0))
-            .ok_or(SipError::KeepAlive)?;
+    }
+
+    fn message(&self) -> Result<Message, SipError> {
+        let first = self.first().ok_or(SipError::KeepAlive)?;
         let start_line = self
             .line(first)
             .ok_or_else(|| self.fail(first, "the start line does not end"))?;
@@ -133,10 +180,7 @@ impl<'a> Reader<'a> {
             let rest = content.start + 8..content.end;
             let digits = self.text(&rest).get(..3).unwrap_or_default();
             let after = self.text(&rest).get(3);
-            let status = std::str::from_utf8(digits)
-                .ok()
-                .and_then(|d| d.parse().ok());
-            let status: u16 = match status {
+            let status: u16 = match number(digits) {
                 Some(status)
                     if (100..700).contains(&status) && after.is_none_or(|b| *b == b' ') =>
                 {
@@ -226,27 +270,32 @@ impl<'a> Reader<'a> {
 
     fn body(&self, headers: &[HeaderField], start: usize) -> Result<Range<usize>, SipError> {
         let rest = self.bytes.len().saturating_sub(start);
+        let length = self.content_length(headers)?.unwrap_or(rest);
+        if length > rest {
+            let mut fields = headers.iter();
+            let field = fields.find(|f| Name::CONTENT_LENGTH.matches(self.text(&f.name)));
+            let at = field.map_or(start, |field| field.value.start);
+            return Err(self.fail(at, "the body is shorter than its Content-Length"));
+        }
+        Ok(start..start + length)
+    }
+
+    /// Content-Length; more than one must say the same.
+    fn content_length(&self, headers: &[HeaderField]) -> Result<Option<usize>, SipError> {
         let mut length = None;
         for field in headers {
             if !Name::CONTENT_LENGTH.matches(self.text(&field.name)) {
                 continue;
             }
             let at = field.value.start;
-            let digits = self.text(&field.value);
-            let number = std::str::from_utf8(digits)
-                .ok()
-                .filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()))
-                .and_then(|d| d.parse::<usize>().ok())
+            let number = number(self.text(&field.value))
                 .ok_or_else(|| self.fail(at, "Content-Length is not a number"))?;
             if length.is_some_and(|known| known != number) {
                 return Err(self.fail(at, "two different Content-Lengths"));
             }
-            if number > rest {
-                return Err(self.fail(at, "the body is shorter than its Content-Length"));
-            }
             length = Some(number);
         }
-        Ok(start..start + length.unwrap_or(rest))
+        Ok(length)
     }
 
     /// A message has one of each of these (RFC 3261 §7.3.1): with two that differ
@@ -312,11 +361,7 @@ impl<'a> Reader<'a> {
 fn read_cseq(value: &[u8]) -> Option<(u32, Method)> {
     let space = value.iter().position(u8::is_ascii_whitespace)?;
     let (digits, method) = value.split_at_checked(space)?;
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number: u32 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    (number < 1 << 31).then_some(())?;
+    let number: u32 = number(digits).filter(|n| *n < 1 << 31)?;
     Some((number, Method::from_token(method.trim_ascii())?))
 }
 
