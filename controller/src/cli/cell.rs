@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::table::Row;
+use crate::admin::client::Row;
 
 /// What stands where there is nothing to say.
 const NONE: &str = "-";

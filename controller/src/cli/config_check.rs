@@ -27,13 +27,17 @@ pub fn check(file: &Path) -> ExitCode {
 
 /// Loads a file; its warnings and faults go to standard error.
 pub fn load(file: &Path) -> Result<Config, ExitCode> {
+    let config = load_quietly(file)?;
+    for warning in &config.warnings {
+        eprintln!("warning: {}", config::located(file, warning));
+    }
+    Ok(config)
+}
+
+/// As [`load`], for who only wants to find the daemon: warnings are not said.
+pub fn load_quietly(file: &Path) -> Result<Config, ExitCode> {
     match config::load(file) {
-        Ok(config) => {
-            for warning in &config.warnings {
-                eprintln!("warning: {}", config::located(file, warning));
-            }
-            Ok(config)
-        }
+        Ok(config) => Ok(config),
         Err(errors) => {
             eprintln!("{errors}");
             let n = errors.faults.len();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::args::DoctorArgs;
 use super::config_check;
 use super::list::json_array;
-use super::table::Row;
+use crate::admin::client::{self, Row};
 use crate::doctor::{self, Finding, Outcome};
 
 /// Looks, prints, and says by the exit code whether anything is fail.
@@ -21,7 +21,7 @@ pub fn run(args: &DoctorArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> 
     let findings = doctor::examine(config.as_ref());
     if args.json {
         let rows: Vec<Row> =
-            super::ask::objects(serde_json::to_value(&findings)?).map_err(anyhow::Error::msg)?;
+            client::objects(serde_json::to_value(&findings)?).map_err(anyhow::Error::msg)?;
         out.write_all(json_array(&rows).as_bytes())?;
     } else {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();

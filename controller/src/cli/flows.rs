@@ -12,10 +12,11 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::args::FlowsArgs;
-use super::ask::{AskError, Daemon, objects};
+use super::ask::Daemon;
 use super::cell::{ago, count, decimal, octets, plain, ssrc};
 use super::list::json_array;
-use super::table::{Align, Column, Row, render, terminal_width};
+use super::table::{Align, Column, render, terminal_width};
+use crate::admin::client::{AskError, Row, objects};
 
 /// Field that `--watch` adds for itself: packets a second since the last look.
 const RATE: &str = "rate";
@@ -57,7 +58,12 @@ fn read(daemon: &Daemon) -> anyhow::Result<(Vec<Row>, Source)> {
     match daemon.rows("flows") {
         Ok(rows) => Ok((rows, Source::Daemon)),
         Err(error @ AskError::NotRunning(_)) => {
-            Err(error.into())
+            let Ok(rows) = crate::datapath::flows_from_pins(&daemon.pins) else {
+                return Err(error.into());
+            };
+            let rows = serde_json::to_value(rows)?;
+            let rows = objects(rows).map_err(anyhow::Error::msg)?;
+            Ok((rows, Source::Pins))
         }
         Err(error) => Err(error.into()),
     }

@@ -9,7 +9,8 @@ use sidestep_core::call::Reason;
 use super::args::ListArgs;
 use super::ask::Daemon;
 use super::cell::{ago, count, plain, until};
-use super::table::{Align, Column, Row, render, terminal_width};
+use super::table::{Align, Column, render, terminal_width};
+use crate::admin::client::{self, Row};
 
 /// A list that the daemon has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +172,7 @@ fn status(row: &Row) -> String {
         text += &format!("{:<width$}  {value}\n", key.replace('_', " "));
     }
     for (_, list) in lists {
-        let rows = super::ask::objects(list.clone()).unwrap_or_default();
+        let rows = client::objects(list.clone()).unwrap_or_default();
         text += &format!("\n{}", render(&INTERFACES, &rows, terminal_width()));
     }
     text

@@ -14,5 +14,6 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
-    anyhow::bail!("{} is sound, but this build has no daemon", config.file.display())
+    crate::daemon::run(config, args.keep)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,10 +7,7 @@
 use std::fmt::Write;
 use std::io::IsTerminal;
 
-use serde_json::{Map, Value};
-
-/// One row, by field name.
-pub type Row = Map<String, Value>;
+use crate::admin::client::Row;
 
 /// Where a column's text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +120,8 @@ pub fn terminal_width() -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn rows() -> Vec<Row> {

@@ -1,10 +1,12 @@
 //! What runs here already: a daemon, its door, its pins, its lease.
 
-use std::os::unix::net::UnixStream;
 use std::path::Path;
+
+use serde_json::Value;
 
 use super::Area;
 use super::host::Host;
+use crate::admin::client::{self, AskError, Row};
 use crate::config::{Config, DEFAULT_PINS, DEFAULT_SOCKET};
 
 /// The host ends of the door.
@@ -16,14 +18,63 @@ pub(super) fn examine(config: Option<&Config>, host: &Host, area: &mut Area<'_>)
     let pins = daemon.map_or(Path::new(DEFAULT_PINS), |daemon| &daemon.pins);
     let namespace = daemon.map_or("sidestep", |daemon| &daemon.namespace);
 
-    let running = UnixStream::connect(socket).is_ok();
-    if running {
-        area.ok("daemon", format!("answers at {}", socket.display()));
-    } else {
-        area.ok("daemon", format!("none answers at {}", socket.display()));
-    }
+    let running = match client::rows(socket, "status") {
+        Ok(status) => {
+            area.ok("daemon", format!("answers at {}", socket.display()));
+            for status in &status {
+                told(status, area);
+            }
+            true
+        }
+        Err(AskError::NotRunning(_)) => {
+            area.ok("daemon", format!("none answers at {}", socket.display()));
+            false
+        }
+        Err(error) => {
+            area.fail(
+                "daemon",
+                error.to_string(),
+                "look at its log, then restart it",
+            );
+            true
+        }
+    };
     door(running, namespace, host, area);
     pinned(running, pins, area);
+}
+
+/// What a running daemon says of itself.
+fn told(status: &Row, area: &mut Area<'_>) {
+    match status.get("lease_ms").and_then(Value::as_u64) {
+        Some(0) => area.fail(
+            "lease",
+            "has run out: the daemon is too slow to renew it, and calls pass untouched",
+            "look at the load of this host, then at the daemon's log",
+        ),
+        Some(left) => area.ok("lease", format!("fresh, {left} ms left")),
+        None => {}
+    }
+    let interfaces = status.get("interfaces").cloned().unwrap_or_default();
+    for interface in client::objects(interfaces).unwrap_or_default() {
+        let text = |field| interface.get(field).and_then(Value::as_str);
+        let (Some(name), Some(role)) = (text("name"), text("role")) else {
+            continue;
+        };
+        match (text("error"), text("mode")) {
+            (Some(error), _) => area.fail(
+                name,
+                format!("nothing is attached to this {role}: {error}"),
+                "mend that; the daemon tries again when the interface changes",
+            ),
+            (None, Some("generic")) => area.warn(
+                name,
+                "XDP runs in generic mode, at a higher cost per packet",
+                "a driver with XDP of its own, if the load asks for it",
+            ),
+            (None, Some(mode)) => area.ok(name, format!("{role}, attached ({mode})")),
+            (None, None) => area.ok(name, format!("{role}, not there yet")),
+        }
+    }
 }
 
 fn door(running: bool, namespace: &str, host: &Host, area: &mut Area<'_>) {
