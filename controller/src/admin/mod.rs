@@ -4,6 +4,7 @@
 //! Out: one line, `{"ok":[…]}` with the rows of [`rows`], or `{"error":"…"}`. A
 //! connection may ask again and again.
 
+pub mod client;
 pub mod rows;
 mod server;
 mod view;
