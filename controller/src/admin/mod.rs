@@ -7,7 +7,6 @@
 pub mod client;
 pub mod rows;
 mod server;
-mod view;
+pub mod view;
 
 pub use server::{List, Query, Server};
-pub use view::{call, client};

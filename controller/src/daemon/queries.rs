@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::serve::Daemon;
 use crate::admin::rows::{CounterRow, DoorRow, StatusRow};
-use crate::admin::{self, List};
+use crate::admin::{List, view};
 use crate::clock::{self, Wall, nanoseconds};
 
 impl Daemon {
@@ -18,11 +18,11 @@ impl Daemon {
             List::Flows => values(self.datapath.rows()),
             List::Calls => {
                 let calls = self.engine.calls();
-                values(calls.iter().map(|view| admin::call(view, &wall)))
+                values(calls.iter().map(|call| view::call(call, &wall)))
             }
             List::Clients => {
                 let clients = self.engine.clients();
-                values(clients.iter().map(|view| admin::client(view, &wall)))
+                values(clients.iter().map(|client| view::client(client, &wall)))
             }
             List::Status => values([self.status(&wall)]),
             List::Counters => values(self.counters()),
