@@ -11,6 +11,7 @@
 pub mod call;
 mod deadlines;
 pub mod decode;
+mod digits;
 pub mod engine;
 pub mod media;
 pub mod registrar;

@@ -355,6 +355,13 @@ fn rtcp_follows() {
             None,
             "a=rtcp:5001\r\n",
         ),
+        // One that says so already stays as it is written.
+        (
+            "a=rtcp:5001 IN IP4 10.0.0.9\r\n",
+            None,
+            None,
+            "a=rtcp:5001 IN IP4 10.0.0.9\r\n",
+        ),
         ("a=rtcp-mux\r\n", None, None, "a=rtcp-mux\r\n"),
         ("a=rtcp-mux\r\n", None, Some(false), ""),
         ("", Some("10.0.0.9:5000"), Some(true), "a=rtcp-mux\r\n"),
@@ -396,4 +403,10 @@ fn only_the_version_given_is_written() {
     let edited = sdp.replace_audio(0, &replacement.version(1));
     let expected = expect(&bytes, &[("18446744073709551615", "1")]);
     assert_eq!(String::from_utf8(edited).unwrap(), expected);
+    assert_eq!(sdp.with_version(1), expected.as_bytes());
+    assert_eq!(sdp.with_version(u64::MAX), bytes);
+    // ICE of a description whose media does not change stays.
+    let ice = fixture("ice");
+    let expected = expect(&ice, &[("o=- 8 9 ", "o=- 8 10 ")]);
+    assert_eq!(parse(&ice).with_version(10), expected.as_bytes());
 }

@@ -1,7 +1,7 @@
 //! Codecs: static payload types, what a stream offers, what two have in common.
 
 use super::description::MediaDescription;
-use super::parse::number;
+use crate::digits::number;
 use crate::media::Codec;
 
 /// Audio payload types with a fixed meaning (RFC 3551 §6, table 4).

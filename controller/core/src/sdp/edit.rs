@@ -122,6 +122,22 @@ pub(super) fn direction_name(direction: Direction) -> &'static str {
 }
 
 impl SessionDescription {
+    /// The description with another session version in `o=`, and nothing else
+    /// changed; without an `o=`, the description as it is.
+    pub fn with_version(&self, version: u64) -> Vec<u8> {
+        let mut splice = Splice::default();
+        self.write_version(&mut splice, version);
+        splice.apply(&self.bytes)
+    }
+
+    fn write_version(&self, splice: &mut Splice, version: u64) {
+        if let Some(origin) = &self.origin
+            && origin.sess_version != version
+        {
+            splice.replace(origin.version_span.clone(), version.to_string());
+        }
+    }
+
     /// The description with other media for the stream `index`; all bytes that
     /// this does not concern are those of the original. An `index` that is not
     /// there changes nothing.
@@ -149,7 +165,9 @@ impl SessionDescription {
         edit.ptime(with);
         edit.direction(with);
         edit.remove_ice();
-        edit.version(with);
+        if let Some(version) = with.origin_version {
+            self.write_version(&mut edit.splice, version);
+        }
         edit.splice.apply(&self.bytes)
     }
 }
@@ -298,8 +316,14 @@ impl<'a> Edit<'a> {
         if live && rtcp.ip() != with.rtp.ip() {
             value = format!("{value} {}", connection_value(rtcp));
         }
-        let old = self.attribute_line(|name| name == b"rtcp");
-        match old {
+        if let Some(said) = self.media.rtcp {
+            let address = said.address.unwrap_or(with.rtp.ip());
+            let null_stays = !live && said.address.is_none();
+            if said.port == rtcp.port() && (null_stays || live && address == rtcp.ip()) {
+                return;
+            }
+        }
+        match self.attribute_line(|name| name == b"rtcp") {
             Some(line) => {
                 let text = format!("rtcp:{value}");
                 self.rewrite(line, &text);
@@ -363,15 +387,6 @@ impl<'a> Edit<'a> {
             .collect();
         for line in lines {
             self.remove_line(line);
-        }
-    }
-
-    fn version(&mut self, with: &AudioReplacement) {
-        if let (Some(version), Some(origin)) = (with.origin_version, &self.sdp.origin)
-            && origin.sess_version != version
-        {
-            self.splice
-                .replace(origin.version_span.clone(), version.to_string());
         }
     }
 

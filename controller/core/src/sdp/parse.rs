@@ -8,6 +8,7 @@ use super::description::{
     Connection, ConnectionAddress, Line, MediaDescription, Origin, RtcpAttribute, RtpMap, Section,
     SessionDescription,
 };
+use crate::digits::number;
 use crate::media::Direction;
 
 /// Why bytes are no session description.
@@ -123,14 +124,6 @@ fn fields(value: &[u8]) -> Vec<(usize, &[u8])> {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Digits only: `parse` alone would take a sign.
-pub(super) fn number<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
-    if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 
 /// `o=<username> <sess-id> <sess-version> <nettype> <addrtype> <address>`. Read

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::method::is_token_byte;
-use super::uri::number;
+use crate::digits::number;
 
 /// A header's name: its long form, and its compact form if it has one
 /// (RFC 3261 §7.3.3). Compared without case.

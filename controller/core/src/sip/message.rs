@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::header::{HeaderField, Name, Via, list_spans, split_list};
 pub use super::method::Method;
-use super::uri::{NameAddr, number};
+use super::uri::NameAddr;
+use crate::digits::number;
 use crate::sdp::{SdpError, SessionDescription};
 
 /// A SIP message that could be understood; see [`Message::parse`].

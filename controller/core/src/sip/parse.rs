@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::header::{HeaderField, Name, Via, is_name, split_list, trimmed};
 use super::message::{Message, Start};
 use super::method::Method;
-use super::uri::{NameAddr, number};
+use super::uri::NameAddr;
+use crate::digits::number;
 
 /// Why bytes are no SIP message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

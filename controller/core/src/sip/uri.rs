@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+pub(crate) use crate::digits::number;
+
 /// Default port of SIP over UDP.
 pub const DEFAULT_PORT: u16 = 5060;
 
@@ -97,14 +99,6 @@ fn host_and_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
         [b':', digits @ ..] => Some((host, Some(number(digits)?))),
         _ => None,
     }
-}
-
-/// A decimal number that fits.
-pub(crate) fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// What is before the first of `ends`, and what is after it.
