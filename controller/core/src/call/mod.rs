@@ -1,5 +1,466 @@
-//! Calls.
+//! Calls: each a machine of three legs (VM, gateway, thin client).
+//!
+//! In: the messages of one dialog between a VM and a gateway, what becomes of
+//! the thin client's leg, time. Out: the same messages (byte for byte where
+//! nothing needs change), requests of our own in that dialog, the thin client's
+//! leg, flows, events.
+//!
+//! | file | what it is for |
+//! | --- | --- |
+//! | `state` | the states, with the step numbers of Fig. 3 and Fig. 4 |
+//! | `routing` | which message is whose business |
+//! | `vm_offer` | an offer of the VM: Fig. 3, and its re-INVITEs and UPDATEs |
+//! | `gateway_offer` | an offer of the gateway: Fig. 4, and its re-INVITEs |
+//! | `tc_leg` | what is told to the thin client, and what it says |
+//! | `fallback` | back to the VM: before the VM has been told, and in the call |
+//! | `ending` | CANCEL, BYE, refusals |
+//! | `added_request` | requests of our own, their retransmission and ACK |
+//! | `transit` | messages on their way through: numbers, repeats |
+//! | `described` | what each is told about the others' media |
+//! | `flows`, `keep_alive` | the datapath's part, and the VM's media timer |
+//!
+//! **Never harm a call.** What is not expected in a state is forwarded.
 
+mod added_request;
+mod described;
+mod ending;
+mod fallback;
+mod flows;
+mod gateway_offer;
+mod heard;
+mod keep_alive;
+mod random;
 pub mod reason;
+mod routing;
+mod state;
+mod tc_leg;
+mod transit;
+mod vm_offer;
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
 
 pub use reason::Reason;
+
+use self::added_request::{AddedRequest, OwnAck, Reissue};
+use self::described::{Described, Told};
+pub(crate) use self::flows::Anchors;
+pub(crate) use self::heard::Heard;
+use self::keep_alive::KeepAlive;
+pub(crate) use self::random::Random;
+use self::state::{Exchange, Plane, Progress, TcState};
+use self::transit::{Rejections, Repeats, Repetition};
+use crate::engine::{
+    CallMedia, CallView, Datagram, Datapath, EngineConfig, Event, Flow, Output, Path, PathChoice,
+    Side,
+};
+use crate::media::Media;
+use crate::registrar::Binding;
+use crate::sip::Message;
+use crate::sip::dialog::Dialog;
+use crate::tc::{LegId, TcAgent};
+use crate::time::Time;
+
+/// How long an ended call stays listed.
+const LISTED: Duration = Duration::from_secs(60);
+/// How long a call that is hung up, or refused, waits for its last messages.
+const LINGER: Duration = Duration::from_secs(32);
+/// How long a call may ring: longer than proxies wait (Timer C, RFC 3261 §16.6).
+const SETUP: Duration = Duration::from_secs(600);
+/// How long the TC's offer may wait for the gateway's answer before it gets an
+/// inactive one (RFC 3725 §4.2, flow II's problem with flow I).
+const OWED: Duration = Duration::from_secs(2);
+
+/// What a call works with.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Time,
+    pub(crate) config: &'a EngineConfig,
+    pub(crate) binding: Option<&'a Binding>,
+    pub(crate) tc: &'a mut TcAgent,
+    pub(crate) anchors: &'a mut Anchors,
+    pub(crate) random: &'a mut Random,
+    pub(crate) output: &'a mut VecDeque<Output>,
+    /// Sidestep is stopping: nothing new is bypassed.
+    pub(crate) stopping: bool,
+}
+
+impl Context<'_> {
+    fn send(&mut self, datagram: Datagram) {
+        self.output.push_back(Output::Send(datagram));
+    }
+}
+
+/// The thin client's leg of a call.
+#[derive(Debug)]
+struct TcLeg {
+    state: TcState,
+    /// User name of the TC that was taken for this call.
+    user: Option<String>,
+    /// Its media: registered (301), then as it last described it (305).
+    media: Option<Media>,
+    /// What it was told of the gateway.
+    told: Told,
+    /// Its own offer, where it waits for an answer.
+    offer: Option<Described>,
+}
+
+/// A call.
+#[derive(Debug)]
+pub(crate) struct Call {
+    id: u32,
+    call_id: Vec<u8>,
+    vm_index: usize,
+    vm_address: Ipv4Addr,
+    outgoing: bool,
+    started: Time,
+    progress: Progress,
+    plane: Plane,
+    exchange: Exchange,
+    dialog: Dialog,
+    /// What the VM said of its media, last.
+    vm: Option<Described>,
+    /// What the gateway said, last.
+    gateway: Option<Described>,
+    tc: TcLeg,
+    told_vm: Told,
+    told_gateway: Told,
+    /// The TC's media as the gateway was told it.
+    promised: Option<Media>,
+    /// The VM's user holds the call.
+    vm_holds: bool,
+    anchor: Option<SocketAddrV4>,
+    /// What the datapath was told, if anything.
+    flows: Option<Vec<Flow>>,
+    added: Vec<AddedRequest>,
+    /// 2xx of the gateway's that we have acknowledged.
+    own_acks: Vec<OwnAck>,
+    reissue: Option<Reissue>,
+    /// A 2xx to the VM that is ours to repeat until its ACK.
+    repetition: Option<Repetition>,
+    repeats: Repeats,
+    rejections: Rejections,
+    keep_alive: Option<KeepAlive>,
+    /// When the exchange under way is given up.
+    exchange_by: Option<Time>,
+    last_heard: Time,
+    /// What was last reported.
+    reported: Option<(&'static str, Path, Option<Reason>)>,
+}
+
+impl Call {
+    /// The call of an INVITE. `vm`: its index in the configuration.
+    pub(crate) fn new(now: Time, id: u32, vm: usize, vm_address: Ipv4Addr, invite: &Heard) -> Self {
+        let (vm_signalling, gateway_signalling) = match invite.side {
+            Side::Vm => (invite.src, invite.dst),
+            Side::Net => (invite.dst, invite.src),
+        };
+        Self {
+            id,
+            call_id: invite.message.call_id().to_vec(),
+            vm_index: vm,
+            vm_address,
+            outgoing: invite.side == Side::Vm,
+            started: now,
+            progress: Progress::Setup,
+            plane: Plane::Pending,
+            exchange: Exchange::Idle,
+            dialog: Dialog::new(
+                &invite.message,
+                invite.side,
+                vm_signalling,
+                gateway_signalling,
+            ),
+            vm: None,
+            gateway: None,
+            tc: TcLeg {
+                state: TcState::Idle,
+                user: None,
+                media: None,
+                told: Told::default(),
+                offer: None,
+            },
+            told_vm: Told::default(),
+            told_gateway: Told::default(),
+            promised: None,
+            vm_holds: false,
+            anchor: None,
+            flows: None,
+            added: Vec::new(),
+            own_acks: Vec::new(),
+            reissue: None,
+            repetition: None,
+            repeats: Repeats::default(),
+            rejections: Rejections::default(),
+            keep_alive: None,
+            exchange_by: None,
+            last_heard: now,
+            reported: None,
+        }
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// What its messages are known by: its VM, and their Call-ID.
+    pub(crate) fn key(&self) -> (usize, Vec<u8>) {
+        (self.vm_index, self.call_id.clone())
+    }
+
+    /// Index of its VM.
+    pub(crate) fn vm_index(&self) -> usize {
+        self.vm_index
+    }
+
+    /// When a message of it was last heard.
+    pub(crate) fn last_heard(&self) -> Time {
+        self.last_heard
+    }
+
+    fn is_through_vm(&self) -> bool {
+        matches!(self.plane, Plane::Vm(_))
+    }
+
+    /// The call began elsewhere or cannot be understood: it passes untouched.
+    pub(crate) fn only_watch(&mut self, reason: Reason) {
+        self.plane = Plane::Vm(reason);
+        if reason == Reason::AlreadyUp {
+            self.progress = Progress::Up;
+        }
+    }
+
+    /// Whether it may go to make room: it is over, or it goes through the VM,
+    /// needs nothing from here and has been silent for `stale`.
+    pub(crate) fn may_be_forgotten(&self, now: Time, stale: Duration) -> bool {
+        matches!(self.progress, Progress::Ended { .. })
+            || self.is_through_vm()
+                && !self.dialog.is_shifted()
+                && now.since(self.last_heard) >= stale
+    }
+
+    /// It goes before its time.
+    pub(crate) fn forget(&mut self, cx: &mut Context<'_>) {
+        self.end(cx);
+        self.progress = Progress::Ended { until: cx.now };
+    }
+
+    /// Whether it is over and has been listed long enough.
+    pub(crate) fn is_forgotten(&self, now: Time) -> bool {
+        matches!(self.progress, Progress::Ended { until } if until <= now)
+    }
+
+    fn leg(&self) -> LegId {
+        LegId(self.id)
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(
+            self.progress,
+            Progress::Ending { .. } | Progress::Ended { .. }
+        )
+    }
+
+    /// As it is shown.
+    pub(crate) fn view(&self, config: &EngineConfig) -> CallView {
+        let (state, path, reason) = self.summary();
+        CallView {
+            id: self.id,
+            call_id: String::from_utf8_lossy(&self.call_id).into_owned(),
+            vm: config
+                .vms
+                .get(self.vm_index)
+                .map(|vm| vm.name.clone())
+                .unwrap_or_default(),
+            thin_client: self.tc.user.clone(),
+            gateway: self.dialog.gateway.signalling,
+            protocol: "sip",
+            direction: if self.outgoing {
+                "outgoing"
+            } else {
+                "incoming"
+            },
+            state,
+            path,
+            reason,
+            started: self.started,
+            media: CallMedia {
+                vm: self.vm.as_ref().map(|vm| vm.media.clone()),
+                gateway: self.gateway.as_ref().map(|g| g.media.clone()),
+                tc: self.tc.media.clone(),
+            },
+        }
+    }
+
+    fn summary(&self) -> (&'static str, Path, Option<Reason>) {
+        let state = match self.progress {
+            Progress::Setup => "setup",
+            Progress::Early => "early",
+            Progress::Up => "up",
+            Progress::Ending { .. } => "ending",
+            Progress::Ended { .. } => "ended",
+        };
+        match self.plane {
+            Plane::Pending => (state, Path::Pending, None),
+            Plane::Bypass if self.anchor.is_some() => (state, Path::Steered, None),
+            Plane::Bypass => (state, Path::Direct, None),
+            Plane::Vm(reason) => (state, Path::Vm, Some(reason)),
+        }
+    }
+
+    /// Reports state, path and reason where one of them has changed.
+    pub(crate) fn report(&mut self, cx: &mut Context<'_>) {
+        let summary = self.summary();
+        if self.reported != Some(summary) {
+            self.reported = Some(summary);
+            let view = self.view(cx.config);
+            cx.output.push_back(Output::Event(Event::Call(view)));
+        }
+    }
+
+    /// When it has to be woken.
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        let progress = match self.progress {
+            Progress::Setup | Progress::Early => Some(self.last_heard + SETUP),
+            Progress::Up => None,
+            Progress::Ending { until } | Progress::Ended { until } => Some(until),
+        };
+        let owed = match self.tc.state {
+            TcState::OwedAnswer { by } => Some(by),
+            _ => None,
+        };
+        [
+            progress,
+            owed,
+            self.exchange_by,
+            self.keep_alive.as_ref().map(KeepAlive::due),
+            self.repetition.as_ref().map(Repetition::due),
+            self.reissue.as_ref().and_then(Reissue::due),
+        ]
+        .into_iter()
+        .chain(self.added.iter().map(AddedRequest::due))
+        .flatten()
+        .min()
+    }
+
+    /// Runs what is due by `now`.
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        self.run_added(cx);
+        self.run_repetition(cx);
+        if let TcState::OwedAnswer { by } = self.tc.state
+            && by <= cx.now
+        {
+            self.answer_tc_inactive(cx);
+        }
+        if self.exchange_by.is_some_and(|by| by <= cx.now) {
+            self.exchange_by = None;
+            self.tc_failed(cx, Reason::TcNoAnswer);
+        }
+        self.keep_vm_alive(cx);
+        match self.progress {
+            Progress::Setup | Progress::Early if self.last_heard + SETUP <= cx.now => {
+                self.end(cx);
+            }
+            Progress::Ending { until } if until <= cx.now => {
+                self.end(cx);
+                self.repeats.clear();
+                self.added.clear();
+                self.reissue = None;
+                self.repetition = None;
+                self.progress = Progress::Ended {
+                    until: cx.now + LISTED,
+                };
+            }
+            _ => {}
+        }
+    }
+
+    fn keep_vm_alive(&mut self, cx: &mut Context<'_>) {
+        let (Some(keep_alive), Some(vm), Some(told)) =
+            (&mut self.keep_alive, &self.vm, self.told_vm.media())
+        else {
+            return;
+        };
+        let peer = (told.rtp, told.rtcp);
+        // The codecs of both descriptions: those that the answer left.
+        let mut media = vm.media.clone();
+        media
+            .codecs
+            .retain(|codec| told.codecs.iter().any(|other| other.same_encoding(codec)));
+        for datagram in keep_alive.run(cx.now, cx.config.keep_alive, &media, peer) {
+            cx.send(datagram);
+        }
+    }
+
+    // --- path and flows ---------------------------------------------------
+
+    /// Decides the path for the TC's and the gateway's addresses, and takes an
+    /// anchor where it is steered.
+    fn decide(
+        &mut self,
+        cx: &mut Context<'_>,
+        tc: SocketAddr,
+        gateway: SocketAddr,
+    ) -> Result<(), Reason> {
+        match flows::choose(&cx.config.paths, tc.ip(), gateway.ip()) {
+            PathChoice::Vm => Err(Reason::Policy),
+            PathChoice::Direct => Ok(()),
+            PathChoice::Steered => {
+                if self.anchor.is_none() {
+                    let anchor = cx.anchors.take(self.vm_address);
+                    self.anchor = Some(anchor.ok_or(Reason::NoAnchorPort)?);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the datapath the call's flows, where they have changed. A leg on
+    /// hold by a null address keeps the flows that it had.
+    fn set_flows(&mut self, cx: &mut Context<'_>) {
+        let flows = match (self.plane, &self.vm, &self.gateway, &self.tc.media) {
+            (Plane::Vm(_), Some(vm), Some(gateway), _) => flows::relayed(&vm.media, &gateway.media),
+            (Plane::Pending | Plane::Bypass, vm, Some(gateway), Some(tc)) => {
+                let vm = vm.as_ref().zip(self.told_vm.media());
+                let guarded = vm.map(|(vm, told)| (&vm.media, told.rtp, told.rtcp));
+                if gateway.media.is_null_address() || tc.is_null_address() {
+                    return;
+                }
+                flows::bypass(tc, &gateway.media, self.anchor, guarded)
+            }
+            _ => return,
+        };
+        self.have_flows(cx, flows);
+    }
+
+    fn have_flows(&mut self, cx: &mut Context<'_>, flows: Vec<Flow>) {
+        if self.flows.as_deref().unwrap_or_default() != flows {
+            self.flows = Some(flows.clone());
+            let call = self.id;
+            cx.output
+                .push_back(Output::Datapath(Datapath::Set { call, flows }));
+        }
+    }
+
+    fn remove_flows(&mut self, cx: &mut Context<'_>) {
+        if self.flows.take().is_some() {
+            let call = self.id;
+            cx.output
+                .push_back(Output::Datapath(Datapath::Remove { call }));
+        }
+    }
+
+    fn give_back_anchor(&mut self, cx: &mut Context<'_>) {
+        if let Some(anchor) = self.anchor.take() {
+            cx.anchors.give_back(anchor);
+        }
+    }
+}
+
+/// Whether a message can begin a call: an INVITE outside any dialog.
+pub(crate) fn begins_call(message: &Message) -> bool {
+    message.is_request()
+        && *message.method() == crate::sip::Method::Invite
+        && message.to_tag().is_none()
+}

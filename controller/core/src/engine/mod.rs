@@ -8,8 +8,10 @@
 //! then drains [`Engine::poll_output`] and sleeps until [`Engine::poll_timeout`].
 
 mod api;
+mod dispatch;
 
 pub use api::{
     CallMedia, CallView, ClientView, Datagram, Datapath, EngineConfig, Event, ExpiresConfig, Flow,
     FlowKind, Leg, Network, Output, Path, PathChoice, PathRule, Side, ThinClientConfig, VmConfig,
 };
+pub use dispatch::Engine;

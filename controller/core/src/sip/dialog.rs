@@ -2,7 +2,10 @@
 //! between them has to know it: tags, targets, the route, and where the sequence
 //! numbers of the two sides have been shifted by requests of our own.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+
+use super::{Message, Method, Name, NameAddr, RequestBuilder, SipUri};
+use crate::engine::{Datagram, Side};
 
 /// How the CSeq numbers of one side's requests are shifted (RFC 3261 §12.2.1.1:
 /// numbers rise strictly). Each request of our own takes a number; every later
@@ -86,4 +89,245 @@ impl CseqShift {
             _ => self.steps.push((first, offset)),
         }
     }
+}
+
+/// One end of a dialog.
+#[derive(Debug, Clone)]
+pub struct Party {
+    /// Its From or To, with its tag once it has one.
+    pub identity: Vec<u8>,
+    /// Its tag.
+    pub tag: Option<Vec<u8>>,
+    /// Its remote target: URI of its Contact (§12.1, §12.2.1.2).
+    pub target: Option<Vec<u8>>,
+    /// Its Contact as written.
+    pub contact: Option<Vec<u8>>,
+    /// Where its signalling was seen.
+    pub signalling: SocketAddr,
+    /// Shift of its requests' numbers.
+    pub cseq: CseqShift,
+}
+
+impl Party {
+    fn new(signalling: SocketAddr) -> Self {
+        Self {
+            identity: Vec::new(),
+            tag: None,
+            target: None,
+            contact: None,
+            signalling,
+            cseq: CseqShift::default(),
+        }
+    }
+
+    fn identify(&mut self, identity: Option<&[u8]>, tag: Option<&[u8]>) {
+        if let Some(identity) = identity
+            && (tag.is_some() || self.tag.is_none())
+        {
+            self.identity = identity.to_vec();
+            self.tag = tag.map(<[u8]>::to_vec);
+        }
+    }
+
+    fn retarget(&mut self, message: &Message) {
+        if let Some(uri) = message.contact_uri() {
+            self.target = Some(uri.to_vec());
+            self.contact = message.header(Name::CONTACT).map(<[u8]>::to_vec);
+        }
+    }
+}
+
+/// The dialog of a call, from the VM's tap.
+#[derive(Debug, Clone)]
+pub struct Dialog {
+    call_id: Vec<u8>,
+    /// The VM.
+    pub vm: Party,
+    /// The gateway, or whoever the VM talks with.
+    pub gateway: Party,
+    /// Route of the VM's requests (§12.1.1, §12.1.2).
+    route: Vec<Vec<u8>>,
+    /// A 2xx has named the gateway's tag for good.
+    confirmed: bool,
+}
+
+impl Dialog {
+    /// The dialog that an INVITE from `side` may make. `vm` and `gateway`: their
+    /// signalling addresses.
+    pub fn new(invite: &Message, side: Side, vm: SocketAddr, gateway: SocketAddr) -> Self {
+        let mut dialog = Self {
+            call_id: invite.call_id().to_vec(),
+            vm: Party::new(vm),
+            gateway: Party::new(gateway),
+            route: Vec::new(),
+            confirmed: false,
+        };
+        if side == Side::Net {
+            dialog.route = record_route(invite);
+        }
+        dialog.learn_request(invite, side);
+        dialog
+    }
+
+    fn party(&mut self, side: Side) -> &mut Party {
+        match side {
+            Side::Vm => &mut self.vm,
+            Side::Net => &mut self.gateway,
+        }
+    }
+
+    /// A request has come from `side`.
+    pub fn learn_request(&mut self, request: &Message, side: Side) {
+        let (number, method) = request.cseq();
+        let sender = self.party(side);
+        sender.identify(request.header(Name::FROM), request.from_tag());
+        if !matches!(method, Method::Ack | Method::Cancel) {
+            sender.cseq.saw(number);
+        }
+        if matches!(method, Method::Invite | Method::Update) {
+            sender.retarget(request);
+        }
+        let receiver = self.party(opposite(side));
+        receiver.identify(request.header(Name::TO), request.to_tag());
+    }
+
+    /// A response to a request of the other side's has come from `side`.
+    pub fn learn_response(&mut self, response: &Message, side: Side) {
+        let status = response.status().unwrap_or(0);
+        let (_, method) = response.cseq();
+        if !matches!(method, Method::Invite | Method::Update) || !(101..300).contains(&status) {
+            return;
+        }
+        if !self.confirmed && method == Method::Invite {
+            self.party(side)
+                .identify(response.header(Name::TO), response.to_tag());
+            if side == Side::Net {
+                self.route = record_route(response);
+                self.route.reverse();
+            }
+            self.confirmed = status >= 200;
+        }
+        self.party(side).retarget(response);
+    }
+
+    /// Whether a message belongs to this dialog and not to another one of the
+    /// same Call-ID (another branch of a fork).
+    pub fn has(&self, message: &Message, side: Side) -> bool {
+        let (sender, receiver) = match (message.is_request(), side) {
+            (true, Side::Vm) | (false, Side::Net) => (&self.vm, &self.gateway),
+            (true, Side::Net) | (false, Side::Vm) => (&self.gateway, &self.vm),
+        };
+        let same = |party: &Party, tag: Option<&[u8]>| {
+            !self.confirmed || tag.is_none() || party.tag.as_deref() == tag
+        };
+        same(sender, message.from_tag()) && same(receiver, message.to_tag())
+    }
+
+    /// Whether requests of our own have shifted either side's numbers.
+    pub fn is_shifted(&self) -> bool {
+        self.vm.cseq.is_shifted() || self.gateway.cseq.is_shifted()
+    }
+
+    /// A request in the dialog (§12.2.1.1) toward `side`, as if from the other
+    /// one; with its addresses.
+    pub fn request(&self, toward: Side, own: &OwnRequest<'_>) -> Datagram {
+        let (from, to) = match toward {
+            Side::Net => (&self.vm, &self.gateway),
+            Side::Vm => (&self.gateway, &self.vm),
+        };
+        let target = to.target.as_deref().unwrap_or_default();
+        let mut route: &[Vec<u8>] = match toward {
+            Side::Net => &self.route,
+            // The proxies' work is done where the VM gets a message.
+            Side::Vm => &[],
+        };
+        let mut uri = target;
+        let mut last = None;
+        // A strict router at first (§12.2.1.1, §16.12.1.1).
+        if let Some((first, rest)) = route.split_first()
+            && let Some(address) = NameAddr::parse(first)
+            && !has_parameter(address.uri, "lr")
+        {
+            uri = address.uri;
+            route = rest;
+            last = Some([b"<", target, b">"].concat());
+        }
+        let mut builder = RequestBuilder::new(own.method.clone(), uri)
+            .via(from.signalling, own.branch)
+            .max_forwards()
+            .header(Name::FROM, &from.identity)
+            .header(Name::TO, &to.identity)
+            .header(Name::CALL_ID, &self.call_id)
+            .cseq(own.number);
+        for route in route.iter().chain(&last) {
+            builder = builder.header(Name::ROUTE, route);
+        }
+        if let Some(contact) = from.contact.as_ref().filter(|_| *own.method != Method::Bye) {
+            builder = builder.header(Name::CONTACT, contact);
+        }
+        if let Some(body) = own.body {
+            builder = builder.sdp(body);
+        }
+        Datagram {
+            side: toward,
+            src: from.signalling,
+            dst: self.next_hop(toward, to),
+            payload: builder.build(),
+        }
+    }
+
+    /// Where requests toward `side` are sent: what the first route or the target
+    /// says, where that is an address; else where the peer's signalling was seen.
+    fn next_hop(&self, toward: Side, to: &Party) -> SocketAddr {
+        let uri = match (toward, self.route.first()) {
+            (Side::Net, Some(route)) => NameAddr::parse(route).map(|address| address.uri),
+            _ => to.target.as_deref(),
+        };
+        let named = uri.and_then(|text| {
+            let udp = !has_parameter(text, "transport") || has_parameter(text, "transport=udp");
+            let uri = SipUri::parse(text)?;
+            let ip = uri.ip().filter(|ip| udp && ip.is_ipv4())?;
+            Some(SocketAddr::new(ip, uri.port.unwrap_or(5060)))
+        });
+        named
+            .filter(|named| toward == Side::Net || named.ip() == to.signalling.ip())
+            .unwrap_or(to.signalling)
+    }
+}
+
+/// What is particular to a request of our own.
+#[derive(Debug)]
+pub struct OwnRequest<'a> {
+    /// Method.
+    pub method: &'a Method,
+    /// Branch of its Via.
+    pub branch: &'a str,
+    /// Number of its CSeq.
+    pub number: u32,
+    /// Session description.
+    pub body: Option<&'a [u8]>,
+}
+
+/// The other side.
+pub fn opposite(side: Side) -> Side {
+    match side {
+        Side::Vm => Side::Net,
+        Side::Net => Side::Vm,
+    }
+}
+
+fn record_route(message: &Message) -> Vec<Vec<u8>> {
+    message
+        .headers(Name::RECORD_ROUTE)
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+/// Whether a URI has a parameter that begins so.
+fn has_parameter(uri: &[u8], begin: &str) -> bool {
+    uri.split(|&b| b == b';').skip(1).any(|parameter| {
+        let name = parameter.get(..begin.len()).unwrap_or_default();
+        let ends = matches!(parameter.get(begin.len()), None | Some(b'=' | b'?'));
+        ends && name.eq_ignore_ascii_case(begin.as_bytes())
+    })
 }

@@ -1,0 +1,89 @@
+//! CANCEL, BYE, refusals: how a call ends.
+
+use super::described::answer_to_vm;
+use super::heard::Heard;
+use super::state::{Exchange, Progress, TcState};
+use super::{Call, Context, LINGER, LISTED, Reason};
+
+impl Call {
+    /// A CANCEL of either side (RFC 3261 §9). What is held back goes first, so
+    /// that both know what there is to cancel.
+    pub(super) fn cancel(&mut self, cx: &mut Context<'_>, heard: &Heard) {
+        self.let_go(cx);
+        self.pass(cx, heard);
+    }
+
+    /// A BYE of either side.
+    pub(super) fn bye(&mut self, cx: &mut Context<'_>, heard: &Heard) {
+        self.let_go(cx);
+        self.pass(cx, heard);
+        self.end(cx);
+    }
+
+    /// Whatever is held back for the TC's sake goes on.
+    pub(super) fn let_go(&mut self, cx: &mut Context<'_>) {
+        match std::mem::replace(&mut self.exchange, Exchange::Idle) {
+            Exchange::TcOffers(offer) => {
+                self.through_vm(cx, Reason::TcNoAnswer);
+                self.pass(cx, &offer.request);
+            }
+            Exchange::TcAnswers(offer, held) | Exchange::GatewayAnswersAgain(offer, held) => {
+                let body = match (&self.gateway, held.response.sdp()) {
+                    (Some(gateway), Some(_)) => {
+                        answer_to_vm(&offer.offer, gateway, cx.config.discard)
+                    }
+                    _ => None,
+                };
+                self.through_vm(cx, Reason::TcNoAnswer);
+                self.release(cx, &held, body.as_deref());
+            }
+            Exchange::GatewayTakesVm(_, held, reason) => {
+                self.through_vm(cx, reason);
+                self.release(cx, &held, None);
+            }
+            Exchange::TcAnswersGateway(_, held) => {
+                self.let_vm_answer(cx, &held, Reason::TcNoAnswer);
+            }
+            other => self.exchange = other,
+        }
+    }
+
+    /// The call was refused or cancelled, and the caller knows. After a challenge
+    /// it comes again with credentials (RFC 3261 §22), and a TC that has offered
+    /// its media waits for that.
+    pub(super) fn refused(&mut self, cx: &mut Context<'_>, status: u16) {
+        let challenged = matches!(status, 401 | 407 | 422);
+        if challenged && matches!(self.tc.state, TcState::OwedAnswer { .. } | TcState::Up) {
+            self.progress = Progress::Ending {
+                until: cx.now + LINGER,
+            };
+        } else {
+            self.end(cx);
+        }
+    }
+
+    /// The media ends now; messages may still come.
+    pub(super) fn end(&mut self, cx: &mut Context<'_>) {
+        self.exchange = Exchange::Idle;
+        self.exchange_by = None;
+        self.keep_alive = None;
+        self.promised = None;
+        self.drop_tc(cx);
+        self.remove_flows(cx);
+        self.give_back_anchor(cx);
+        if !self.is_over() {
+            self.progress = Progress::Ending {
+                until: cx.now + LINGER,
+            };
+        }
+    }
+
+    /// The BYE has been answered.
+    pub(super) fn hung_up(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.progress, Progress::Ending { .. }) {
+            self.progress = Progress::Ended {
+                until: cx.now + LISTED,
+            };
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Back to the VM: before the VM has heard of an answer, or during the call.
+
+use super::described::Described;
+use super::heard::Heard;
+use super::state::{Exchange, Held, Plane, TcState, VmOffer};
+use super::{Call, Context, Reason};
+use crate::engine::Side;
+
+impl Call {
+    /// The TC's leg has failed, or the bypass is not to be.
+    pub(crate) fn tc_failed(&mut self, cx: &mut Context<'_>, reason: Reason) {
+        self.drop_tc(cx);
+        self.tc.state = TcState::Gone(reason);
+        match std::mem::replace(&mut self.exchange, Exchange::Idle) {
+            // Nothing has been promised yet: it costs nothing.
+            Exchange::TcOffers(offer) => {
+                self.through_vm(cx, reason);
+                self.pass(cx, &offer.request);
+            }
+            Exchange::TcAnswers(offer, held) => self.take_back(cx, offer, held, reason),
+            Exchange::TcAnswersGateway(_, held) => self.let_vm_answer(cx, &held, reason),
+            // The answer that is awaited decides.
+            Exchange::GatewayAnswers(mut offer) => {
+                offer.fall_back.get_or_insert(reason);
+                self.exchange = Exchange::GatewayAnswers(offer);
+            }
+            Exchange::GatewayAnswersAgain(mut offer, held) => {
+                offer.fall_back.get_or_insert(reason);
+                self.exchange = Exchange::GatewayAnswersAgain(offer, held);
+            }
+            Exchange::VmAnswers(mut offer) => {
+                offer.fall_back.get_or_insert(reason);
+                self.exchange = Exchange::VmAnswers(offer);
+            }
+            Exchange::Idle if self.plane == Plane::Bypass => self.hand_back(cx, reason),
+            other => self.exchange = other,
+        }
+    }
+
+    /// The gateway has accepted the TC's media, but the TC will not do: the
+    /// gateway is acknowledged in the VM's name and offered what the VM offered.
+    pub(super) fn take_back(
+        &mut self,
+        cx: &mut Context<'_>,
+        offer: VmOffer,
+        mut held: Held,
+        reason: Reason,
+    ) {
+        self.drop_tc(cx);
+        self.tc.state = TcState::Gone(reason);
+        self.exchange_by = None;
+        self.acknowledge(cx, &mut held);
+        let body = self.told_gateway.say(offer.offer.sdp.bytes().to_vec());
+        self.vm = Some(offer.offer.clone());
+        self.offer_to(cx, Side::Net, body);
+        self.exchange = Exchange::GatewayTakesVm(offer, held, reason);
+    }
+
+    /// A call that is up goes back to the VM: the gateway is offered the VM's
+    /// media, then the VM the gateway's.
+    pub(super) fn hand_back(&mut self, cx: &mut Context<'_>, reason: Reason) {
+        let Some(vm) = &self.vm else {
+            return self.through_vm(cx, reason);
+        };
+        let body = self.told_gateway.say(vm.sdp.bytes().to_vec());
+        self.offer_to(cx, Side::Net, body);
+        self.exchange = Exchange::HandBackToVm(reason);
+    }
+
+    /// The datapath will not have the call's flows, or Sidestep stops.
+    pub(crate) fn give_up_bypass(&mut self, cx: &mut Context<'_>, reason: Reason) {
+        if self.is_over() || self.is_through_vm() {
+            return;
+        }
+        self.tc_failed(cx, reason);
+    }
+
+    /// Our own offer has been answered.
+    pub(super) fn own_offer_answered(&mut self, cx: &mut Context<'_>, heard: &Heard) {
+        let answer = heard.sdp().map(Described::answer);
+        match std::mem::replace(&mut self.exchange, Exchange::Idle) {
+            Exchange::GatewayAnswersAgain(offer, held) => match answer {
+                Some(Ok(gateway)) => {
+                    self.gateway = Some(gateway);
+                    self.consult_tc(cx, offer, held);
+                }
+                Some(Err(error)) => self.take_back(cx, offer, held, error.reason()),
+                None => self.take_back(cx, offer, held, Reason::SdpNotUnderstood),
+            },
+            Exchange::GatewayTakesVm(_, held, reason) => {
+                self.gateway = answer.and_then(Result::ok);
+                let body = heard.sdp().map(|sdp| self.told_vm.say(sdp.to_vec()));
+                self.through_vm(cx, reason);
+                self.release(cx, &held, body.as_deref());
+            }
+            Exchange::GatewayAnswersTc(offer) => {
+                self.gateway_knows_tc(cx, offer, answer.and_then(Result::ok));
+            }
+            Exchange::HandBackToVm(reason) => {
+                if let Some(Ok(gateway)) = answer {
+                    self.gateway = Some(gateway);
+                }
+                self.through_vm(cx, reason);
+                self.tell_vm_of_gateway(cx);
+            }
+            Exchange::VmTakesGateway => {
+                if let Some(Ok(vm)) = answer {
+                    self.vm = Some(vm);
+                }
+                self.set_flows(cx);
+            }
+            other => self.exchange = other,
+        }
+    }
+
+    /// The VM, which may believe that its media goes nowhere, hears where.
+    fn tell_vm_of_gateway(&mut self, cx: &mut Context<'_>) {
+        let (Some(told), Some(gateway)) = (self.told_vm.last(), &self.gateway) else {
+            return;
+        };
+        if told.media.rtp == gateway.media.rtp && told.media.codecs == gateway.media.codecs {
+            return;
+        }
+        let body = told.next(&gateway.media);
+        let body = self.told_vm.say(body);
+        self.offer_to(cx, Side::Vm, body);
+        self.exchange = Exchange::VmTakesGateway;
+    }
+
+    /// Our own offer has been refused, or nothing came.
+    pub(super) fn own_offer_refused(&mut self, cx: &mut Context<'_>, status: u16) {
+        match std::mem::replace(&mut self.exchange, Exchange::Idle) {
+            Exchange::GatewayAnswersAgain(offer, held) => {
+                let reason = match status {
+                    415 | 488 | 606 => Reason::NoCommonCodec,
+                    _ => Reason::GatewayRefused,
+                };
+                let reason = offer.fall_back.unwrap_or(reason);
+                self.take_back(cx, offer, held, reason);
+            }
+            // Nothing better is left than what the gateway said first.
+            Exchange::GatewayTakesVm(_, held, reason) => {
+                let body = held
+                    .response
+                    .sdp()
+                    .map(|sdp| self.told_vm.say(sdp.to_vec()));
+                self.through_vm(cx, reason);
+                self.release(cx, &held, body.as_deref());
+            }
+            Exchange::GatewayAnswersTc(offer) => self.gateway_knows_tc(cx, offer, None),
+            Exchange::HandBackToVm(reason) => self.through_vm(cx, reason),
+            Exchange::VmTakesGateway => {}
+            other => self.exchange = other,
+        }
+    }
+}

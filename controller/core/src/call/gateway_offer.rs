@@ -1,0 +1,177 @@
+//! An offer of the gateway: the INVITE of an incoming call (Fig. 4), and its
+//! re-INVITEs and UPDATEs during any call.
+
+use super::described::{Described, share_speech};
+use super::flows::at_anchor;
+use super::heard::Heard;
+use super::state::{Exchange, GatewayOffer, Held, Plane};
+use super::tc_leg::Consent;
+use super::vm_offer::patience;
+use super::{Call, Context, Reason};
+use crate::media::{Codec, Media};
+use crate::sdp;
+
+impl Call {
+    /// Step 402: the gateway's offer goes to the VM as it came.
+    pub(super) fn gateway_offers(&mut self, cx: &mut Context<'_>, heard: Heard, initial: bool) {
+        let described = match heard.sdp() {
+            None if !initial => return self.pass(cx, &heard),
+            None => Err(Reason::SdpNotUnderstood),
+            Some(sdp) => Described::offer(sdp).map_err(|error| match error.reason() {
+                Reason::NoCommonCodec => Reason::SdpNotUnderstood,
+                reason => reason,
+            }),
+        };
+        match described {
+            Ok(offer) => {
+                let body = self.told_vm.say(offer.sdp.bytes().to_vec());
+                self.pass_with(cx, &heard, Some(&body));
+                if initial {
+                    self.gateway = Some(offer.clone());
+                }
+                self.exchange = Exchange::VmAnswers(GatewayOffer {
+                    key: heard.key(),
+                    offer,
+                    initial,
+                    fall_back: None,
+                });
+            }
+            Err(reason) => {
+                if initial {
+                    self.through_vm(cx, reason);
+                } else {
+                    self.exchange = Exchange::Leaving(heard.key(), reason);
+                }
+                self.pass(cx, &heard);
+            }
+        }
+    }
+
+    /// A response of the VM's to the gateway's offer.
+    pub(super) fn vm_answers(&mut self, cx: &mut Context<'_>, heard: Heard) {
+        let Exchange::VmAnswers(offer) = std::mem::replace(&mut self.exchange, Exchange::Idle)
+        else {
+            return;
+        };
+        match heard.message.status().unwrap_or(0) {
+            status @ ..=199 => {
+                if let Some(sdp) = heard.sdp() {
+                    // So that another answer in the 2xx gets a higher version.
+                    self.told_gateway.say(sdp.to_vec());
+                }
+                self.pass(cx, &heard);
+                if offer.initial {
+                    self.advance(cx, status);
+                }
+                self.exchange = Exchange::VmAnswers(offer);
+            }
+            200..=299 => self.vm_accepts(cx, offer, heard),
+            status => {
+                self.pass(cx, &heard);
+                if offer.initial {
+                    self.advance(cx, status);
+                } else if let Some(reason) = offer.fall_back {
+                    self.hand_back(cx, reason);
+                }
+            }
+        }
+    }
+
+    /// The user has answered at the VM's softphone (403).
+    fn vm_accepts(&mut self, cx: &mut Context<'_>, offer: GatewayOffer, heard: Heard) {
+        let held = Held {
+            response: heard,
+            acknowledged: false,
+        };
+        let answer = held.response.sdp().map(Described::answer);
+        let vm = match answer {
+            Some(Ok(vm)) => vm,
+            Some(Err(error)) => return self.let_vm_answer(cx, &held, error.reason()),
+            None => return self.let_vm_answer(cx, &held, Reason::SdpNotUnderstood),
+        };
+        if vm.media.direction == crate::media::Direction::SendRecv {
+            self.vm_holds = false;
+        }
+        self.vm = Some(vm);
+        self.gateway = Some(offer.offer.clone());
+        let possible = match (offer.fall_back, offer.initial) {
+            (Some(reason), _) => Err(reason),
+            (None, true) => self.begin_incoming(cx, &offer.offer.media),
+            (None, false) => Ok(()),
+        };
+        match possible {
+            Ok(()) => self.consult_tc_for_gateway(cx, offer, held),
+            Err(reason) => self.let_vm_answer(cx, &held, reason),
+        }
+    }
+
+    /// Whether an incoming call can be bypassed.
+    fn begin_incoming(&mut self, cx: &mut Context<'_>, gateway: &Media) -> Result<(), Reason> {
+        let binding = match (cx.binding, cx.stopping) {
+            (Some(binding), false) => binding,
+            (None, false) => return Err(Reason::TcNotRegistered),
+            (_, true) => return Err(Reason::Stopping),
+        };
+        self.tc.user = Some(binding.user.clone());
+        self.tc.media = binding.media.clone();
+        let tc = binding.media.as_ref().map_or(binding.address, |m| m.rtp);
+        self.decide(cx, tc, gateway.rtp)?;
+        match &binding.media {
+            Some(media) if !share_speech(&gateway.codecs, &media.codecs) => {
+                Err(Reason::NoCommonCodec)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Step 403: the TC hears the gateway's offer, and the VM's answer is held
+    /// until the TC has answered (404).
+    pub(super) fn consult_tc_for_gateway(
+        &mut self,
+        cx: &mut Context<'_>,
+        offer: GatewayOffer,
+        held: Held,
+    ) {
+        match self.tell_tc(cx) {
+            Consent::Agreed => self.answer_gateway(cx, &offer, &held),
+            Consent::Waiting => {
+                self.exchange_by = Some(cx.now + patience(cx));
+                self.exchange = Exchange::TcAnswersGateway(offer, held);
+            }
+            Consent::Failed(reason) => self.let_vm_answer(cx, &held, reason),
+        }
+    }
+
+    /// Step 405: the answer to the gateway carries the TC's media, as 404 said
+    /// it, with those of its codecs that the gateway offered.
+    fn answer_gateway(&mut self, cx: &mut Context<'_>, offer: &GatewayOffer, held: &Held) {
+        let (Some(tc), Some(vm)) = (self.tc.media.clone(), self.vm.clone()) else {
+            return self.let_vm_answer(cx, held, Reason::TcLost);
+        };
+        let codecs = sdp::intersect(&offer.offer.media.codecs, &tc.codecs);
+        if codecs.iter().all(Codec::is_auxiliary) {
+            return self.let_vm_answer(cx, held, Reason::NoCommonCodec);
+        }
+        let media = Media {
+            codecs,
+            ..at_anchor(&tc, self.anchor)
+        };
+        let body = self.told_gateway.say(vm.with(&media, None));
+        self.promised = Some(tc);
+        self.plane = Plane::Bypass;
+        self.set_flows(cx);
+        self.release(cx, held, Some(&body));
+        self.begin_keep_alive(cx);
+    }
+
+    /// The VM's answer goes to the gateway as it came: the VM believes the
+    /// gateway's real address, so this costs nothing.
+    pub(super) fn let_vm_answer(&mut self, cx: &mut Context<'_>, held: &Held, reason: Reason) {
+        let body = held
+            .response
+            .sdp()
+            .map(|sdp| self.told_gateway.say(sdp.to_vec()));
+        self.through_vm(cx, reason);
+        self.release(cx, held, body.as_deref());
+    }
+}

@@ -1,0 +1,251 @@
+//! Which message is whose business.
+
+use super::described::Described;
+use super::flows::at_anchor;
+use super::heard::Heard;
+use super::state::{Exchange, Plane, Progress, TcState};
+use super::{Call, Context, Reason};
+use crate::engine::Side;
+use crate::sip::Method;
+use crate::sip::dialog::opposite;
+
+impl Call {
+    /// A message of the call's Call-ID has come.
+    pub(crate) fn handle(&mut self, cx: &mut Context<'_>, heard: Heard) {
+        self.last_heard = cx.now;
+        let heard = self.in_vms_transaction(heard);
+        if self.added_response(cx, &heard) {
+            return;
+        }
+        if self.is_settled(cx, &heard) || self.is_repeat(cx, &heard) {
+            return;
+        }
+        if !self.dialog.has(&heard.message, heard.side) {
+            return self.other_dialog(cx, &heard);
+        }
+        if heard.message.is_request() {
+            self.dialog.learn_request(&heard.message, heard.side);
+            self.request(cx, heard);
+        } else {
+            self.dialog.learn_response(&heard.message, heard.side);
+            self.response(cx, heard);
+        }
+    }
+
+    /// Another dialog of the same Call-ID: the INVITE was forked, and its other
+    /// branches pass. While the first 2xx is held the others wait: their senders
+    /// repeat them until they are acknowledged (RFC 3261 §13.3.1.4).
+    fn other_dialog(&mut self, cx: &mut Context<'_>, heard: &Heard) {
+        let held = match &self.exchange {
+            Exchange::TcAnswers(offer, _)
+            | Exchange::GatewayAnswersAgain(offer, _)
+            | Exchange::GatewayTakesVm(offer, _, _) => offer.initial,
+            _ => false,
+        };
+        if !(held && heard.is_success() && *heard.message.method() == Method::Invite) {
+            self.pass(cx, heard);
+        }
+    }
+
+    fn request(&mut self, cx: &mut Context<'_>, heard: Heard) {
+        match heard.message.method() {
+            Method::Invite | Method::Update => self.offer_request(cx, heard),
+            Method::Ack => self.ack(cx, &heard),
+            Method::Cancel => self.cancel(cx, &heard),
+            Method::Bye => self.bye(cx, &heard),
+            _ => self.pass_translated(cx, &heard),
+        }
+    }
+
+    fn offer_request(&mut self, cx: &mut Context<'_>, heard: Heard) {
+        let initial = heard.message.to_tag().is_none();
+        if !self.repeats.is_new(heard.key()) {
+            let waits = match &self.exchange {
+                Exchange::TcOffers(offer) => offer.request.key() == heard.key(),
+                _ => false,
+            };
+            if !waits {
+                self.pass(cx, &heard);
+            }
+            return;
+        }
+        let callers = self.outgoing == (heard.side == Side::Vm);
+        match self.plane {
+            Plane::Vm(_) => {
+                if initial && callers && self.is_over() {
+                    self.progress = Progress::Setup;
+                }
+                if self.exchange.is_ours() {
+                    return self.reject(cx, &heard, 491);
+                }
+                self.observe(cx, &heard);
+                self.pass(cx, &heard);
+            }
+            // The same call found its way here twice.
+            _ if initial && (!callers || *heard.message.method() != Method::Invite) => {
+                self.pass(cx, &heard);
+            }
+            _ if initial => {
+                self.progress = Progress::Setup;
+                match heard.side {
+                    Side::Vm => self.vm_offers(cx, heard, true),
+                    Side::Net => self.gateway_offers(cx, heard, true),
+                }
+            }
+            _ if self.exchange.is_ours() => self.reject(cx, &heard, 491),
+            Plane::Bypass if matches!(self.exchange, Exchange::Idle) => match heard.side {
+                Side::Vm => self.vm_offers(cx, heard, false),
+                Side::Net => self.gateway_offers(cx, heard, false),
+            },
+            _ => self.pass_translated(cx, &heard),
+        }
+    }
+
+    fn response(&mut self, cx: &mut Context<'_>, heard: Heard) {
+        let key = heard.key();
+        match &self.exchange {
+            Exchange::GatewayAnswers(offer) if offer.request.key() == key => {
+                self.gateway_answers(cx, heard);
+            }
+            Exchange::TcAnswers(offer, _)
+            | Exchange::GatewayAnswersAgain(offer, _)
+            | Exchange::GatewayTakesVm(offer, _, _)
+                if offer.request.key() == key =>
+            {
+                // The held 2xx again, or a provisional one that it has overtaken.
+            }
+            Exchange::VmAnswers(offer) if offer.key == key => self.vm_answers(cx, heard),
+            Exchange::TcAnswersGateway(offer, _) if offer.key == key => {}
+            Exchange::Leaving(offer, reason) if *offer == key => {
+                let reason = *reason;
+                match heard.message.status().unwrap_or(0) {
+                    ..=199 => {}
+                    200..=299 => self.through_vm(cx, reason),
+                    _ => self.exchange = Exchange::Idle,
+                }
+                self.observe(cx, &heard);
+                self.pass(cx, &heard);
+            }
+            _ => self.other_response(cx, &heard),
+        }
+    }
+
+    fn other_response(&mut self, cx: &mut Context<'_>, heard: &Heard) {
+        let status = heard.message.status().unwrap_or(0);
+        match heard.message.method() {
+            Method::Invite if opposite(heard.side) == self.caller() => {
+                self.observe(cx, heard);
+                self.pass_translated(cx, heard);
+                self.advance(cx, status);
+            }
+            Method::Bye if status >= 200 && self.is_over() => {
+                self.pass(cx, heard);
+                self.hung_up(cx);
+            }
+            _ => {
+                self.observe(cx, heard);
+                self.pass_translated(cx, heard);
+            }
+        }
+    }
+
+    /// An ACK. One with a session description answers the offer of a 2xx
+    /// (RFC 3264 §4; the other side asked by an INVITE without one).
+    fn ack(&mut self, cx: &mut Context<'_>, heard: &Heard) {
+        let (number, _) = heard.message.cseq();
+        if heard.side == Side::Vm {
+            self.stop_repetition(number);
+        }
+        self.observe(cx, heard);
+        self.pass_translated(cx, heard);
+        if heard.sdp().is_some() && self.plane == Plane::Bypass {
+            self.tell_tc_the_newest(cx);
+        }
+        // Of a refusal: the last message of a call that never was.
+        if heard.side == self.caller() && self.tc.state == TcState::Idle {
+            self.hung_up(cx);
+        }
+    }
+
+    /// The side that calls.
+    pub(super) fn caller(&self) -> Side {
+        if self.outgoing { Side::Vm } else { Side::Net }
+    }
+
+    /// The caller's INVITE has been answered with `status`, and it knows.
+    pub(super) fn advance(&mut self, cx: &mut Context<'_>, status: u16) {
+        let setup = matches!(self.progress, Progress::Setup | Progress::Early);
+        match status {
+            101..=199 if setup => self.progress = Progress::Early,
+            200..=299 if setup => self.progress = Progress::Up,
+            300.. if setup => self.refused(cx, status),
+            _ => {}
+        }
+    }
+
+    /// Notes what a call that goes through the VM says of its media, and counts
+    /// the flows.
+    fn observe(&mut self, cx: &mut Context<'_>, heard: &Heard) {
+        if !matches!(self.plane, Plane::Vm(_)) || self.is_over() {
+            return;
+        }
+        let Some(described) = heard.sdp().and_then(|sdp| Described::answer(sdp).ok()) else {
+            return;
+        };
+        match heard.side {
+            Side::Vm => self.vm = Some(described),
+            Side::Net => self.gateway = Some(described),
+        }
+        self.set_flows(cx);
+    }
+
+    /// Sends a message on. Where the TC stands for the VM, a description that no
+    /// exchange is about says so too: what the gateway hears is the TC's, and
+    /// what the VM hears is noted.
+    pub(super) fn pass_translated(&mut self, cx: &mut Context<'_>, heard: &Heard) {
+        let stands = !matches!(self.plane, Plane::Vm(_)) && self.promised.is_some();
+        let described = heard.sdp().map(Described::answer);
+        let (true, Some(Ok(described)), Some(promised)) =
+            (stands, described, self.promised.clone())
+        else {
+            return self.pass(cx, heard);
+        };
+        match heard.side {
+            Side::Vm => {
+                let media = at_anchor(&promised, self.anchor);
+                let body = self.told_gateway.say(described.with(&media, None));
+                self.vm = Some(described);
+                self.pass_with(cx, heard, Some(&body));
+            }
+            Side::Net => {
+                let body = self.told_vm.say(described.sdp.bytes().to_vec());
+                self.gateway = Some(described);
+                self.pass_with(cx, heard, Some(&body));
+            }
+        }
+        self.set_flows(cx);
+    }
+
+    /// From here on the call goes through the VM.
+    pub(super) fn through_vm(&mut self, cx: &mut Context<'_>, reason: Reason) {
+        self.plane = Plane::Vm(reason);
+        self.exchange = Exchange::Idle;
+        self.exchange_by = None;
+        self.keep_alive = None;
+        self.promised = None;
+        self.drop_tc(cx);
+        if self.vm.is_some() && self.gateway.is_some() {
+            self.set_flows(cx);
+        } else {
+            self.have_flows(cx, Vec::new());
+        }
+        self.give_back_anchor(cx);
+    }
+
+    /// A message of the call could not be parsed, and has gone its way.
+    pub(crate) fn heard_nonsense(&mut self, cx: &mut Context<'_>) {
+        if self.plane == Plane::Pending && !self.is_over() {
+            self.tc_failed(cx, Reason::SipNotUnderstood);
+        }
+    }
+}

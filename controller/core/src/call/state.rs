@@ -1,0 +1,152 @@
+//! The states of a call. Step numbers are those of the document's Fig. 3 (3xx)
+//! and Fig. 4 (4xx).
+
+use super::Reason;
+use super::described::Described;
+use super::heard::{Heard, Key};
+use crate::media::Media;
+use crate::time::Time;
+
+/// How far the call is, as both peers know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// An INVITE has come.
+    Setup,
+    /// It rings, or early media flows.
+    Early,
+    /// It has been answered.
+    Up,
+    /// Refused, cancelled or hung up; until then its messages may come again.
+    Ending { until: Time },
+    /// Over; listed until then.
+    Ended { until: Time },
+}
+
+/// Which way the media goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plane {
+    /// Not decided.
+    Pending,
+    /// Between TC and gateway.
+    Bypass,
+    /// Through the VM.
+    Vm(Reason),
+}
+
+/// What is wanted of the exchange of offer and answer that is under way.
+#[derive(Debug)]
+pub(crate) enum Exchange {
+    /// None is.
+    Idle,
+    /// The VM's INVITE waits for the TC's offer (RFC 3725 flow I, before 302).
+    TcOffers(VmOffer),
+    /// The VM's offer has gone out with the TC's media (302); the gateway's
+    /// answer (303) is awaited.
+    GatewayAnswers(VmOffer),
+    /// The gateway's answer is held, the TC told (304); its answer (305) is
+    /// awaited.
+    TcAnswers(VmOffer, Held),
+    /// 305 was not what 301 said: the gateway is offered again (302) what the
+    /// TC has now; its answer (303) is awaited.
+    GatewayAnswersAgain(VmOffer, Held),
+    /// The TC failed: the gateway is offered the VM's own media; its answer is
+    /// awaited.
+    GatewayTakesVm(VmOffer, Held, Reason),
+    /// The gateway's offer is with the VM (402); the VM's answer is awaited.
+    VmAnswers(GatewayOffer),
+    /// The VM's answer is held, the TC told (403); its answer (404) is awaited.
+    TcAnswersGateway(GatewayOffer, Held),
+    /// The TC's media has changed in the call: the gateway is offered it.
+    GatewayAnswersTc(TcOffer),
+    /// An offer that cannot be bypassed (fax, encryption) has gone on as it came;
+    /// if it is accepted, the call goes through the VM.
+    Leaving(Key, Reason),
+    /// The call is handed back to the VM: the gateway is offered the VM's media.
+    HandBackToVm(Reason),
+    /// The same: the VM is offered the gateway's media.
+    VmTakesGateway,
+}
+
+/// An offer of the VM, with the request that carried it.
+#[derive(Debug)]
+pub(crate) struct VmOffer {
+    pub(crate) request: Heard,
+    /// What the VM offered, in its own words.
+    pub(crate) offer: Described,
+    /// Whether it begins the call.
+    pub(crate) initial: bool,
+    /// The TC has failed since: fall back when the gateway has answered.
+    pub(crate) fall_back: Option<Reason>,
+    /// How often 302 has been done again.
+    pub(crate) rounds: u8,
+}
+
+/// An offer of the gateway, with the request that carried it.
+#[derive(Debug)]
+pub(crate) struct GatewayOffer {
+    pub(crate) key: Key,
+    pub(crate) offer: Described,
+    /// Whether it begins the call.
+    pub(crate) initial: bool,
+    /// The TC has failed since: the VM's answer passes untouched.
+    pub(crate) fall_back: Option<Reason>,
+}
+
+/// A final response with an answer, kept back until the TC has agreed.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) response: Heard,
+    /// We have acknowledged it to the gateway: the VM's ACK will be absorbed,
+    /// and repeating it to the VM is ours.
+    pub(crate) acknowledged: bool,
+}
+
+/// New media of the TC during the call.
+#[derive(Debug)]
+pub(crate) struct TcOffer {
+    pub(crate) media: Media,
+    /// The TC's own offer, which waits for its answer; `None`: it has answered
+    /// one of ours with other media than before.
+    pub(crate) answer_to: Option<Described>,
+}
+
+/// The TC's leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TcState {
+    /// Not invited.
+    Idle,
+    /// INVITE sent, with an offer (304, 403) or without one.
+    Invited {
+        /// Without: the TC is to offer.
+        offerless: bool,
+    },
+    /// It has offered; an ACK with our answer is due by then at the latest.
+    OwedAnswer { by: Time },
+    /// In a dialog, nothing open.
+    Up,
+    /// Re-INVITE sent.
+    Asked,
+    /// Failed or hung up.
+    Gone(Reason),
+}
+
+impl Exchange {
+    /// Whether it waits for an answer to an offer of our own, so that a new one
+    /// from either side would glare (RFC 3261 §14.1).
+    pub(crate) fn is_ours(&self) -> bool {
+        match self {
+            Self::GatewayAnswersAgain(..)
+            | Self::GatewayTakesVm(..)
+            | Self::GatewayAnswersTc(_)
+            | Self::HandBackToVm(_)
+            | Self::VmTakesGateway => true,
+            Self::Idle
+            | Self::TcOffers(_)
+            | Self::GatewayAnswers(_)
+            | Self::TcAnswers(..)
+            | Self::VmAnswers(_)
+            | Self::TcAnswersGateway(..)
+            | Self::Leaving(..) => false,
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! The thin client's leg: what it is told of the gateway, and what it says.
+
+use std::net::SocketAddr;
+
+use super::described::{Described, Told, has_changed};
+use super::flows::at_anchor;
+use super::state::{Exchange, Plane, Progress, TcOffer, TcState};
+use super::{Call, Context, OWED, Reason};
+use crate::engine::Side;
+use crate::media::{Direction, Media};
+use crate::sdp::{self, Answerer};
+use crate::tc::TcEvent;
+
+/// Whether the TC knows, and takes, what the gateway said last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Consent {
+    /// It does.
+    Agreed,
+    /// It has been told and has not answered.
+    Waiting,
+    /// It has failed.
+    Failed(Reason),
+}
+
+impl Call {
+    /// What the TC is to be told of the gateway's media. While the VM's user
+    /// holds the call, the TC's microphone is not to be heard.
+    fn gateway_for_tc(&self) -> Option<Media> {
+        let gateway = self.gateway.as_ref()?;
+        let mut media = at_anchor(&gateway.media, self.anchor);
+        if self.vm_holds {
+            media.direction = Direction::Inactive;
+        }
+        Some(media)
+    }
+
+    /// Tells the TC what the gateway said last (304, 403), if it does not know.
+    pub(super) fn tell_tc(&mut self, cx: &mut Context<'_>) -> Consent {
+        let Some(media) = self.gateway_for_tc() else {
+            return Consent::Failed(Reason::SdpNotUnderstood);
+        };
+        match self.tc.state {
+            TcState::Idle => {
+                let Some(binding) = cx.binding else {
+                    return Consent::Failed(Reason::TcNotRegistered);
+                };
+                self.tc.told = Told::default();
+                let session = u64::from(cx.random.number());
+                let offer = self.tc.told.say(sdp::describe(&media, session, 1));
+                cx.tc.invite(cx.now, self.leg(), binding, Some(offer));
+                self.tc.state = TcState::Invited { offerless: false };
+                Consent::Waiting
+            }
+            TcState::Invited { .. } | TcState::Asked => Consent::Waiting,
+            TcState::OwedAnswer { .. } => match self.answer_for_tc(cx, &media) {
+                Some(answer) => {
+                    cx.tc.ack_with(cx.now, self.leg(), Some(answer));
+                    self.tc.state = TcState::Up;
+                    Consent::Agreed
+                }
+                None => Consent::Failed(Reason::NoCommonCodec),
+            },
+            TcState::Up if self.tc.told.media().is_some_and(|told| same(told, &media)) => {
+                Consent::Agreed
+            }
+            TcState::Up => match self.tc.told.last().map(|told| told.next(&media)) {
+                Some(offer) => {
+                    let offer = self.tc.told.say(offer);
+                    cx.tc.reinvite(cx.now, self.leg(), offer);
+                    self.tc.state = TcState::Asked;
+                    Consent::Waiting
+                }
+                None => Consent::Failed(Reason::TcLost),
+            },
+            TcState::Gone(reason) => Consent::Failed(reason),
+        }
+    }
+
+    /// An answer to the TC's offer with this media; `None`: no codec in common.
+    fn answer_for_tc(&mut self, cx: &mut Context<'_>, media: &Media) -> Option<Vec<u8>> {
+        let offer = self.tc.offer.as_ref()?;
+        let (session, version) = match self.tc.told.last().and_then(|told| told.sdp.origin()) {
+            Some(origin) => (origin.sess_id.parse().ok()?, origin.sess_version + 1),
+            None => (u64::from(cx.random.number()), 1),
+        };
+        let answerer = Answerer {
+            rtp: media.rtp,
+            rtcp: Some(media.rtcp),
+            codecs: (!media.codecs.is_empty()).then_some(&media.codecs),
+            events: false,
+            direction: media.direction,
+            ptime: media.ptime,
+            session_id: session,
+            version,
+        };
+        let answer = sdp::answer(&offer.sdp, &answerer).ok()?;
+        Some(self.tc.told.say(answer))
+    }
+
+    /// The gateway lets the TC's offer wait: the TC gets an inactive answer, and
+    /// the real one by re-INVITE later.
+    pub(super) fn answer_tc_inactive(&mut self, cx: &mut Context<'_>) {
+        let nowhere = SocketAddr::new(cx.config.discard.into(), 9);
+        let inactive = Media {
+            rtp: nowhere,
+            rtcp: SocketAddr::new(cx.config.discard.into(), 10),
+            codecs: Vec::new(),
+            ptime: None,
+            direction: Direction::Inactive,
+        };
+        match self.answer_for_tc(cx, &inactive) {
+            Some(answer) => {
+                cx.tc.ack_with(cx.now, self.leg(), Some(answer));
+                self.tc.state = TcState::Up;
+            }
+            None => self.tc_failed(cx, Reason::TcRefused),
+        }
+    }
+
+    /// After an exchange that the TC has not been part of: it hears the newest.
+    pub(super) fn tell_tc_the_newest(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.exchange, Exchange::Idle)
+            && let Consent::Failed(reason) = self.tell_tc(cx)
+        {
+            self.hand_back(cx, reason);
+        }
+    }
+
+    /// Something has become of the TC's leg.
+    pub(crate) fn tc_event(&mut self, cx: &mut Context<'_>, event: TcEvent) {
+        if self.is_over() || matches!(self.tc.state, TcState::Idle | TcState::Gone(_)) {
+            return;
+        }
+        match event {
+            TcEvent::Ringing => {}
+            TcEvent::Answered { sdp } => self.tc_answers(cx, &sdp),
+            TcEvent::Reinvite { sdp } => self.tc_offers(cx, sdp.as_deref()),
+            TcEvent::Refused {
+                status: 415 | 488 | 606,
+            } => self.tc_failed(cx, Reason::NoCommonCodec),
+            TcEvent::Refused { .. } => self.tc_failed(cx, Reason::TcRefused),
+            TcEvent::NoAnswer => self.tc_failed(cx, Reason::TcNoAnswer),
+            TcEvent::Bye => self.tc_hangs_up(cx),
+            TcEvent::Lost => self.tc_failed(cx, Reason::TcLost),
+        }
+    }
+
+    /// Step 305 or 404: the TC's description.
+    fn tc_answers(&mut self, cx: &mut Context<'_>, sdp: &[u8]) {
+        let offers = self.tc.state == TcState::Invited { offerless: true };
+        if !offers && self.tc.state != TcState::Up {
+            cx.tc.ack_with(cx.now, self.leg(), None);
+        }
+        let described = if offers {
+            Described::offer(sdp)
+        } else {
+            Described::answer(sdp)
+        };
+        let described = match described {
+            Ok(described) => described,
+            Err(_) => return self.tc_failed(cx, Reason::TcRefused),
+        };
+        self.tc.media = Some(described.media.clone());
+        if offers {
+            self.tc.state = TcState::OwedAnswer { by: cx.now + OWED };
+            let rtp = described.media.rtp;
+            self.tc.offer = Some(described);
+            return self.tc_has_offered(cx, rtp);
+        }
+        self.tc.state = TcState::Up;
+        match std::mem::replace(&mut self.exchange, Exchange::Idle) {
+            Exchange::TcAnswers(offer, held) => {
+                self.exchange_by = None;
+                self.consult_tc(cx, offer, held);
+            }
+            Exchange::TcAnswersGateway(offer, held) => {
+                self.exchange_by = None;
+                self.consult_tc_for_gateway(cx, offer, held);
+            }
+            Exchange::Idle if self.plane == Plane::Bypass => self.tc_has_changed(cx),
+            other => self.exchange = other,
+        }
+    }
+
+    /// The TC's own offer has come (RFC 3725 flow I): now 302.
+    fn tc_has_offered(&mut self, cx: &mut Context<'_>, rtp: SocketAddr) {
+        let Exchange::TcOffers(offer) = std::mem::replace(&mut self.exchange, Exchange::Idle)
+        else {
+            return;
+        };
+        let gateway = self.dialog.gateway.signalling;
+        match self.decide(cx, rtp, gateway) {
+            Ok(()) => self.send_offer(cx, offer),
+            Err(reason) => {
+                self.exchange = Exchange::TcOffers(offer);
+                self.tc_failed(cx, reason);
+            }
+        }
+    }
+
+    /// The TC has answered outside an exchange: the gateway hears of it if its
+    /// media is not what the gateway was told.
+    fn tc_has_changed(&mut self, cx: &mut Context<'_>) {
+        let (Some(promised), Some(gateway), Some(tc)) =
+            (&self.promised, &self.gateway, &self.tc.media)
+        else {
+            return;
+        };
+        if has_changed(promised, &gateway.media.codecs, tc) {
+            let media = tc.clone();
+            self.tell_gateway_of_tc(
+                cx,
+                TcOffer {
+                    media,
+                    answer_to: None,
+                },
+            );
+        } else {
+            self.tell_tc_the_newest(cx);
+        }
+    }
+
+    /// The TC's re-INVITE.
+    fn tc_offers(&mut self, cx: &mut Context<'_>, sdp: Option<&[u8]>) {
+        let leg = self.leg();
+        if !matches!(self.exchange, Exchange::Idle) || self.plane != Plane::Bypass {
+            return cx.tc.answer_reinvite(cx.now, leg, Err(491));
+        }
+        let Some(sdp) = sdp else {
+            let told = self.tc.told.last();
+            let ours = told.map(|told| told.sdp.bytes().to_vec()).ok_or(500);
+            return cx.tc.answer_reinvite(cx.now, leg, ours);
+        };
+        let (Ok(offer), Some(promised), Some(gateway)) =
+            (Described::offer(sdp), &self.promised, &self.gateway)
+        else {
+            return cx.tc.answer_reinvite(cx.now, leg, Err(488));
+        };
+        let before = self.tc.media.as_ref().map(|tc| tc.direction);
+        let changed = has_changed(promised, &gateway.media.codecs, &offer.media)
+            || before != Some(offer.media.direction);
+        if changed {
+            let media = offer.media.clone();
+            return self.tell_gateway_of_tc(
+                cx,
+                TcOffer {
+                    media,
+                    answer_to: Some(offer),
+                },
+            );
+        }
+        self.tc.media = Some(offer.media.clone());
+        self.answer_tc(cx, offer);
+    }
+
+    /// Answers the TC's re-INVITE with what the gateway said last.
+    fn answer_tc(&mut self, cx: &mut Context<'_>, offer: Described) {
+        self.tc.offer = Some(offer);
+        let answer = self
+            .gateway_for_tc()
+            .and_then(|media| self.answer_for_tc(cx, &media));
+        cx.tc.answer_reinvite(cx.now, self.leg(), answer.ok_or(488));
+    }
+
+    /// Offers the gateway new media of the TC's.
+    fn tell_gateway_of_tc(&mut self, cx: &mut Context<'_>, offer: TcOffer) {
+        let Some(vm) = &self.vm else {
+            return;
+        };
+        let direction = (!self.vm_holds).then_some(offer.media.direction);
+        let body = vm.with(&at_anchor(&offer.media, self.anchor), direction);
+        let body = self.told_gateway.say(body);
+        self.offer_to(cx, Side::Net, body);
+        self.exchange = Exchange::GatewayAnswersTc(offer);
+    }
+
+    /// The gateway has answered that.
+    pub(super) fn gateway_knows_tc(
+        &mut self,
+        cx: &mut Context<'_>,
+        offer: TcOffer,
+        gateway: Option<Described>,
+    ) {
+        self.exchange = Exchange::Idle;
+        if let TcState::Gone(reason) = self.tc.state {
+            return self.hand_back(cx, reason);
+        }
+        match (gateway, offer.answer_to) {
+            (Some(gateway), answer_to) => {
+                self.gateway = Some(gateway);
+                self.promised = Some(offer.media.clone());
+                self.tc.media = Some(offer.media);
+                self.set_flows(cx);
+                match answer_to {
+                    Some(offer) => self.answer_tc(cx, offer),
+                    None => self.tell_tc_the_newest(cx),
+                }
+            }
+            (None, Some(_)) => cx.tc.answer_reinvite(cx.now, self.leg(), Err(488)),
+            (None, None) => self.hand_back(cx, Reason::GatewayRefused),
+        }
+    }
+
+    /// The TC hung up: in a call that is up it ends the call, as the user meant;
+    /// before that the call goes on through the VM.
+    fn tc_hangs_up(&mut self, cx: &mut Context<'_>) {
+        if self.progress != Progress::Up || self.plane != Plane::Bypass {
+            return self.tc_failed(cx, Reason::TcRefused);
+        }
+        self.tc.state = TcState::Gone(Reason::TcLost);
+        self.let_go(cx);
+        self.bye_to(cx, Side::Net);
+        self.bye_to(cx, Side::Vm);
+        self.end(cx);
+    }
+
+    /// The TC's leg ends, if there is one.
+    pub(super) fn drop_tc(&mut self, cx: &mut Context<'_>) {
+        if !matches!(self.tc.state, TcState::Idle | TcState::Gone(_)) {
+            cx.tc.bye(cx.now, self.leg());
+        }
+        self.tc.state = TcState::Idle;
+        self.tc.offer = None;
+    }
+}
+
+/// Whether two descriptions of the gateway are the same to the TC.
+fn same(one: &Media, other: &Media) -> bool {
+    let codecs = |media: &Media| -> Vec<_> {
+        let codecs = media.codecs.iter();
+        codecs
+            .map(|c| (c.payload_type, c.name.to_ascii_lowercase(), c.clock_rate))
+            .collect()
+    };
+    one.rtp == other.rtp
+        && one.rtcp == other.rtcp
+        && one.direction == other.direction
+        && codecs(one) == codecs(other)
+}

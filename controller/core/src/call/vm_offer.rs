@@ -1,0 +1,285 @@
+//! An offer of the VM: the INVITE of an outgoing call (Fig. 3), and its
+//! re-INVITEs and UPDATEs during any call.
+
+use std::time::Duration;
+
+use super::described::{Described, answer_to_vm, has_changed, share_speech};
+use super::flows::at_anchor;
+use super::heard::Heard;
+use super::keep_alive::KeepAlive;
+use super::state::{Exchange, Held, Plane, TcState, VmOffer};
+use super::tc_leg::Consent;
+use super::{Call, Context, Reason};
+use crate::engine::Side;
+
+/// How often 302 is done again before the call is set up as it then stands.
+const ROUNDS: u8 = 2;
+
+impl Call {
+    /// The VM's INVITE, re-INVITE or UPDATE (before 302).
+    pub(super) fn vm_offers(&mut self, cx: &mut Context<'_>, heard: Heard, initial: bool) {
+        let described = match heard.sdp() {
+            // A session refresh or a request for the gateway's offer.
+            None if !initial => return self.pass(cx, &heard),
+            None => Err(Reason::SdpNotUnderstood),
+            Some(sdp) => Described::offer(sdp).map_err(|error| match error.reason() {
+                Reason::NoCommonCodec => Reason::SdpNotUnderstood,
+                reason => reason,
+            }),
+        };
+        let offer = match described {
+            Ok(offer) => offer,
+            Err(reason) if initial => return self.leave_to_vm(cx, &heard, reason),
+            Err(reason) => {
+                self.exchange = Exchange::Leaving(heard.key(), reason);
+                return self.pass(cx, &heard);
+            }
+        };
+        let offer = VmOffer {
+            request: heard,
+            offer,
+            initial,
+            fall_back: None,
+            rounds: 0,
+        };
+        if initial {
+            self.begin_outgoing(cx, offer);
+        } else {
+            self.send_offer(cx, offer);
+        }
+    }
+
+    /// An INVITE outside any dialog: is it to be bypassed, and how is the TC's
+    /// media known?
+    fn begin_outgoing(&mut self, cx: &mut Context<'_>, offer: VmOffer) {
+        self.vm = Some(offer.offer.clone());
+        let gateway = self.dialog.gateway.signalling;
+        let binding = match (cx.binding, cx.stopping) {
+            (Some(binding), false) => binding,
+            (None, false) => return self.leave_to_vm(cx, &offer.request, Reason::TcNotRegistered),
+            (_, true) => return self.leave_to_vm(cx, &offer.request, Reason::Stopping),
+        };
+        self.tc.user = Some(binding.user.clone());
+        // The VM was challenged, or redirected, and the TC waits already.
+        if matches!(self.tc.state, TcState::OwedAnswer { .. } | TcState::Up) {
+            return self.send_offer(cx, offer);
+        }
+        let tc = binding.media.as_ref().map_or(binding.address, |m| m.rtp);
+        if let Err(reason) = self.decide(cx, tc, gateway) {
+            return self.leave_to_vm(cx, &offer.request, reason);
+        }
+        match &binding.media {
+            // Registered with its media (301).
+            Some(media) => {
+                self.tc.media = Some(media.clone());
+                self.tc.state = TcState::Idle;
+                self.send_offer(cx, offer);
+            }
+            None => {
+                cx.tc.invite(cx.now, self.leg(), binding, None);
+                self.tc.state = TcState::Invited { offerless: true };
+                self.exchange_by = Some(cx.now + patience(cx));
+                self.exchange = Exchange::TcOffers(offer);
+            }
+        }
+    }
+
+    /// Step 302: the VM's request goes to the gateway with the TC's media.
+    pub(super) fn send_offer(&mut self, cx: &mut Context<'_>, offer: VmOffer) {
+        let Some(tc) = self.tc.media.clone() else {
+            return self.leave_to_vm(cx, &offer.request, Reason::TcLost);
+        };
+        let body = offer.offer.with(&at_anchor(&tc, self.anchor), None);
+        let body = self.told_gateway.say(body);
+        self.promised = Some(tc);
+        self.exchange_by = None;
+        self.pass_with(cx, &offer.request, Some(&body));
+        self.exchange = Exchange::GatewayAnswers(offer);
+    }
+
+    /// The VM's INVITE goes as it came.
+    fn leave_to_vm(&mut self, cx: &mut Context<'_>, request: &Heard, reason: Reason) {
+        self.through_vm(cx, reason);
+        self.pass(cx, request);
+    }
+
+    /// A response of the gateway's to the VM's offer (303).
+    pub(super) fn gateway_answers(&mut self, cx: &mut Context<'_>, heard: Heard) {
+        let Exchange::GatewayAnswers(mut offer) =
+            std::mem::replace(&mut self.exchange, Exchange::Idle)
+        else {
+            return;
+        };
+        match heard.message.status().unwrap_or(0) {
+            status @ ..=199 => {
+                self.gateway_rings(cx, &mut offer, &heard);
+                if offer.initial {
+                    self.advance(cx, status);
+                }
+                self.exchange = Exchange::GatewayAnswers(offer);
+            }
+            200..=299 => self.gateway_accepts(
+                cx,
+                offer,
+                Held {
+                    response: heard,
+                    acknowledged: false,
+                },
+            ),
+            status => self.gateway_refuses(cx, offer, &heard, status),
+        }
+    }
+
+    /// A provisional response; with a session description it is early media, and
+    /// the TC hears it (304).
+    fn gateway_rings(&mut self, cx: &mut Context<'_>, offer: &mut VmOffer, heard: &Heard) {
+        let early = heard.sdp().and_then(|sdp| Described::answer(sdp).ok());
+        let Some(gateway) = early else {
+            self.pass(cx, heard);
+            return;
+        };
+        self.gateway = Some(gateway.clone());
+        if offer.fall_back.is_none() {
+            self.set_flows(cx);
+            if let Consent::Failed(reason) = self.tell_tc(cx) {
+                offer.fall_back = Some(reason);
+            }
+        }
+        let body = answer_to_vm(&offer.offer, &gateway, cx.config.discard);
+        let body = body.map(|body| self.told_vm.say(body));
+        self.pass_with(cx, heard, body.as_deref());
+        self.set_flows(cx);
+    }
+
+    /// Step 303: the gateway's media and codecs.
+    fn gateway_accepts(&mut self, cx: &mut Context<'_>, offer: VmOffer, held: Held) {
+        if let Some(reason) = offer.fall_back {
+            return self.take_back(cx, offer, held, reason);
+        }
+        let gateway = match (held.response.sdp(), &self.gateway) {
+            (Some(sdp), _) => Described::answer(sdp).map_err(|error| error.reason()),
+            // The answer came in a reliable provisional response (RFC 3262 §5).
+            (None, Some(early)) if offer.initial => Ok(early.clone()),
+            (None, _) => Err(Reason::SdpNotUnderstood),
+        };
+        match gateway {
+            Ok(gateway) => {
+                self.gateway = Some(gateway);
+                self.consult_tc(cx, offer, held);
+            }
+            Err(reason) => self.take_back(cx, offer, held, reason),
+        }
+    }
+
+    /// Step 304: the TC is told what the gateway said, and the gateway's answer
+    /// is held until it agrees (305).
+    pub(super) fn consult_tc(&mut self, cx: &mut Context<'_>, offer: VmOffer, held: Held) {
+        if let Some(reason) = offer.fall_back {
+            return self.take_back(cx, offer, held, reason);
+        }
+        self.vm = Some(offer.offer.clone());
+        self.vm_holds = offer.offer.is_hold();
+        if !self.tc_and_gateway_share_speech() {
+            return self.take_back(cx, offer, held, Reason::NoCommonCodec);
+        }
+        self.set_flows(cx);
+        match self.tell_tc(cx) {
+            Consent::Agreed => self.tc_agrees(cx, offer, held),
+            Consent::Waiting => {
+                self.exchange_by = Some(cx.now + patience(cx));
+                self.exchange = Exchange::TcAnswers(offer, held);
+            }
+            Consent::Failed(reason) => self.take_back(cx, offer, held, reason),
+        }
+    }
+
+    pub(super) fn tc_and_gateway_share_speech(&self) -> bool {
+        match (&self.tc.media, &self.gateway) {
+            (Some(tc), Some(gateway)) => share_speech(&gateway.media.codecs, &tc.codecs),
+            _ => false,
+        }
+    }
+
+    /// Step 305: the TC's answer. Where it differs from 301, 302 to 304 are done
+    /// again with what it says now.
+    fn tc_agrees(&mut self, cx: &mut Context<'_>, mut offer: VmOffer, mut held: Held) {
+        let (Some(promised), Some(tc), Some(gateway)) =
+            (&self.promised, self.tc.media.clone(), &self.gateway)
+        else {
+            return self.take_back(cx, offer, held, Reason::TcLost);
+        };
+        if offer.rounds >= ROUNDS || !has_changed(promised, &gateway.media.codecs, &tc) {
+            return self.commit(cx, &offer, held);
+        }
+        offer.rounds += 1;
+        self.acknowledge(cx, &mut held);
+        let body = offer.offer.with(&at_anchor(&tc, self.anchor), None);
+        let body = self.told_gateway.say(body);
+        self.promised = Some(tc);
+        self.exchange_by = None;
+        self.offer_to(cx, Side::Net, body);
+        self.exchange = Exchange::GatewayAnswersAgain(offer, held);
+    }
+
+    /// All agree: the flows of 306, and the VM hears that it was answered.
+    fn commit(&mut self, cx: &mut Context<'_>, offer: &VmOffer, held: Held) {
+        self.plane = Plane::Bypass;
+        let body = match (&self.gateway, held.response.sdp()) {
+            (Some(gateway), Some(_)) => answer_to_vm(&offer.offer, gateway, cx.config.discard),
+            _ => None,
+        };
+        let body = body.map(|body| self.told_vm.say(body));
+        self.set_flows(cx);
+        self.release(cx, &held, body.as_deref());
+        self.begin_keep_alive(cx);
+    }
+
+    pub(super) fn begin_keep_alive(&mut self, cx: &mut Context<'_>) {
+        if self.keep_alive.is_none() {
+            self.keep_alive = Some(KeepAlive::start(cx.now, cx.random.number()));
+        }
+    }
+
+    /// The held answer goes to the VM; where the gateway has its ACK already,
+    /// repeating it is ours.
+    pub(super) fn release(&mut self, cx: &mut Context<'_>, held: &Held, body: Option<&[u8]>) {
+        self.exchange = Exchange::Idle;
+        self.exchange_by = None;
+        let datagram = self.pass_with(cx, &held.response, body);
+        if held.acknowledged {
+            let (number, _) = held.response.message.cseq();
+            let number = self.dialog.vm.cseq.inward(number).unwrap_or(number);
+            self.repeat_until_ack(cx.now, datagram, number);
+        }
+        self.advance(cx, 200);
+    }
+
+    /// A final refusal. One for the TC's codecs is not the VM's business: its
+    /// INVITE goes again as it came.
+    fn gateway_refuses(
+        &mut self,
+        cx: &mut Context<'_>,
+        offer: VmOffer,
+        heard: &Heard,
+        status: u16,
+    ) {
+        self.exchange_by = None;
+        let for_codecs = matches!(status, 415 | 488 | 606);
+        if for_codecs && offer.initial && !offer.request.branch().is_empty() {
+            let reason = offer.fall_back.unwrap_or(Reason::NoCommonCodec);
+            self.through_vm(cx, reason);
+            return self.reissue(cx, &offer, heard);
+        }
+        self.pass(cx, heard);
+        if offer.initial {
+            self.advance(cx, status);
+        } else if let Some(reason) = offer.fall_back {
+            self.hand_back(cx, reason);
+        }
+    }
+}
+
+/// How long the TC may take, with some grace for its agent's own timer.
+pub(super) fn patience(cx: &Context<'_>) -> Duration {
+    cx.config.tc_answer_timeout + Duration::from_secs(1)
+}

@@ -1,0 +1,389 @@
+//! The engine: every datagram to the registrar, the thin clients' agent, its
+//! call, or straight on.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::{CallView, ClientView, Datagram, EngineConfig, Event, Output, Path, Side};
+use crate::call::{Anchors, Call, Context, Heard, Random, Reason, begins_call};
+use crate::deadlines::Deadlines;
+use crate::registrar::Registrar;
+use crate::sip::dialog::opposite;
+use crate::sip::{Message, Method, ResponseBuilder, SipError};
+use crate::tc::{LegId, TcAgent, TcEvent, TcOutput};
+use crate::time::Time;
+
+/// Calls that are followed at once; further ones pass untouched.
+const CALLS: usize = 10_000;
+/// A call through the VM whose signalling has been silent for so long may be
+/// forgotten to make room.
+const STALE: Duration = Duration::from_secs(12 * 3600);
+/// Pairs of peer and fault that are remembered as reported.
+const FAULTS: usize = 4096;
+/// Call-IDs of INVITEs that could not be parsed.
+const NONSENSE: usize = 256;
+
+/// Everything that Sidestep does, but for touching the world.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    by_address: HashMap<IpAddr, usize>,
+    calls: HashMap<u32, Call>,
+    by_call_id: HashMap<(usize, Vec<u8>), u32>,
+    deadlines: Deadlines<u32>,
+    next_call: u32,
+    call_limit: usize,
+    tc: TcAgent,
+    registrar: Registrar,
+    anchors: Anchors,
+    random: Random,
+    output: VecDeque<Output>,
+    /// Faults that have been reported.
+    faults: HashSet<(SocketAddr, &'static str)>,
+    /// Calls whose INVITE could not be parsed.
+    nonsense: VecDeque<(usize, Vec<u8>)>,
+    stopping: bool,
+}
+
+impl Engine {
+    /// No call and no registration yet.
+    pub fn new(config: EngineConfig, _now: Time) -> Self {
+        let by_address = config
+            .vms
+            .iter()
+            .enumerate()
+            .map(|(index, vm)| (IpAddr::V4(vm.address), index))
+            .collect();
+        Self {
+            by_address,
+            calls: HashMap::new(),
+            by_call_id: HashMap::new(),
+            deadlines: Deadlines::default(),
+            next_call: config.first_call,
+            call_limit: CALLS,
+            tc: TcAgent::new(config.seed, config.registrar_port, config.tc_answer_timeout),
+            registrar: Registrar::new(
+                &config.thin_clients,
+                &config.vms,
+                &config.realm,
+                config.expires,
+                config.seed,
+            ),
+            anchors: Anchors::new(config.anchor_ports.clone()),
+            random: Random::new(config.seed),
+            output: VecDeque::new(),
+            faults: HashSet::new(),
+            nonsense: VecDeque::new(),
+            stopping: false,
+            config,
+        }
+    }
+
+    /// Follows at most so many calls at once; further ones pass untouched with
+    /// the reason [`Reason::Limit`].
+    pub fn set_call_limit(&mut self, calls: usize) {
+        self.call_limit = calls;
+    }
+
+    /// A datagram has come through the door.
+    pub fn handle_datagram(&mut self, now: Time, datagram: Datagram) {
+        let own = match datagram.side {
+            Side::Vm => datagram.src,
+            Side::Net => datagram.dst,
+        };
+        let Some(&vm) = self.by_address.get(&own.ip()) else {
+            return self.forward(datagram);
+        };
+        let to_registrar = datagram.side == Side::Net && own.port() == self.config.registrar_port;
+        match Message::parse(&datagram.payload) {
+            Ok(message) if to_registrar => self.from_thin_client(now, &datagram, &message),
+            Ok(message) => self.of_call(now, vm, datagram, message),
+            Err(SipError::KeepAlive) => self.forward(datagram),
+            Err(error) => {
+                self.malformed(&datagram, error.what(), error.to_string());
+                if to_registrar {
+                    let Datagram {
+                        src, dst, payload, ..
+                    } = &datagram;
+                    self.tc.handle_unparsed(*src, *dst, payload);
+                } else {
+                    self.nonsense(now, vm, &datagram.payload);
+                    self.forward(datagram);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Runs what is due by `now`.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.tc.handle_timeout(now);
+        for event in self.registrar.expire(now) {
+            self.output.push_back(Output::Event(event));
+        }
+        while let Some(id) = self.deadlines.take_due(now) {
+            self.with_call(now, id, Call::handle_timeout);
+        }
+        self.settle(now);
+    }
+
+    /// When [`Engine::handle_timeout`] is to be called next.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.deadlines
+            .next()
+            .into_iter()
+            .chain(self.tc.poll_timeout())
+            .chain(self.registrar.next_expiry())
+            .min()
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.output.pop_front()
+    }
+
+    /// The datapath could not do what [`super::Datapath::Set`] asked for.
+    pub fn datapath_refused(&mut self, now: Time, call: u32, reason: Reason) {
+        self.with_call(now, call, |call, cx| call.give_up_bypass(cx, reason));
+        self.settle(now);
+    }
+
+    /// Sidestep stops: calls are handed back to their VMs as far as their peers
+    /// answer in time, and new ones pass untouched.
+    pub fn shutdown(&mut self, now: Time) {
+        self.stopping = true;
+        let mut calls: Vec<u32> = self.calls.keys().copied().collect();
+        calls.sort_unstable();
+        for id in calls {
+            self.with_call(now, id, |call, cx| {
+                call.give_up_bypass(cx, Reason::Stopping);
+            });
+        }
+        self.settle(now);
+    }
+
+    /// The calls, oldest first; ended ones for another minute.
+    pub fn calls(&self) -> Vec<CallView> {
+        let mut views: Vec<CallView> = self
+            .calls
+            .values()
+            .map(|call| call.view(&self.config))
+            .collect();
+        views.sort_by_key(|view| view.id);
+        views
+    }
+
+    /// The registered thin clients.
+    pub fn clients(&self) -> Vec<ClientView> {
+        self.registrar.clients()
+    }
+
+    /// How many pairs of anchor ports are in use.
+    pub fn anchors_in_use(&self) -> usize {
+        self.anchors.in_use()
+    }
+
+    fn forward(&mut self, datagram: Datagram) {
+        self.output.push_back(Output::Send(Datagram {
+            side: opposite(datagram.side),
+            ..datagram
+        }));
+    }
+
+    /// A message to the registrar's port: a REGISTER, or of a TC's leg. Another
+    /// request has no business here.
+    fn from_thin_client(&mut self, now: Time, datagram: &Datagram, message: &Message) {
+        let (src, dst) = (datagram.src, datagram.dst);
+        if message.is_request() && *message.method() == Method::Register {
+            let outcome = self.registrar.handle(now, src, dst, message);
+            self.output
+                .extend(outcome.events.into_iter().map(Output::Event));
+            self.output.extend(outcome.reply.map(Output::Send));
+        } else if !self.tc.handle_datagram(now, src, dst, message)
+            && message.is_request()
+            && *message.method() != Method::Ack
+        {
+            let payload = ResponseBuilder::new(message, 481, Some("sidestep")).build();
+            self.output.push_back(Output::Send(Datagram {
+                side: Side::Net,
+                src: dst,
+                dst: src,
+                payload,
+            }));
+        }
+    }
+
+    /// A message between a VM and its gateway.
+    fn of_call(&mut self, now: Time, vm: usize, datagram: Datagram, message: Message) {
+        let key = (vm, message.call_id().to_vec());
+        let known = self.by_call_id.get(&key).copied();
+        let Some(id) = known.or_else(|| self.begin(now, key, &datagram, &message)) else {
+            return self.forward(datagram);
+        };
+        let heard = Heard {
+            side: datagram.side,
+            src: datagram.src,
+            dst: datagram.dst,
+            message,
+        };
+        self.with_call(now, id, |call, cx| call.handle(cx, heard));
+    }
+
+    /// A call of an INVITE, or of a response to one that was not seen. `None`:
+    /// the message is of no call, or of one too many.
+    fn begin(
+        &mut self,
+        now: Time,
+        key: (usize, Vec<u8>),
+        datagram: &Datagram,
+        message: &Message,
+    ) -> Option<u32> {
+        let (_, method) = message.cseq();
+        // A final refusal, or what follows one, makes no call.
+        if method != Method::Invite || message.status().is_some_and(|s| s >= 300) {
+            return None;
+        }
+        let unseen = self.nonsense.iter().position(|known| *known == key);
+        let reason = match unseen {
+            Some(at) => {
+                self.nonsense.remove(at);
+                Some(Reason::SipNotUnderstood)
+            }
+            None => (!begins_call(message)).then_some(Reason::AlreadyUp),
+        };
+        let vm = self.config.vms.get(key.0)?;
+        // The request's view, of a response too.
+        let (side, src, dst) = if message.is_request() {
+            (datagram.side, datagram.src, datagram.dst)
+        } else {
+            (opposite(datagram.side), datagram.dst, datagram.src)
+        };
+        let invite = Heard {
+            side,
+            src,
+            dst,
+            message: message.clone(),
+        };
+        let id = self.next_call;
+        let mut call = Call::new(now, id, key.0, vm.address, &invite);
+        if self.calls.len() >= self.call_limit && !self.make_room(now) {
+            let view = CallView {
+                path: Path::Vm,
+                reason: Some(Reason::Limit),
+                ..call.view(&self.config)
+            };
+            self.output.push_back(Output::Event(Event::Call(view)));
+            return None;
+        }
+        if let Some(reason) = reason {
+            call.only_watch(reason);
+        }
+        self.next_call = self.next_call.wrapping_add(1);
+        self.by_call_id.insert(key, id);
+        self.calls.insert(id, call);
+        Some(id)
+    }
+
+    /// Forgets the call that has been silent for longest, if it may be.
+    fn make_room(&mut self, now: Time) -> bool {
+        let over = self
+            .calls
+            .values()
+            .filter(|call| call.may_be_forgotten(now, STALE))
+            .min_by_key(|call| (call.last_heard(), call.id()))
+            .map(Call::id);
+        if let Some(id) = over {
+            self.with_call(now, id, |call, cx| call.forget(cx));
+            self.remove(id);
+        }
+        over.is_some()
+    }
+
+    /// Bytes of a call that could not be parsed. If they have a Call-ID all the
+    /// same, their call says so.
+    fn nonsense(&mut self, now: Time, vm: usize, bytes: &[u8]) {
+        let Some(call_id) = find_call_id(bytes) else {
+            return;
+        };
+        let key = (vm, call_id.to_vec());
+        if let Some(&id) = self.by_call_id.get(&key) {
+            self.with_call(now, id, Call::heard_nonsense);
+        } else if bytes.trim_ascii_start().starts_with(b"INVITE ") && !self.nonsense.contains(&key)
+        {
+            if self.nonsense.len() >= NONSENSE {
+                self.nonsense.pop_front();
+            }
+            self.nonsense.push_back(key);
+        }
+    }
+
+    fn malformed(&mut self, datagram: &Datagram, kind: &'static str, detail: String) {
+        let peer = datagram.src;
+        if self.faults.contains(&(peer, kind)) {
+            return;
+        }
+        if self.faults.len() >= FAULTS {
+            self.faults.clear();
+        }
+        self.faults.insert((peer, kind));
+        self.output
+            .push_back(Output::Event(Event::Malformed { peer, kind, detail }));
+    }
+
+    /// Does something with a call, and notes what came of it.
+    fn with_call(&mut self, now: Time, id: u32, act: impl FnOnce(&mut Call, &mut Context<'_>)) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let mut cx = Context {
+            now,
+            config: &self.config,
+            binding: self.registrar.binding_for_vm(call.vm_index()),
+            tc: &mut self.tc,
+            anchors: &mut self.anchors,
+            random: &mut self.random,
+            output: &mut self.output,
+            stopping: self.stopping,
+        };
+        act(call, &mut cx);
+        call.report(&mut cx);
+        self.deadlines.set(&id, call.next_timeout());
+        if call.is_forgotten(now) {
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: u32) {
+        self.deadlines.set(&id, None);
+        if let Some(call) = self.calls.remove(&id) {
+            self.by_call_id.remove(&call.key());
+        }
+    }
+
+    /// What the thin clients' agent has for the calls, until it has no more.
+    fn settle(&mut self, now: Time) {
+        while let Some(output) = self.tc.poll_output() {
+            match output {
+                TcOutput::Send(datagram) => self.output.push_back(Output::Send(datagram)),
+                TcOutput::Event(LegId(id), event) => self.tc_event(now, id, event),
+            }
+        }
+    }
+
+    fn tc_event(&mut self, now: Time, id: u32, event: TcEvent) {
+        self.with_call(now, id, |call, cx| call.tc_event(cx, event));
+    }
+}
+
+/// The value of the first line that looks like a Call-ID header.
+fn find_call_id(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.split(|&b| b == b'\n').skip(1).find_map(|line| {
+        let colon = line.iter().position(|&b| b == b':')?;
+        let (name, value) = line.split_at_checked(colon)?;
+        let name = name.trim_ascii();
+        let is_call_id = name.eq_ignore_ascii_case(b"Call-ID") || name.eq_ignore_ascii_case(b"i");
+        let value = value.get(1..)?.trim_ascii();
+        (is_call_id && !value.is_empty()).then_some(value)
+    })
+}
