@@ -104,8 +104,10 @@ fn door(running: bool, namespace: &str, host: &Host, area: &mut Area<'_>) {
 
 fn pinned(running: bool, pins: &Path, area: &mut Area<'_>) {
     let pins = pins.join(format!("v{}", sidestep_abi::VERSION));
-    let count = std::fs::read_dir(&pins).map_or(0, |entries| entries.flatten().count());
-    let found = format!("{count} entries in {}", pins.display());
+    let maps = pinned_in(&pins);
+    let links = pinned_in(&pins.join("links"));
+    let count = maps + links;
+    let found = format!("{maps} maps and {links} links in {}", pins.display());
     match (running, count) {
         (true, 0) => area.warn(
             "pins",
@@ -120,4 +122,11 @@ fn pinned(running: bool, pins: &Path, area: &mut Area<'_>) {
             format!("the next `sidestep run` adopts it; to end it, rm -r {}", pins.display()),
         ),
     }
+}
+
+/// Objects pinned in a directory, those below it not counted.
+fn pinned_in(directory: &Path) -> usize {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let pinned = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| !kind.is_dir());
+    entries.filter(pinned).count()
 }
