@@ -10,6 +10,8 @@ mod queries;
 mod serve;
 mod telling;
 
+use std::io::IsTerminal;
+
 use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -106,10 +108,16 @@ fn open(
 }
 
 fn start_log(filter: &str) -> Result<()> {
+    // What the loader says of each relocation is wanted only by name.
+    let filter = match filter.contains("aya") {
+        true => filter.to_owned(),
+        false => format!("{filter},aya=info,aya_obj=info"),
+    };
     let filter = EnvFilter::try_new(filter).context("daemon.log is no log filter")?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .try_init()
         .map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))

@@ -58,8 +58,14 @@ const TAP_HALVES: [(&str, &str, TcAttachType); 2] = [
     ("to", program::TAP_TO_VM, TcAttachType::Egress),
 ];
 
+/// Names in a BPF file system have no dots, those of interfaces no colons.
 fn pin_name(interface: &str, half: &str) -> String {
-    format!("{interface}.{half}")
+    format!("{half}:{}", interface.replace('.', ":"))
+}
+
+fn interface_of(pin: &str) -> String {
+    let interface = pin.split_once(':').map_or("", |(_, interface)| interface);
+    interface.replace(':', ".")
 }
 
 impl Attached {
@@ -99,8 +105,8 @@ impl Attached {
     /// configuration had them.
     pub fn forget_others(pins: &Pins, interfaces: &[&str]) {
         for name in pins.links() {
-            let interface = name.rsplit_once('.').map_or("", |(interface, _)| interface);
-            if !interfaces.contains(&interface) {
+            let interface = interface_of(&name);
+            if !interfaces.contains(&interface.as_str()) {
                 tracing::info!("detaching {interface}: it is not configured any more");
                 unpin(pins, &name);
             }
@@ -249,5 +255,17 @@ fn errno(error: &ProgramError) -> Option<i32> {
     match error {
         ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_names_its_interface_even_with_dots() {
+        let pin = pin_name("eth0.100", "xdp");
+        assert!(!pin.contains('.'));
+        assert_eq!(interface_of(&pin), "eth0.100");
     }
 }
