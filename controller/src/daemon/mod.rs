@@ -5,7 +5,6 @@
 //! runs only feeds it.
 
 mod interfaces;
-mod passthrough;
 mod queries;
 mod serve;
 mod telling;

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sidestep_core::call::Reason;
-use sidestep_core::engine::{self, Datagram, Output, Path};
+use sidestep_core::engine::{self, Datagram, Engine, Output, Path};
 use sidestep_core::time::Time;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::Stop;
 use super::interfaces::Interfaces;
-use super::passthrough::Engine;
 use super::telling::Telling;
 use crate::admin::Query;
 use crate::clock::{self, nanoseconds};
@@ -30,6 +29,9 @@ const LEASE: Duration = Duration::from_millis(500);
 const COLLECT: Duration = Duration::from_secs(10);
 /// How long calls may take to be handed back to their VMs.
 const DRAIN: Duration = Duration::from_secs(2);
+/// Flows that a call takes at most: both ways, RTP and RTCP, and as much of the
+/// bypassed VM's own.
+const FLOWS_OF_A_CALL: usize = 8;
 /// How far ahead a sleep goes when the core wants nothing.
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -65,10 +67,12 @@ impl Daemon {
         queries: mpsc::Receiver<Query>,
     ) -> Result<Self> {
         let now = clock::now();
-        let engine = config.engine(seed()?, datapath.first_call());
+        let mut engine = Engine::new(config.engine(seed()?, datapath.first_call()), now);
+        let (_, max_flows) = datapath.fill();
+        engine.set_call_limit(max_flows as usize / FLOWS_OF_A_CALL);
         Ok(Self {
             config,
-            engine: Engine::new(engine, now),
+            engine,
             datapath,
             door,
             interfaces,

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -30,7 +31,7 @@ pub struct Namespace {
     path: PathBuf,
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    _held: Flock<File>,
+    _held: Held,
 }
 
 impl Namespace {
@@ -44,7 +45,7 @@ impl Namespace {
     /// Another daemon has it, or there is a namespace of this name with other
     /// links, or the kernel refuses.
     pub fn create(name: &str, links: &[&str]) -> Result<Self> {
-        let held = hold(name)?;
+        let held = Held::take(name)?;
         let path = Path::new(DIRECTORY).join(name);
         remove_stale(&path, links)?;
         std::fs::create_dir_all(DIRECTORY).with_context(|| format!("cannot make {DIRECTORY}"))?;
@@ -123,13 +124,46 @@ impl Drop for Namespace {
 }
 
 /// One daemon per name, whatever network namespace it runs in.
-fn hold(name: &str) -> Result<Flock<File>> {
-    std::fs::create_dir_all(LOCKS).with_context(|| format!("cannot make {LOCKS}"))?;
-    let path = Path::new(LOCKS).join(format!("{name}.lock"));
-    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, error)| error)
-        .with_context(|| format!("another sidestep has the namespace {name}"))
+struct Held {
+    path: PathBuf,
+    file: Flock<File>,
+}
+
+impl Held {
+    fn take(name: &str) -> Result<Self> {
+        std::fs::create_dir_all(LOCKS).with_context(|| format!("cannot make {LOCKS}"))?;
+        let path = Path::new(LOCKS).join(format!("{name}.lock"));
+        loop {
+            let file =
+                File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+            let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+                .map_err(|(_, error)| error)
+                .with_context(|| format!("another sidestep has the namespace {name}"))?;
+            let held = Self {
+                path: path.clone(),
+                file,
+            };
+            if held.is_current() {
+                return Ok(held);
+            }
+            // The one before removed the file between our opening and locking it.
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        let inode = |data: std::io::Result<std::fs::Metadata>| data.map(|data| data.ino()).ok();
+        inode(self.file.metadata()) == inode(std::fs::metadata(&self.path))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Still locked: whoever opened it meanwhile sees that it is not the file
+        // any more. What is another's already stays.
+        if self.is_current() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 fn enter_new(path: &Path) -> Result<()> {
