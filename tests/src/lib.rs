@@ -4,6 +4,8 @@ pub mod lab;
 pub mod packet;
 pub mod peers;
 pub mod program;
+pub mod relay;
+pub mod rtp;
 pub mod stage;
 pub mod wait;
 pub mod wire;
