@@ -9,13 +9,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, sink};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 /// Longest request, octets.
 const LONGEST: u64 = 4096;
+/// What is read of a request that is too long, octets.
+const DISCARDED: u64 = 1 << 20;
 /// Connections served at once; more have to wait.
 const CONNECTIONS: usize = 64;
 /// A client that does not read or write for so long is let go.
@@ -138,7 +140,10 @@ async fn converse(mut stream: UnixStream, queries: &mpsc::Sender<Query>) -> io::
         answer.push('\n');
         timeout(PATIENCE, write.write_all(answer.as_bytes())).await??;
         if !complete {
-            // Cut off or too long: what follows is no request.
+            // Cut off or too long: what follows is no request. It is read all the
+            // same, for a close with unread octets would cost the answer.
+            let mut rest = read.take(DISCARDED);
+            timeout(PATIENCE, tokio::io::copy(&mut rest, &mut sink())).await??;
             return Ok(());
         }
     }

@@ -1,1 +1,269 @@
+//! The flow table against maps that can be full.
 
+use std::collections::HashMap;
+
+use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats};
+
+use super::{FlowMaps, FlowTable, Installed, Refused};
+
+/// Maps in memory; they refuse what goes beyond `room`, and keep the order in
+/// which things were done.
+#[derive(Default)]
+struct Memory {
+    flows: HashMap<FlowKey, FlowAction>,
+    anchors: HashMap<AnchorKey, u32>,
+    stats: HashMap<u32, FlowStats>,
+    room: usize,
+    anchor_room: usize,
+    done: Vec<String>,
+}
+
+impl Memory {
+    fn with_room(room: usize) -> Self {
+        Self {
+            room,
+            anchor_room: room,
+            ..Self::default()
+        }
+    }
+}
+
+impl FlowMaps for Memory {
+    fn put_flow(&mut self, key: &FlowKey, action: &FlowAction) -> Result<(), Refused> {
+        if !self.flows.contains_key(key) && self.flows.len() == self.room {
+            return Err(Refused::Full);
+        }
+        self.flows.insert(*key, *action);
+        self.done.push(format!("+{}", key.src_be));
+        Ok(())
+    }
+
+    fn remove_flow(&mut self, key: &FlowKey) {
+        self.flows.remove(key);
+        self.done.push(format!("-{}", key.src_be));
+    }
+
+    fn put_anchor(&mut self, key: &AnchorKey, call: u32) -> Result<(), Refused> {
+        if !self.anchors.contains_key(key) && self.anchors.len() == self.anchor_room {
+            return Err(Refused::Full);
+        }
+        self.anchors.insert(*key, call);
+        self.done.push("+anchor".to_owned());
+        Ok(())
+    }
+
+    fn remove_anchor(&mut self, key: &AnchorKey) {
+        self.anchors.remove(key);
+        self.done.push("-anchor".to_owned());
+    }
+
+    fn clear_stats(&mut self, index: u32) -> Result<(), Refused> {
+        self.stats.insert(index, FlowStats::default());
+        Ok(())
+    }
+
+    fn stats(&self, index: u32) -> FlowStats {
+        self.stats.get(&index).copied().unwrap_or_default()
+    }
+}
+
+fn table(room: usize) -> FlowTable<Memory> {
+    FlowTable::adopt(Memory::with_room(room), Vec::new(), 64)
+}
+
+/// A flow from address `src`, of a leg.
+fn flow(src: u32, leg: FlowLeg, kind: FlowKind) -> Installed {
+    Installed {
+        key: FlowKey {
+            src_be: src,
+            dst_be: 7,
+            src_port_be: 1,
+            dst_port_be: 2,
+        },
+        action: FlowAction {
+            stats: 0,
+            call: 0,
+            kind: kind as u8,
+            leg: leg as u8,
+            flags: 0,
+            reserved: 0,
+            clock_rate: 8000,
+            new_src_be: 0,
+            new_dst_be: 0,
+            new_src_port_be: 0,
+            new_dst_port_be: 0,
+            anchor_mac: [0; 6],
+            reserved2: 0,
+        },
+    }
+}
+
+fn direct(src: u32) -> Installed {
+    flow(src, FlowLeg::GatewayToTc, FlowKind::Direct)
+}
+
+fn steered(src: u32, leg: FlowLeg) -> Installed {
+    flow(src, leg, FlowKind::Steered)
+}
+
+fn count(table: &mut FlowTable<Memory>, src: u32, packets: u64) {
+    let action = table.maps.flows[&direct(src).key];
+    let stats = table.maps.stats.get_mut(&action.stats).unwrap();
+    stats.packets += packets;
+}
+
+fn packets(table: &FlowTable<Memory>, src: u32) -> u64 {
+    let action = table.maps.flows[&direct(src).key];
+    table.maps.stats(action.stats).packets
+}
+
+#[test]
+fn a_flow_that_moves_keeps_its_counters_and_is_never_missing() {
+    let mut table = table(8);
+    table.set(1, &[direct(10)]).unwrap();
+    count(&mut table, 10, 5);
+    table.maps.done.clear();
+    table.set(1, &[direct(11)]).unwrap();
+    assert_eq!(table.maps.done, ["+11", "-10"]);
+    assert_eq!(packets(&table, 11), 5);
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn what_stands_already_is_not_written_again() {
+    let mut table = table(8);
+    table.set(1, &[direct(10)]).unwrap();
+    table.maps.done.clear();
+    table.set(1, &[direct(10)]).unwrap();
+    assert!(table.maps.done.is_empty());
+}
+
+#[test]
+fn a_guard_does_not_inherit_what_was_relayed() {
+    let mut table = table(8);
+    let relay = flow(10, FlowLeg::VmToGateway, FlowKind::Relay);
+    table.set(1, &[relay]).unwrap();
+    count(&mut table, 10, 5);
+    let guard = flow(10, FlowLeg::VmToGateway, FlowKind::Guard);
+    table.set(1, &[guard]).unwrap();
+    assert_eq!(packets(&table, 10), 0);
+}
+
+#[test]
+fn a_full_map_leaves_everything_as_it_was() {
+    let mut table = table(2);
+    table.set(1, &[direct(10)]).unwrap();
+    count(&mut table, 10, 5);
+    let before = table.maps.flows.clone();
+    let more = [
+        direct(20),
+        flow(21, FlowLeg::TcToGateway, FlowKind::Direct),
+        flow(22, FlowLeg::GatewayToVm, FlowKind::Direct),
+    ];
+    assert_eq!(table.set(1, &more), Err(Refused::Full));
+    assert_eq!(table.maps.flows, before);
+    assert_eq!(packets(&table, 10), 5);
+    assert_eq!(table.set(2, &more[1..]), Err(Refused::Full));
+    assert_eq!(table.maps.flows, before);
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn a_refused_anchor_undoes_its_flow() {
+    let mut table = table(8);
+    table.maps.anchor_room = 0;
+    let refused = table.set(1, &[steered(10, FlowLeg::GatewayToTc)]);
+    assert_eq!(refused, Err(Refused::Full));
+    assert!(table.maps.flows.is_empty());
+    assert!(table.calls().is_empty());
+}
+
+#[test]
+fn statistics_run_out_before_the_map_does() {
+    let mut table = FlowTable::adopt(Memory::with_room(8), Vec::new(), 1);
+    table.set(1, &[direct(10)]).unwrap();
+    assert_eq!(table.set(2, &[direct(20)]), Err(Refused::Full));
+    table.remove(1);
+    table.set(2, &[direct(20)]).unwrap();
+}
+
+#[test]
+fn an_anchor_is_there_from_after_its_first_flow_to_before_its_last() {
+    let mut table = table(8);
+    let both = [
+        steered(10, FlowLeg::GatewayToTc),
+        steered(11, FlowLeg::TcToGateway),
+    ];
+    table.set(1, &both).unwrap();
+    assert_eq!(table.maps.done, ["+10", "+11", "+anchor"]);
+    table.maps.done.clear();
+    table.set(1, &both[..1]).unwrap();
+    assert_eq!(table.maps.done, ["-11"]);
+    table.maps.done.clear();
+    table.remove(1);
+    assert_eq!(table.maps.done, ["-anchor", "-10"]);
+    assert!(table.maps.anchors.is_empty());
+}
+
+#[test]
+fn the_last_statistics_of_a_call_are_returned() {
+    let mut table = table(8);
+    table.set(1, &[direct(10)]).unwrap();
+    count(&mut table, 10, 5);
+    let last = table.remove(1);
+    assert_eq!(last.len(), 1);
+    assert_eq!(last[0].1.packets, 5);
+    assert_eq!(table.len(), 0);
+    assert!(table.maps.flows.is_empty());
+    assert!(table.remove(1).is_empty());
+}
+
+#[test]
+fn a_five_tuple_belongs_to_the_call_that_asked_last() {
+    let mut table = table(8);
+    table.set(1, &[direct(10)]).unwrap();
+    count(&mut table, 10, 5);
+    table.set(2, &[direct(10)]).unwrap();
+    assert_eq!(packets(&table, 10), 0);
+    assert!(table.remove(1).is_empty());
+    assert_eq!(table.maps.flows.len(), 1, "the second call's stays");
+    table.remove(2);
+    assert!(table.maps.flows.is_empty());
+}
+
+#[test]
+fn flows_of_an_earlier_run_go_on_and_their_statistics_are_not_given_out() {
+    let mut memory = Memory::with_room(8);
+    let mut left = steered(10, FlowLeg::GatewayToTc);
+    left.action.call = 4;
+    left.action.stats = 1;
+    memory.flows.insert(left.key, left.action);
+    memory.stats.insert(
+        1,
+        FlowStats {
+            packets: 9,
+            last_seen_ns: 77,
+            ..FlowStats::default()
+        },
+    );
+    let mut table = FlowTable::adopt(memory, vec![left], 3);
+    assert_eq!(table.calls(), [(4, 77)]);
+    table.set(5, &[direct(20)]).unwrap();
+    table.set(6, &[direct(30)]).unwrap();
+    assert_eq!(table.set(7, &[direct(40)]), Err(Refused::Full));
+    assert_eq!(packets(&table, 10), 9);
+    table.remove(4);
+    table.set(7, &[direct(40)]).unwrap();
+}
+
+#[test]
+fn a_vm_with_a_new_mac_keeps_its_steered_flows() {
+    let mut table = table(8);
+    table
+        .set(1, &[steered(10, FlowLeg::GatewayToTc), direct(11)])
+        .unwrap();
+    table.set_mac(7, [2; 6]).unwrap();
+    let steered_flow = table.maps.flows[&steered(10, FlowLeg::GatewayToTc).key];
+    assert_eq!(steered_flow.anchor_mac, [2; 6]);
+    assert_eq!(table.maps.flows[&direct(11).key].anchor_mac, [0; 6]);
+}
