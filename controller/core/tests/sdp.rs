@@ -326,6 +326,15 @@ fn answers_every_stream_of_the_offer() {
 }
 
 #[test]
+fn the_times_of_an_answer_are_the_offers() {
+    let offer = String::from_utf8(fixture("static")).unwrap();
+    let offer = offer.replace("t=0 0", "t=3034423619 3042462419");
+    let answer = answer(&parse(offer.as_bytes()), &answerer(None)).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains("\r\nt=3034423619 3042462419\r\n"));
+}
+
+#[test]
 fn answers_with_the_offers_payload_types() {
     let offer = parse(&fixture("softphone"));
     let supported = [

@@ -156,12 +156,25 @@ fn multipart_bodies_are_left_whole() {
     assert!(!message.is_sdp() && message.sdp().is_none());
     assert!(message.body().starts_with(b"--b\r\n") && message.body().ends_with(b"--b--\r\n"));
     assert_eq!(message.trailing(), b"");
-    let encoded = replaced(
-        &fixture("sip/invite.sip"),
-        b"Allow:",
-        b"Content-Encoding: gzip\r\nAllow:",
-    );
-    assert!(Message::parse(&encoded).unwrap().sdp().is_none());
+    for (header, session) in [
+        ("Content-Encoding: gzip", false),
+        ("e: identity", true),
+        (
+            "Content-Disposition: early-session;handling=optional",
+            false,
+        ),
+        ("Content-Disposition: session", true),
+        ("Content-Type: text/plain", false),
+    ] {
+        let header = format!("CSeq: 314159 INVITE\r\n{header}\r\n");
+        let original = fixture("sip/invite.sip");
+        let message = replaced(&original, b"CSeq: 314159 INVITE\r\n", header.as_bytes());
+        assert_eq!(
+            Message::parse(&message).unwrap().is_sdp(),
+            session,
+            "{header}"
+        );
+    }
 }
 
 #[test]

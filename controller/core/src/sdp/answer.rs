@@ -71,7 +71,15 @@ pub fn answer(offer: &SessionDescription, answerer: &Answerer<'_>) -> Result<Vec
         return Err(AnswerError::NoCommonCodec);
     }
     let offered_mux = offer.media.get(index).is_some_and(|m| m.rtcp_mux);
-    let mut out = header(answerer.rtp, answerer.session_id, answerer.version);
+    // The times of an answer are the offer's (RFC 3264 §6).
+    let times = offer.lines.iter().find(|line| line.kind == b't');
+    let times = times.and_then(|line| std::str::from_utf8(offer.text(&line.value)).ok());
+    let mut out = header(
+        answerer.rtp,
+        answerer.session_id,
+        answerer.version,
+        times.unwrap_or("0 0"),
+    );
     for (at, description) in offer.media.iter().enumerate() {
         if at == index {
             let stream = Stream {

@@ -9,7 +9,7 @@ use crate::media::{Codec, Direction, Media};
 /// `m=` line has no format, which only a registration may have (the document's
 /// address-only variant, step 301).
 pub fn describe(media: &Media, session_id: u64, version: u64) -> Vec<u8> {
-    let mut out = header(media.rtp, session_id, version);
+    let mut out = header(media.rtp, session_id, version, "0 0");
     Stream {
         proto: "RTP/AVP",
         rtp: media.rtp,
@@ -23,10 +23,13 @@ pub fn describe(media: &Media, session_id: u64, version: u64) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// The session level (RFC 8866 §5), with the stream's address.
-pub(super) fn header(address: SocketAddr, session_id: u64, version: u64) -> String {
+/// The session level (RFC 8866 §5), with the stream's address and the value of
+/// `t=`.
+pub(super) fn header(address: SocketAddr, session_id: u64, version: u64, time: &str) -> String {
     let connection = connection_value(address);
-    format!("v=0\r\no=- {session_id} {version} {connection}\r\ns=-\r\nc={connection}\r\nt=0 0\r\n")
+    format!(
+        "v=0\r\no=- {session_id} {version} {connection}\r\ns=-\r\nc={connection}\r\nt={time}\r\n"
+    )
 }
 
 /// One RTP stream to be written.

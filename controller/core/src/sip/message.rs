@@ -197,15 +197,20 @@ impl Message {
         value.split(|&b| b == b';').next().map(<[u8]>::trim_ascii)
     }
 
-    /// Whether the whole body is a session description, plainly encoded. A
-    /// multipart body is none: it is left whole.
+    /// Whether the whole body describes the session, plainly encoded. A multipart
+    /// body does not: it is left whole. Nor does one of another disposition, e.g.
+    /// `early-session` (RFC 3959 §4).
     pub fn is_sdp(&self) -> bool {
-        let encoding = self.header(Name::CONTENT_ENCODING);
+        const DISPOSITION: Name = Name::new("Content-Disposition");
+        let is = |name, what: &[u8]| {
+            let value = self.header(name)?;
+            let value = value.split(|&b| b == b';').next()?;
+            Some(value.trim_ascii().eq_ignore_ascii_case(what))
+        };
         !self.body.is_empty()
-            && encoding.is_none_or(|e| e.eq_ignore_ascii_case(b"identity"))
-            && self
-                .content_type()
-                .is_some_and(|t| t.eq_ignore_ascii_case(b"application/sdp"))
+            && is(Name::CONTENT_TYPE, b"application/sdp") == Some(true)
+            && is(Name::CONTENT_ENCODING, b"identity") != Some(false)
+            && is(DISPOSITION, b"session") != Some(false)
     }
 
     /// The body as a session description, if it is one.
