@@ -109,17 +109,36 @@ pub fn ifindex(name: &str) -> Result<u32> {
 /// # Errors
 ///
 /// They are not built.
-pub fn object(name: &str) -> Result<Vec<u8>> {
+pub fn object_path(name: &str) -> Result<PathBuf> {
     let file = format!("{name}.bpf.o");
-    let path = match std::env::var_os("SIDESTEP_EBPF_OBJECT") {
-        Some(sidestep) => PathBuf::from(sidestep).with_file_name(&file),
+    match std::env::var_os("SIDESTEP_EBPF_OBJECT") {
+        Some(sidestep) => Some(PathBuf::from(sidestep).with_file_name(&file)),
         None => std::env::current_exe()?
             .ancestors()
             .map(|directory| directory.join("ebpf").join(&file))
-            .find(|path| path.is_file())
-            .context("the kernel programs are not built: run `cargo xtask build`")?,
-    };
+            .find(|path| path.is_file()),
+    }
+    .filter(|path| path.is_file())
+    .with_context(|| format!("{file} is not built: run `cargo xtask build`"))
+}
+
+fn object(name: &str) -> Result<Vec<u8>> {
+    let path = object_path(name)?;
     fs::read(&path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// The bare program `pass` for an interface of the thread's namespace: a veth
+/// takes what XDP turns around (`XDP_TX`) only where a program listens.
+///
+/// # Errors
+///
+/// The object is not built, or the kernel refuses.
+pub fn listen_to_xdp(interface: &str) -> Result<()> {
+    let object = object_path("bare")?;
+    ip(&format!(
+        "link set dev {interface} xdp obj {} program pass",
+        object.display()
+    ))
 }
 
 /// A packet's fate in an XDP program.

@@ -49,14 +49,18 @@ pub fn all() -> Result<()> {
     ]))
 }
 
-/// The kernel programs, copied to where the controller's build script looks.
+/// The kernel programs, copied to where the controller's build script looks, and
+/// the bare ones of bench and lab beside them.
 pub fn ebpf() -> Result<()> {
     step::say("building the kernel programs");
     step::run(&mut cargo_ebpf("build"))?;
-    let built = paths::target()
-        .join(BPF_TARGET)
-        .join("release/sidestep-ebpf");
-    copy_if_changed(&built, &paths::ebpf_object())
+    let built = paths::target().join(BPF_TARGET).join("release");
+    let object = paths::ebpf_object();
+    copy_if_changed(
+        &built.join("sidestep-ebpf-bare"),
+        &object.with_file_name("bare.bpf.o"),
+    )?;
+    copy_if_changed(&built.join("sidestep-ebpf"), &object)
 }
 
 /// Runs a binary of the tests crate, with the binaries just built.

@@ -1,0 +1,40 @@
+//! Programs that do next to nothing, for benches and labs; no part of Sidestep.
+
+#![no_std]
+#![no_main]
+
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// The least that a program that sends packets back has to do, beside which
+/// `uplink` is measured.
+#[xdp]
+pub fn swap_macs(ctx: XdpContext) -> xdp_action::Type {
+    let (data, data_end) = (ctx.data(), ctx.data_end());
+    if data + 12 > data_end {
+        return xdp_action::XDP_PASS;
+    }
+    let macs = data as *mut [[u8; 6]; 2];
+    // SAFETY: twelve octets are there.
+    unsafe {
+        let [dst, src] = *macs;
+        *macs = [src, dst];
+    }
+    xdp_action::XDP_TX
+}
+
+/// A veth takes frames that XDP sends (`XDP_TX`) only from a peer that has a
+/// program itself.
+#[xdp]
+pub fn pass(_ctx: XdpContext) -> xdp_action::Type {
+    xdp_action::XDP_PASS
+}
+
+/// Nothing here can panic: the linker drops this function.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
