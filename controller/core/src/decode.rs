@@ -244,12 +244,7 @@ impl MessageView {
             Some(Ok(sdp)) => (Some(SdpView::new(&sdp)), None),
             Some(Err(error)) => (None, Some(error.to_string())),
         };
-        let addresses = |name| {
-            message
-                .headers(name)
-                .filter_map(AddressView::new)
-                .collect()
-        };
+        let addresses = |name| message.headers(name).filter_map(AddressView::new).collect();
         let address = |name| {
             let value = message.header(name).and_then(AddressView::new);
             // `Message::parse` has read both From and To.
