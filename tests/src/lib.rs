@@ -1,5 +1,6 @@
 //! The lab, the drivers of real peers and packet fixtures.
 
+pub mod demo;
 pub mod lab;
 pub mod packet;
 pub mod peers;

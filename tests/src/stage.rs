@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::lab::{Lab, Site};
+use crate::lab::{Lab, Site, tap};
 use crate::peers::audio::{RATE, purity};
 use crate::peers::baresip::{self, Baresip};
 use crate::peers::capture::{Capture, Stream, Trace};
@@ -86,9 +86,13 @@ pub fn stock_client(
     Ok(phone)
 }
 
-/// Captures around one call of the first VM with tc1.
+/// Captures around one call of a VM and its thin client.
 #[derive(Debug)]
 pub struct Wires {
+    /// The VM.
+    pub vm: Site,
+    /// Its thin client.
+    pub tc: Site,
     /// The gateway's interface.
     pub gateway: Capture,
     /// The thin client's interface.
@@ -100,39 +104,41 @@ pub struct Wires {
 }
 
 impl Wires {
-    /// Listens on all four.
+    /// Listens around the first VM and tc1.
     pub fn start(lab: &Lab) -> Result<Self> {
+        Self::around(lab, Site::Vm1, Site::Tc1)
+    }
+
+    /// Listens around a bridged VM and a thin client.
+    pub fn around(lab: &Lab, vm: Site, tc: Site) -> Result<Self> {
         Ok(Self {
+            vm,
+            tc,
             gateway: Capture::start(lab, Site::Gw, "eth0")?,
-            thin_client: Capture::start(lab, Site::Tc1, "eth0")?,
-            tap: Capture::start(lab, Site::Hv, "tap1")?,
+            thin_client: Capture::start(lab, tc, "eth0")?,
+            tap: Capture::start(lab, Site::Hv, tap(vm))?,
             bridge: Capture::start(lab, Site::Hv, "up0")?,
         })
     }
 
     /// Waits until thin client and gateway hear each other directly.
     pub fn hear_direct(&self) -> Result<()> {
-        hear(&self.gateway, Site::Tc1.ip(), Site::Gw.ip(), TC_TONE)?;
-        hear(
-            &self.thin_client,
-            Site::Gw.ip(),
-            Site::Tc1.ip(),
-            GATEWAY_TONE,
-        )?;
+        hear(&self.gateway, self.tc.ip(), Site::Gw.ip(), TC_TONE)?;
+        hear(&self.thin_client, Site::Gw.ip(), self.tc.ip(), GATEWAY_TONE)?;
         Ok(())
     }
 
     /// Waits until VM and gateway hear each other.
     pub fn hear_through_vm(&self) -> Result<()> {
-        hear(&self.gateway, Site::Vm1.ip(), Site::Gw.ip(), VM_TONE)?;
-        hear(&self.tap, Site::Gw.ip(), Site::Vm1.ip(), GATEWAY_TONE)?;
+        hear(&self.gateway, self.vm.ip(), Site::Gw.ip(), VM_TONE)?;
+        hear(&self.tap, Site::Gw.ip(), self.vm.ip(), GATEWAY_TONE)?;
         Ok(())
     }
 
     /// RTP that went through between VM and world, either way: none for a call
     /// past the VM.
     pub fn rtp_past_tap(&self) -> Result<u64> {
-        let vm = Site::Vm1.ip();
+        let vm = self.vm.ip();
         let trace = self.bridge.so_far()?;
         Ok(trace
             .rtp(|d| *d.src.ip() == vm || *d.dst.ip() == vm)

@@ -34,6 +34,7 @@ use anyhow::{Context, Result, bail};
 pub use namespace::Namespace;
 pub use scene::in_lab;
 pub use sweep::sweep;
+pub use topology::tap;
 
 /// What every lab's namespaces, pins and directories begin with.
 const PREFIX: &str = "sslab";

@@ -4,9 +4,13 @@ use anyhow::{Context, Result};
 
 use super::namespace::run;
 use super::{Lab, Site};
+use crate::program::object_path;
 
 /// Name of a VM's tap on the host.
-pub(super) fn tap(vm: Site) -> &'static str {
+///
+/// # Panics
+/// For a box that is no VM.
+pub fn tap(vm: Site) -> &'static str {
     match vm {
         Site::Vm1 => "tap1",
         Site::Vm2 => "tap2",
@@ -49,6 +53,18 @@ pub(super) fn build(lab: &Lab) -> Result<()> {
     wire(lab, (Site::Switch, "p1"), (Site::Tc1, "eth0"))?;
     wire(lab, (Site::Switch, "p2"), (Site::Tc2, "eth0"))?;
     wire(lab, (Site::Gw, "eth0"), (Site::Net, "dmz"))?;
+    // What XDP turns around (steered media at a bridged VM's anchor) arrives at
+    // the other end of a veth only if a program listens there.
+    for (site, interface) in [(Site::Net, "vms"), (Site::Switch, "trunk")] {
+        let pass = object_path("bare")?;
+        lab.ip(
+            site,
+            &format!(
+                "link set dev {interface} xdp obj {} program pass",
+                pass.display()
+            ),
+        )?;
+    }
 
     lab.namespace(Site::Hv).ip_batch(
         "link set up0 master br0\n\

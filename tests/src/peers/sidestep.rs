@@ -1,5 +1,6 @@
 //! The daemon under test, on the hypervisor host of a lab, and its command line.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -152,6 +153,11 @@ impl Sidestep {
         })
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Its process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
@@ -174,6 +180,7 @@ fn spawn(
         &format!("sidestep-{count}"),
         lab.directory(),
         lab.command(Site::Hv, program)
+            .env("NO_COLOR", "1")
             .args(["run", "--config"])
             .arg(config)
             .args(options),
@@ -198,5 +205,7 @@ fn write_config(lab: &Lab, change: impl FnOnce(&mut Value)) -> Result<PathBuf> {
     change(&mut config);
     let file = lab.directory().join("sidestep.yaml");
     std::fs::write(&file, serde_yaml::to_string(&config)?)?;
+    // It holds passwords.
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
     Ok(file)
 }

@@ -16,7 +16,9 @@ use crate::lab::{Lab, Site};
 pub const GATEWAY_TONE: f64 = 440.0;
 
 /// Keywords of the scenarios, with what they usually are.
-const KEYS: [(&str, &str); 2] = [
+const KEYS: [(&str, &str); 3] = [
+    // The RTP port that `call_relayed` gives out, which is another program's.
+    ("relay_port", "0"),
     // The Subject: as long as a test needs the INVITE to be.
     ("padding", "lab"),
     // A line in the session description, well-formed or not.

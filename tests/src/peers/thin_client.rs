@@ -103,6 +103,14 @@ impl ThinClient {
         Ok(Self { process, report })
     }
 
+    /// Waits until it has its sockets: its first report is there.
+    pub fn wait_listening(&self) -> Result<()> {
+        wait_for("the thin client to start", Duration::from_secs(5), || {
+            self.report()
+        })
+        .map(drop)
+    }
+
     /// Its report as it stands; `None` before the first.
     pub fn report(&self) -> Option<Value> {
         serde_json::from_slice(&std::fs::read(&self.report).ok()?).ok()
