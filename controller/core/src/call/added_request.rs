@@ -107,7 +107,7 @@ impl Call {
             Side::Net => self.dialog.vm.cseq.take(),
             Side::Vm => self.dialog.gateway.cseq.take(),
         };
-        let branch = cx.random.branch();
+        let branch = cx.identifiers.branch();
         let datagram = self.dialog.request(
             toward,
             &OwnRequest {
@@ -186,7 +186,7 @@ impl Call {
             let ack = dialog.request(
                 toward,
                 &OwnRequest {
-                    branch: &cx.random.branch(),
+                    branch: &cx.identifiers.branch(),
                     ..refusal
                 },
             );
@@ -198,11 +198,9 @@ impl Call {
         } else if status == 491 && added.tries < TRIES {
             // §14.1: who made the Call-ID waits longer.
             let owner = self.outgoing == (toward == Side::Net);
-            let (least, most) = if owner { (2100, 4000) } else { (0, 2000) };
-            let wait = cx
-                .random
-                .between(Duration::from_millis(least), Duration::from_millis(most));
-            added.retry = Some(cx.now + wait);
+            let least = if owner { 2100 } else { 0 };
+            let wait = 10 * u64::from(cx.identifiers.below(191)) + least;
+            added.retry = Some(cx.now + Duration::from_millis(wait));
         } else if latest {
             self.own_offer_refused(cx, status);
         }
@@ -263,7 +261,7 @@ impl Call {
             Side::Net,
             &OwnRequest {
                 method: &Method::Ack,
-                branch: &cx.random.branch(),
+                branch: &cx.identifiers.branch(),
                 number,
                 body: None,
             },
@@ -329,7 +327,7 @@ impl Call {
         let request = &offer.request;
         let (number, _) = request.message.cseq();
         let (refused, _) = refusal.message.cseq();
-        let branch = cx.random.branch();
+        let branch = cx.identifiers.branch();
         let vm_branch = request.branch().to_vec();
         let again = self.dialog.vm.cseq.again(number);
         let bytes = MessageEdit::new(&request.message).set_cseq(again).finish();

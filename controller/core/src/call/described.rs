@@ -88,16 +88,6 @@ impl Described {
     fn session(&self) -> Option<&str> {
         self.sdp.origin().map(|origin| origin.sess_id.as_str())
     }
-
-    /// Its bytes, with another session version.
-    fn at_version(&self, version: u64) -> Vec<u8> {
-        let replacement = AudioReplacement {
-            rtcp: Some(self.media.rtcp),
-            origin_version: Some(version),
-            ..AudioReplacement::address(self.media.rtp)
-        };
-        self.sdp.replace_audio(self.index, &replacement)
-    }
 }
 
 /// What one party has been told in a session, last.
@@ -137,10 +127,10 @@ impl Told {
             self.0 = Some(new);
             return body;
         }
-        if new.at_version(told) == last.sdp.bytes() {
+        if new.sdp.with_version(told) == last.sdp.bytes() {
             return last.sdp.bytes().to_vec();
         }
-        let raised = new.at_version(told.saturating_add(1));
+        let raised = new.sdp.with_version(told.saturating_add(1));
         if let Ok(raised) = Described::answer(&raised) {
             self.0 = Some(raised);
         }

@@ -29,7 +29,6 @@ mod flows;
 mod gateway_offer;
 mod heard;
 mod keep_alive;
-mod random;
 pub mod reason;
 mod routing;
 mod state;
@@ -48,7 +47,6 @@ use self::described::{Described, Told};
 pub(crate) use self::flows::Anchors;
 pub(crate) use self::heard::Heard;
 use self::keep_alive::KeepAlive;
-pub(crate) use self::random::Random;
 use self::state::{Exchange, Plane, Progress, TcState};
 use self::transit::{Rejections, Repeats, Repetition};
 use crate::engine::{
@@ -59,6 +57,7 @@ use crate::media::Media;
 use crate::registrar::Binding;
 use crate::sip::Message;
 use crate::sip::dialog::Dialog;
+use crate::sip::identifiers::Identifiers;
 use crate::tc::{LegId, TcAgent};
 use crate::time::Time;
 
@@ -79,7 +78,7 @@ pub(crate) struct Context<'a> {
     pub(crate) binding: Option<&'a Binding>,
     pub(crate) tc: &'a mut TcAgent,
     pub(crate) anchors: &'a mut Anchors,
-    pub(crate) random: &'a mut Random,
+    pub(crate) identifiers: &'a mut Identifiers,
     pub(crate) output: &'a mut VecDeque<Output>,
     /// Sidestep is stopping: nothing new is bypassed.
     pub(crate) stopping: bool,

@@ -45,7 +45,7 @@ impl Call {
                     return Consent::Failed(Reason::TcNotRegistered);
                 };
                 self.tc.told = Told::default();
-                let session = u64::from(cx.random.number());
+                let session = u64::from(cx.identifiers.below(u32::MAX));
                 let offer = self.tc.told.say(sdp::describe(&media, session, 1));
                 cx.tc.invite(cx.now, self.leg(), binding, Some(offer));
                 self.tc.state = TcState::Invited { offerless: false };
@@ -81,7 +81,7 @@ impl Call {
         let offer = self.tc.offer.as_ref()?;
         let (session, version) = match self.tc.told.last().and_then(|told| told.sdp.origin()) {
             Some(origin) => (origin.sess_id.parse().ok()?, origin.sess_version + 1),
-            None => (u64::from(cx.random.number()), 1),
+            None => (u64::from(cx.identifiers.below(u32::MAX)), 1),
         };
         let answerer = Answerer {
             rtp: media.rtp,

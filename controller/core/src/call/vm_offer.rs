@@ -236,7 +236,7 @@ impl Call {
 
     pub(super) fn begin_keep_alive(&mut self, cx: &mut Context<'_>) {
         if self.keep_alive.is_none() {
-            self.keep_alive = Some(KeepAlive::start(cx.now, cx.random.number()));
+            self.keep_alive = Some(KeepAlive::start(cx.now, cx.identifiers.below(u32::MAX)));
         }
     }
 

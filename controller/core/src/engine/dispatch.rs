@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::{CallView, ClientView, Datagram, EngineConfig, Event, Output, Path, Side};
-use crate::call::{Anchors, Call, Context, Heard, Random, Reason, begins_call};
+use crate::call::{Anchors, Call, Context, Heard, Reason, begins_call};
 use crate::deadlines::Deadlines;
 use crate::registrar::Registrar;
 use crate::sip::dialog::opposite;
+use crate::sip::identifiers::Identifiers;
 use crate::sip::{Message, Method, ResponseBuilder, SipError};
 use crate::tc::{LegId, TcAgent, TcEvent, TcOutput};
 use crate::time::Time;
@@ -37,7 +38,7 @@ pub struct Engine {
     tc: TcAgent,
     registrar: Registrar,
     anchors: Anchors,
-    random: Random,
+    identifiers: Identifiers,
     output: VecDeque<Output>,
     /// Faults that have been reported.
     faults: HashSet<(SocketAddr, &'static str)>,
@@ -71,7 +72,7 @@ impl Engine {
                 config.seed,
             ),
             anchors: Anchors::new(config.anchor_ports.clone()),
-            random: Random::new(config.seed),
+            identifiers: Identifiers::new(config.seed, "calls"),
             output: VecDeque::new(),
             faults: HashSet::new(),
             nonsense: VecDeque::new(),
@@ -342,7 +343,7 @@ impl Engine {
             binding: self.registrar.binding_for_vm(call.vm_index()),
             tc: &mut self.tc,
             anchors: &mut self.anchors,
-            random: &mut self.random,
+            identifiers: &mut self.identifiers,
             output: &mut self.output,
             stopping: self.stopping,
         };
