@@ -108,7 +108,10 @@ fn rows(question: &str) -> Value {
             json!({"ok": [call(7, "direct", None), call(8, "vm", Some(Reason::TcNoAnswer))]})
         }
         "clients" => json!({"ok": [client()]}),
-        "counters" => json!({"ok": [CounterRow { name: "guarded".into(), value: 12_345 }]}),
+        "counters" => json!({"ok": [
+            CounterRow { name: "guarded".into(), value: 12_345 },
+            CounterRow { name: "not-rtp".into(), value: 0 },
+        ]}),
         "status" => {
             json!({"ok": [{"version": "0.1.0", "door": {"namespace": "sidestep"}, "interfaces": [
                 {"name": "tap17", "role": "tap", "vms": ["desk-17"], "ifindex": 9, "mode": "tcx", "bridged": true, "error": null},
@@ -179,7 +182,11 @@ fn tables_align_and_explain_reasons() {
     }
     let clients = ask(&socket, &["clients"]);
     assert!(clients.contains("PCMU/8000, PCMA/8000"), "{clients}");
-    assert!(ask(&socket, &["counters"]).contains("guarded  12,345"));
+    let counters = ask(&socket, &["counters"]);
+    assert!(
+        counters.contains("guarded  12,345\n(1 more stand at 0"),
+        "{counters}"
+    );
     let status = ask(&socket, &["status"]);
     assert!(status.contains("version  0.1.0"), "{status}");
     assert!(status.contains("tap17      tap   desk-17"), "{status}");

@@ -4,7 +4,7 @@
 //! so: what they hold was counted by the kernel, daemon or not.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use super::args::FlowsArgs;
 use super::ask::Daemon;
 use super::cell::{ago, count, decimal, octets, plain, ssrc};
 use super::list::json_array;
-use super::table::{Align, Column, render, terminal_width};
+use super::table::{Align, Column, render, terminal_height, terminal_width};
 use crate::admin::client::{AskError, Row, objects};
 
 /// Field that `--watch` adds for itself: packets a second since the last look.
@@ -101,14 +101,27 @@ async fn watch(args: &FlowsArgs, daemon: &Daemon, out: &mut impl Write) -> anyho
     }
 }
 
-/// On a terminal over the last frame; else one after the other.
+/// On a terminal over the last frame, and no higher than it; else one after the
+/// other.
 fn frame(text: &str) -> String {
-    if !std::io::stdout().is_terminal() {
+    let Some(height) = terminal_height() else {
         return format!("{text}\n");
-    }
+    };
+    let total = text.lines().count();
+    let room = if total < height {
+        total
+    } else {
+        height.saturating_sub(2)
+    };
     // Home; each line clears its rest, the end clears what is below.
-    let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
-    format!("\x1b[H{lines}\x1b[J")
+    let mut frame = "\x1b[H".to_owned();
+    for line in text.lines().take(room) {
+        frame += &format!("{line}\x1b[K\n");
+    }
+    if room < total {
+        frame += &format!("({} more lines)\x1b[K", total - room);
+    }
+    frame + "\x1b[J"
 }
 
 fn table(rows: &[Row], rates: bool) -> String {

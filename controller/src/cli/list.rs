@@ -43,7 +43,7 @@ impl List {
             Self::Clients if rows.is_empty() => "no thin client is registered\n".to_owned(),
             Self::Clients => render(&CLIENTS, rows, width),
             Self::Status => rows.iter().map(status).collect(),
-            Self::Counters => render(&COUNTERS, rows, width),
+            Self::Counters => counters(rows, width),
         }
     }
 }
@@ -135,6 +135,20 @@ static COUNTERS: [Column; 2] = [
         ..column("VALUE", 0, |row| count(row, "value"))
     },
 ];
+
+/// Those that have counted something; how many have not.
+fn counters(rows: &[Row], width: Option<usize>) -> String {
+    let zero = |row: &Row| row.get("value").and_then(Value::as_u64) == Some(0);
+    let (zeros, some): (Vec<Row>, Vec<Row>) = rows.iter().cloned().partition(zero);
+    let mut text = String::new();
+    if !some.is_empty() {
+        text += &render(&COUNTERS, &some, width);
+    }
+    if !zeros.is_empty() {
+        text += &format!("({} more stand at 0; --json has all)\n", zeros.len());
+    }
+    text
+}
 
 /// What the codes in the table mean, each once.
 fn reasons(rows: &[Row]) -> String {

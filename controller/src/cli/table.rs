@@ -5,7 +5,6 @@
 //! least important columns and says so, rather than wrap.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 
 use crate::admin::client::Row;
 
@@ -111,11 +110,16 @@ fn line<'a>(
 
 /// Width of the terminal on standard output; `None` where it is none.
 pub fn terminal_width() -> Option<usize> {
-    if !std::io::stdout().is_terminal() {
-        return None;
-    }
-    let (width, _) = terminal_size::terminal_size()?;
-    Some(usize::from(width.0))
+    terminal().map(|(width, _)| usize::from(width.0))
+}
+
+/// Its height.
+pub fn terminal_height() -> Option<usize> {
+    terminal().map(|(_, height)| usize::from(height.0))
+}
+
+fn terminal() -> Option<(terminal_size::Width, terminal_size::Height)> {
+    terminal_size::terminal_size_of(std::io::stdout())
 }
 
 #[cfg(test)]
