@@ -2,63 +2,11 @@
 
 mod scene;
 
+use scene::outgoing::{answered, called, up};
 use scene::*;
 use sidestep_core::call::Reason;
 use sidestep_core::engine::{Path, PathChoice};
-use sidestep_core::sip::{Message, Method};
-
-/// A call up to the gateway's answer; all that is needed to go on.
-struct Outgoing {
-    scene: Scene,
-    vm: Ua,
-    gateway: Ua,
-    tc: Ua,
-    /// At the gateway.
-    invite: Message,
-}
-
-/// 301 and 302.
-fn called(scene: Scene) -> Outgoing {
-    let mut call = Outgoing {
-        scene,
-        vm: Ua::vm(),
-        gateway: Ua::gateway(),
-        tc: Ua::tc(),
-        invite: Message::parse(Ua::vm().request("INVITE", "").as_bytes()).unwrap(),
-    };
-    call.scene.vm_sends(call.vm.request("INVITE", &vm_sdp()));
-    call.invite = call.scene.at_gateway();
-    call
-}
-
-/// 303 and 304: the INVITE at the TC.
-fn answered(call: &mut Outgoing) -> Message {
-    let ok = call.gateway.response(&call.invite, 200, &gateway_sdp());
-    call.gateway.learn(&call.invite);
-    call.scene.gateway_sends(ok);
-    let invite = call.scene.at_tc();
-    is_request(&invite, Method::Invite);
-    call.tc.learn(&invite);
-    invite
-}
-
-/// To 306.
-fn up(config: sidestep_core::engine::EngineConfig) -> Outgoing {
-    let mut call = called(Scene::registered(config, Some(&tc_sdp())));
-    let invite = answered(&mut call);
-    let ok = call
-        .tc
-        .response(&invite, 200, &sdp("10.71.2.21:9000", "0 101", 1, ""));
-    call.scene.tc_sends(ok);
-    is_request(&call.scene.at_tc(), Method::Ack);
-    let ok = call.scene.at_vm();
-    is_response(&ok, 200, Method::Invite);
-    call.vm.learn(&ok);
-    call.scene.vm_sends(call.vm.request("ACK", ""));
-    is_request(&call.scene.at_gateway(), Method::Ack);
-    call.scene.silence();
-    call
-}
+use sidestep_core::sip::Method;
 
 #[test]
 fn fig3_step_301_the_tc_registers_address_and_codecs() {

@@ -5,6 +5,8 @@
 //! takes it; the flows that the datapath would have are kept by call.
 #![allow(dead_code)]
 
+pub mod incoming;
+pub mod outgoing;
 pub mod ua;
 
 use std::collections::{BTreeMap, VecDeque};
