@@ -363,6 +363,72 @@ fn doctor_prints_one_array_and_fails_with_a_fail() {
     assert_eq!(output.status.code(), Some(i32::from(fails > 0)));
 }
 
+/// In a network namespace of its own, so it takes root.
+#[test]
+fn doctor_sees_how_interfaces_and_addresses_are() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("doctor.yaml");
+    let text = "\
+daemon: {socket: /nowhere/doctor.sock, namespace: doctor-test}
+uplinks: [switch, up, gone]
+vms:
+  - {name: bridged, tap: tap1, address: 10.9.1.11}
+  - {name: on-host, tap: tap2, address: 10.9.2.1}
+  - {name: stopped, tap: tap3, address: 10.9.3.11}
+  - {name: nowhere, tap: tap4, address: 10.9.4.11}
+media: {discard: 10.9.2.77}
+";
+    fs::write(&file, text).expect("written");
+    let script = format!(
+        "ip link add switch type bridge && ip link set switch up
+         ip link add up type veth peer name up-far && ip link set up master switch up
+         ip link add tap1 type veth peer name far1 && ip link set tap1 mtu 9000 master switch up
+         ip link add tap2 type veth peer name far2 && ip link set tap2 up
+         ip address add 10.9.2.1/24 dev tap2
+         ip link add tap4 type veth peer name far4 && ip link set tap4 up
+         exec {} doctor --json --config {}",
+        env!("CARGO_BIN_EXE_sidestep"),
+        file.display()
+    );
+    let output = Command::new("unshare")
+        .args(["--net", "sh", "-ec", &script])
+        .output()
+        .expect("unshare runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let findings: Vec<Value> = serde_json::from_slice(&output.stdout).expect("one JSON array");
+    for (subject, result, found) in [
+        ("switch", "warn", "is a bridge itself"),
+        (
+            "up",
+            "ok",
+            "port of switch, MTU 1500, veth: XDP in the driver",
+        ),
+        ("gone", "warn", "this uplink is not there"),
+        ("tap1", "ok", "tap of bridged, port of switch, MTU 9000"),
+        ("tap1", "warn", "its MTU 9000 is more than an uplink's 1500"),
+        ("tap2", "ok", "tap of on-host, routed (10.9.2.1/24)"),
+        ("tap3", "ok", "tap of stopped is not there yet"),
+        (
+            "tap4",
+            "warn",
+            "tap of nowhere is on no bridge, and no route leads to it",
+        ),
+        (
+            "on-host",
+            "fail",
+            "10.9.2.1 is an address of this host (tap2)",
+        ),
+        ("discard", "warn", "10.9.2.77 is in the network of tap2"),
+        ("daemon", "ok", "none answers at /nowhere/doctor.sock"),
+        ("door", "ok", "not there"),
+    ] {
+        let there = findings.iter().any(|finding| {
+            let text = |field: &str| finding[field].as_str().unwrap_or_default();
+            text("subject") == subject && text("result") == result && text("found").contains(found)
+        });
+        assert!(there, "{subject}: {result}: {found}: {findings:#?}");
+    }
+}
+
 fn readme() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     fs::read_to_string(path).expect("the README")

@@ -464,7 +464,7 @@ fn all_faults_come_at_once_in_the_order_of_their_lines() {
     );
     let places: Vec<&str> = lines
         .iter()
-        .map(|line| line.splitn(4, ':').nth(2).unwrap_or_default().trim())
+        .map(|line| line.split(':').nth(2).unwrap_or_default().trim())
         .collect();
     assert_eq!(
         places,

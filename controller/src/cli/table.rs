@@ -35,15 +35,15 @@ const GAP: usize = 2;
 /// The table, lines ending with a newline. `width`: of the terminal, if there is
 /// one.
 pub fn render(columns: &[Column], rows: &[Row], width: Option<usize>) -> String {
-    let cells: Vec<Vec<String>> = columns
+    let cells: Vec<Vec<String>> = rows
         .iter()
-        .map(|column| rows.iter().map(column.cell).collect())
+        .map(|row| columns.iter().map(|column| (column.cell)(row)).collect())
         .collect();
     let widths: Vec<usize> = columns
         .iter()
-        .zip(&cells)
-        .map(|(column, cells)| {
-            let cells = cells.iter().map(|cell| cell.chars().count());
+        .enumerate()
+        .map(|(i, column)| {
+            let cells = cells.iter().map(|row| row[i].chars().count());
             cells.max().unwrap_or(0).max(column.title.chars().count())
         })
         .collect();
@@ -51,8 +51,8 @@ pub fn render(columns: &[Column], rows: &[Row], width: Option<usize>) -> String 
 
     let mut text = String::new();
     line(&mut text, &shown, columns, &widths, |i| columns[i].title);
-    for row in 0..rows.len() {
-        line(&mut text, &shown, columns, &widths, |i| &cells[i][row]);
+    for row in &cells {
+        line(&mut text, &shown, columns, &widths, |i| &row[i]);
     }
     if !hidden.is_empty() {
         let titles: Vec<&str> = hidden.iter().map(|&i| columns[i].title).collect();

@@ -67,12 +67,6 @@ pub struct Route {
     /// The link it leaves by.
     #[serde(default)]
     pub dev: Option<String>,
-    /// The router it goes to; none: the destination is on the link.
-    #[serde(default)]
-    pub gateway: Option<String>,
-    /// `local` where the host itself has the address.
-    #[serde(default, rename = "type")]
-    pub kind: Option<String>,
 }
 
 impl Host {
