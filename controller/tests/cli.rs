@@ -369,7 +369,7 @@ fn doctor_sees_how_interfaces_and_addresses_are() {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("doctor.yaml");
     let text = "\
 daemon: {socket: /nowhere/doctor.sock, namespace: doctor-test}
-uplinks: [switch, up, gone]
+uplinks: [switch, trunk, gone]
 vms:
   - {name: bridged, tap: tap1, address: 10.9.1.11}
   - {name: on-host, tap: tap2, address: 10.9.2.1}
@@ -380,7 +380,7 @@ media: {discard: 10.9.2.77}
     fs::write(&file, text).expect("written");
     let script = format!(
         "ip link add switch type bridge && ip link set switch up
-         ip link add up type veth peer name up-far && ip link set up master switch up
+         ip link add trunk type veth peer name far0 && ip link set trunk master switch up
          ip link add tap1 type veth peer name far1 && ip link set tap1 mtu 9000 master switch up
          ip link add tap2 type veth peer name far2 && ip link set tap2 up
          ip address add 10.9.2.1/24 dev tap2
@@ -398,7 +398,7 @@ media: {discard: 10.9.2.77}
     for (subject, result, found) in [
         ("switch", "warn", "is a bridge itself"),
         (
-            "up",
+            "trunk",
             "ok",
             "port of switch, MTU 1500, veth: XDP in the driver",
         ),
