@@ -105,7 +105,7 @@ fn incoming_call_goes_direct_to_a_stock_softphone() {
     in_lab(|lab| {
         let sidestep = Sidestep::start(lab)?;
         let mut vm = phone(lab, Site::Vm1)?;
-        let mut tc = stock_client(lab, &sidestep, Site::Tc1, "tc1", Site::Vm1)?;
+        let mut tc = stock_client(lab, &sidestep, Site::Tc1, "soft1", Site::Vm1)?;
         let wires = Wires::start(lab)?;
         let mut gw = Sipp::start(lab, Site::Gw, &Run::new("call").calling(sip(Site::Vm1)))?;
         vm.wait_for("CALL_INCOMING", SET_UP)?;
@@ -134,7 +134,7 @@ fn either_thin_client_serves_either_direction() {
         let sidestep = Sidestep::start(lab)?;
         let mut vm = phone(lab, Site::Vm1)?;
         let wires = Wires::start(lab)?;
-        let tc = stock_client(lab, &sidestep, Site::Tc1, "tc1", Site::Vm1)?;
+        let tc = stock_client(lab, &sidestep, Site::Tc1, "soft1", Site::Vm1)?;
         let mut gw = gateway(lab, "answer")?;
         dial_gateway(&mut vm)?;
         vm.wait_established(1, SET_UP)?;
@@ -305,7 +305,7 @@ fn early_media_reaches_the_thin_client() {
 fn every_way_a_call_ends_ends_all_of_it() {
     in_lab(|lab| {
         let sidestep = Sidestep::start(lab)?;
-        let mut tc = stock_client(lab, &sidestep, Site::Tc1, "tc1", Site::Vm1)?;
+        let mut tc = stock_client(lab, &sidestep, Site::Tc1, "soft1", Site::Vm1)?;
         let mut vm = phone(lab, Site::Vm1)?;
 
         // The gateway refuses.
@@ -361,7 +361,12 @@ fn retransmitted_answer_is_acknowledged_again() {
         let sidestep = Sidestep::start(lab)?;
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer_again")?;
+        // SIPp by itself takes the second ACK for one sent twice: -nr.
+        let run = Run {
+            options: &["-nr"],
+            ..Run::new("answer_again")
+        };
+        let mut gw = Sipp::start(lab, Site::Gw, &run)?;
         let mut vm = phone(lab, Site::Vm1)?;
         dial_gateway(&mut vm)?;
         vm.wait_established(1, SET_UP)?;

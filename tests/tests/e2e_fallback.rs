@@ -169,7 +169,7 @@ fn policy_sends_the_call_through_the_vm() {
 fn session_description_that_makes_no_sense_is_left_alone() {
     in_lab(|lab| {
         let sidestep = Sidestep::start(lab)?;
-        let _tc = stock_client(lab, &sidestep, Site::Tc1, "tc1", Site::Vm1)?;
+        let _tc = stock_client(lab, &sidestep, Site::Tc1, "soft1", Site::Vm1)?;
         let wires = Wires::start(lab)?;
         let mut gw = gateway(lab, "answer")?;
         let run = Run {

@@ -129,8 +129,8 @@ fn three_vms_call_at_once() {
         let sidestep = Sidestep::start(lab)?;
         let tc1 = Capture::start(lab, Site::Tc1, "eth0")?;
         let gw = Capture::start(lab, Site::Gw, "eth0")?;
-        let _tc1 = stock_client(lab, &sidestep, Site::Tc1, "tc1", Site::Vm1)?;
-        let _tc2 = stock_client(lab, &sidestep, Site::Tc2, "tc2", Site::Vm2)?;
+        let _tc1 = stock_client(lab, &sidestep, Site::Tc1, "soft1", Site::Vm1)?;
+        let _tc2 = stock_client(lab, &sidestep, Site::Tc2, "soft2", Site::Vm2)?;
         let run = Run {
             calls: 3,
             ..Run::new("answer")
@@ -202,7 +202,7 @@ fn vm_calls_vm_on_the_same_host() {
 fn tap_that_returns_is_taken_again() {
     in_lab(|lab| {
         let sidestep = Sidestep::start(lab)?;
-        let _tc = stock_client(lab, &sidestep, Site::Tc1, "tc1", Site::Vm1)?;
+        let _tc = stock_client(lab, &sidestep, Site::Tc1, "soft1", Site::Vm1)?;
         lab.remove_tap(Site::Vm1)?;
         lab.restore_tap(Site::Vm1)?;
         sidestep.wait_attached(lab, "tap1")?;

@@ -310,6 +310,7 @@ fn build(draft: Draft) -> Option<Config> {
             user: tc.user?.value,
             password: tc.password?,
             vm: names.iter().position(|name| *name == vm)?,
+            digest: tc.digest,
         })
     };
     let rule = |at: At<DraftPath>| {

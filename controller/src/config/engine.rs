@@ -26,6 +26,7 @@ impl Config {
                     user: client.user.clone(),
                     password: client.password.clone(),
                     vm: client.vm,
+                    digest: client.digest,
                 })
                 .collect(),
             sip_ports: self.signalling.sip.clone(),

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sidestep_core::engine::{ExpiresConfig, PathRule};
+use sidestep_core::sip::digest::Algorithm;
 
 pub use fault::{ConfigErrors, Fault, located};
 
@@ -109,6 +110,8 @@ pub struct ThinClientConfig {
     pub password: String,
     /// Its VM: the index in [`Config::vms`].
     pub vm: usize,
+    /// The one digest algorithm it is challenged with; `None`: SHA-256 and MD5.
+    pub digest: Option<Algorithm>,
 }
 
 impl fmt::Debug for ThinClientConfig {
@@ -117,6 +120,7 @@ impl fmt::Debug for ThinClientConfig {
             .field("user", &self.user)
             .field("password", &"…")
             .field("vm", &self.vm)
+            .field("digest", &self.digest)
             .finish()
     }
 }

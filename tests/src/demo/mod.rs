@@ -44,11 +44,11 @@ pub fn run() -> Result<bool> {
     let programs = cost::Programs::loaded()?.since(&known);
     step.done(&format!("{} kernel programs attached", programs.count()));
 
-    let step = screen.step("thin clients register: address and codecs (tc1), nothing (tc2)");
+    let step = screen.step("thin clients register: address and codecs (tc1), nothing (soft2)");
     let setup = thin_client::Setup::new("tc1", registrar(Site::Vm1));
     let tc1 = ThinClient::start(&lab, Site::Tc1, &setup)?;
     sidestep.wait_registered(&lab, "tc1")?;
-    let tc2 = stock_client(&lab, &sidestep, Site::Tc2, "tc2", Site::Vm2)?;
+    let tc2 = stock_client(&lab, &sidestep, Site::Tc2, "soft2", Site::Vm2)?;
     step.done("thin-client and baresip 1.0.0, both with digest authentication");
     screen.quote(&sidestep.show(&lab, &["clients"])?);
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::call::Reason;
 use crate::media::Media;
+use crate::sip::digest::Algorithm;
 use crate::time::Time;
 
 /// Which side of a VM a datagram is on.
@@ -84,6 +85,10 @@ pub struct ThinClientConfig {
     pub password: String,
     /// The VM whose media it takes over; the index in [`EngineConfig::vms`].
     pub vm: usize,
+    /// The one digest algorithm it is challenged with. `None`: SHA-256 and MD5,
+    /// in this order (RFC 8760 §2.4); but there are softphones that give up at a
+    /// challenge they do not know (baresip 1.0).
+    pub digest: Option<Algorithm>,
 }
 
 /// Bounds of a registration's expiry, s.

@@ -4,7 +4,7 @@ use super::binding::Binding;
 use super::nonce::UsedNonces;
 use super::refusal::Refusal;
 use crate::engine::ThinClientConfig;
-use crate::sip::digest::{Credentials, DigestError};
+use crate::sip::digest::{Algorithm, Credentials, DigestError};
 use crate::sip::{Message, Name, SipUri};
 
 /// An account of the configuration with what is known of it.
@@ -13,6 +13,7 @@ pub(super) struct Account {
     pub(super) user: String,
     pub(super) password: String,
     pub(super) vm: usize,
+    pub(super) digest: Option<Algorithm>,
     pub(super) used: UsedNonces,
     pub(super) binding: Option<Binding>,
 }
@@ -23,6 +24,7 @@ impl Account {
             user: config.user,
             password: config.password,
             vm: config.vm,
+            digest: config.digest,
             used: UsedNonces::default(),
             binding: None,
         }

@@ -272,6 +272,9 @@ impl Registrar {
         let Some(index) = index.filter(|_| right) else {
             return Err(Refusal::WrongPassword);
         };
+        if !takes(self.accounts[index].digest, credentials.algorithm) {
+            return Err(Refusal::Challenge);
+        }
         match self.mint.check(&credentials.nonce, now) {
             nonce::Nonce::Stale => Err(Refusal::Stale),
             nonce::Nonce::Good(stamp) => {
@@ -367,7 +370,13 @@ impl Registrar {
         match refusal {
             Refusal::Challenge | Refusal::Stale | Refusal::Replayed => {
                 let nonce = self.mint.make(now);
+                let account = user_of(request.to_uri())
+                    .and_then(|user| Some(&self.accounts[*self.by_user.get(&user)?]));
+                let only = account.and_then(|account| account.digest);
                 for algorithm in [Algorithm::Sha256, Algorithm::Md5] {
+                    if !takes(only, algorithm) {
+                        continue;
+                    }
                     let challenge = Challenge {
                         realm: self.realm.clone(),
                         nonce: nonce.clone(),
@@ -439,4 +448,9 @@ fn same_contact(a: &[u8], b: &[u8]) -> bool {
         (Some(a), Some(b)) => a.same_place(&b),
         _ => a == b,
     }
+}
+
+/// Whether an account that is challenged with `only` takes this algorithm.
+fn takes(only: Option<Algorithm>, algorithm: Algorithm) -> bool {
+    only.is_none_or(|only| only == algorithm)
 }

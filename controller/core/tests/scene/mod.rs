@@ -88,6 +88,7 @@ pub fn config() -> EngineConfig {
             user: "tc17".into(),
             password: "secret".into(),
             vm: 0,
+            digest: None,
         }],
         sip_ports: vec![5060],
         registrar_port: 5070,
@@ -313,7 +314,7 @@ impl Scene {
 
     /// Nothing is left of any call but, for a while, its line in the list.
     pub fn is_clean(&mut self) {
-        self.wait(200_000);
+        self.wait(1_000_000);
         assert_eq!(self.engine.calls(), Vec::new());
         assert_eq!(self.engine.anchors_in_use(), 0);
         assert!(self.flows.is_empty(), "{:?}", self.flows);
