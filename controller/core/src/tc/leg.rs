@@ -6,16 +6,9 @@ use super::context::{ALLOW, Context, Incoming, Purpose, Serial};
 use super::dialog::Dialog;
 use super::{LegId, TcEvent};
 use crate::registrar::Binding;
-use crate::sip::transaction::{Addresses, ClientKey, T1, T2, cancel_of};
+use crate::sip::transaction::{Addresses, ClientKey, T1, T2, WAIT, cancel_of};
 use crate::sip::{Message, Method, Name, ResponseBuilder};
 use crate::time::Time;
-
-/// How long a dialog that is over is remembered, so that late messages of it are
-/// dealt with: 64·T1.
-const LINGER: Duration = Duration::from_millis(64 * 500);
-
-/// How long a 2xx of ours waits for its ACK (§13.3.1.4).
-const ACK_WAIT: Duration = LINGER;
 
 /// How often a re-INVITE that met a 491 is sent again.
 const GLARE_TRIES: u32 = 5;
@@ -27,7 +20,7 @@ pub(super) enum Stage {
     Calling,
     /// The dialog stands.
     Up,
-    /// It is over for its caller; late messages are dealt with until then.
+    /// It is over for its caller; late messages are dealt with for 64·T1 more.
     Over {
         /// When the leg is forgotten.
         until: Time,
@@ -84,6 +77,7 @@ pub(super) struct Accepted {
     pub(super) response: Vec<u8>,
     pub(super) interval: Duration,
     pub(super) again: Time,
+    /// 64·T1 after the first.
     pub(super) until: Time,
 }
 
@@ -184,7 +178,7 @@ impl Leg {
                         response,
                         interval: T1,
                         again: now + T1,
-                        until: now + ACK_WAIT,
+                        until: now + WAIT,
                     });
                 }
             }
@@ -227,9 +221,7 @@ impl Leg {
     pub(super) fn over(&mut self, now: Time) {
         self.id = None;
         self.queued = None;
-        self.stage = Stage::Over {
-            until: now + LINGER,
-        };
+        self.stage = Stage::Over { until: now + WAIT };
     }
 
     /// Tells the caller the last of the leg.

@@ -33,7 +33,7 @@ pub use key::{ClientKey, ServerKey};
 pub use server::{InviteServer, InviteServerState, ServerTransaction};
 pub use server::{NonInviteServer, NonInviteServerState};
 pub use table::{Addresses, Expired, RequestFate, ResponseFate, Transactions};
-pub use timers::{T1, T2, T4, Timer, Timers};
+pub use timers::{T1, T2, T4, Timer, Timers, WAIT};
 
 /// What a machine wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ pub const T2: Duration = Duration::from_secs(4);
 pub const T4: Duration = Duration::from_secs(5);
 
 /// How long a transaction waits for its peer: timers B, F, H, J, L and M.
-pub(super) const WAIT: Duration = Duration::from_millis(64 * 500);
+pub const WAIT: Duration = Duration::from_millis(64 * 500);
 
 /// Timer D over an unreliable transport: at least 32 s.
 pub(super) const WAIT_D: Duration = Duration::from_secs(32);
