@@ -1,0 +1,8 @@
+//! The user agent toward thin clients, against a phone made of text.
+
+mod calls;
+mod dialog;
+mod mutations;
+mod offers;
+mod outside;
+mod phone;
