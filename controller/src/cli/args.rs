@@ -23,6 +23,22 @@ Start with:
   sidestep run --config /etc/sidestep/sidestep.yaml      serve until SIGTERM
   sidestep calls                                         which path, and why";
 
+const CALLS_EXAMPLES: &str = "\
+A call that is not on the path wanted for it has a reason; the table explains
+those it shows, the README lists all. Calls that have ended stay for a minute.
+
+Examples:
+  sidestep calls
+  sidestep calls --json | jq -r '.[] | select(.path == \"vm\") | .reason' | sort | uniq -c";
+
+const CLIENTS_EXAMPLES: &str = "\
+A client without media has registered as a stock softphone does, and is asked for
+its offer when a call comes.
+
+Examples:
+  sidestep clients
+  sidestep clients --json | jq -r '.[].name'";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -31,8 +47,10 @@ pub enum Command {
     /// Show the media flows and what the kernel has counted of them
     Flows(FlowsArgs),
     /// Show the calls, the path of each and the reason for it
+    #[command(after_long_help = CALLS_EXAMPLES)]
     Calls(ListArgs),
     /// Show the registered thin clients
+    #[command(after_long_help = CLIENTS_EXAMPLES)]
     Clients(ListArgs),
     /// Show the daemon: version, since when, interfaces, numbers
     Status(ListArgs),
@@ -42,7 +60,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Parse one SIP message or session description and print it as JSON
     Decode(DecodeArgs),
-    /// Work on configuration files
+    /// Check a configuration file
     Config(ConfigArgs),
 }
 
