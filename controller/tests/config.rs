@@ -398,6 +398,11 @@ fn faults_of_vms_and_thin_clients() {
             "x.yaml:5: thin_clients[0].password_file: given beside password",
         ),
         (
+            "password: secret",
+            "password: secret, digest: sha1",
+            "x.yaml:5: thin_clients[0].digest: \"sha1\" is no digest choice; write any, sha-256 or md5",
+        ),
+        (
             "{user: tc17, ",
             "{",
             "x.yaml:5: thin_clients[0].user: missing",
