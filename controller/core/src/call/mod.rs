@@ -423,7 +423,8 @@ impl Call {
             (Plane::Pending | Plane::Bypass, vm, Some(gateway), Some(tc)) => {
                 let vm = vm.as_ref().zip(self.told_vm.media());
                 let guarded = vm.map(|(vm, told)| (&vm.media, told.rtp, told.rtcp));
-                if gateway.media.is_null_address() || tc.is_null_address() {
+                let nulls = [Some(&gateway.media), Some(tc), vm.map(|(vm, _)| &vm.media)];
+                if nulls.into_iter().flatten().any(Media::is_null_address) {
                     return;
                 }
                 flows::bypass(tc, &gateway.media, self.anchor, guarded)

@@ -6,6 +6,7 @@ use super::heard::Heard;
 use super::state::{Exchange, Plane, Progress, TcState};
 use super::{Call, Context, Reason};
 use crate::engine::Side;
+use crate::sdp;
 use crate::sip::Method;
 use crate::sip::dialog::opposite;
 
@@ -210,9 +211,15 @@ impl Call {
         else {
             return self.pass(cx, heard);
         };
+        // In an ACK it answers what the gateway offered.
+        let answers = *heard.message.method() == Method::Ack;
         match heard.side {
             Side::Vm => {
-                let media = at_anchor(&promised, self.anchor);
+                let mut media = at_anchor(&promised, self.anchor);
+                let offer = self.gateway.as_ref().filter(|_| answers);
+                if let Some(offer) = offer.filter(|_| !media.codecs.is_empty()) {
+                    media.codecs = sdp::intersect(&offer.media.codecs, &promised.codecs);
+                }
                 let body = self.told_gateway.say(described.with(&media, None));
                 self.vm = Some(described);
                 self.pass_with(cx, heard, Some(&body));
