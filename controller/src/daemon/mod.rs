@@ -73,7 +73,8 @@ async fn live(config: Config, keep: bool) -> Result<()> {
     let served = daemon.serve(&mut stop).await;
 
     tracing::info!("stopping");
-    if served.is_ok() {
+    // With `keep`, calls stay where they are: the datapath goes on carrying them.
+    if served.is_ok() && !keep {
         daemon.drain(&mut stop).await;
     }
     daemon.close(keep);
