@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use sidestep_core::engine::{ClientView, Event, ExpiresConfig, ThinClientConfig, VmConfig};
 use sidestep_core::registrar::Registrar;
-use sidestep_core::sip::digest::Algorithm;
 use sidestep_core::sip::digest::{Algorithm, Login, answer_challenge};
 use sidestep_core::sip::{Message, Name};
 use sidestep_core::time::Time;
