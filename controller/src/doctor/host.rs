@@ -34,6 +34,9 @@ pub struct Link {
     /// What kind of link, for those that the kernel makes up.
     #[serde(default)]
     pub linkinfo: Option<LinkInfo>,
+    /// The XDP program on it.
+    #[serde(default)]
+    pub xdp: Option<serde_json::Value>,
     /// Its addresses.
     #[serde(default)]
     pub addr_info: Vec<Address>,

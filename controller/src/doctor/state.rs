@@ -1,6 +1,6 @@
 //! What runs here already: a daemon, its door, its pins, its lease.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -41,6 +41,33 @@ pub(super) fn examine(config: Option<&Config>, host: &Host, area: &mut Area<'_>)
     };
     door(running, namespace, host, area);
     pinned(running, pins, area);
+    if !running && pinned_in(&links_of(pins)) == 0 {
+        let uplinks = config.map_or(&[][..], |config| &config.uplinks);
+        foreign_xdp(uplinks, host, area);
+    }
+}
+
+/// An interface takes one XDP program, and nothing of Sidestep's is here.
+fn foreign_xdp(uplinks: &[String], host: &Host, area: &mut Area<'_>) {
+    for name in uplinks {
+        if host.link(name).is_some_and(|link| link.xdp.is_some()) {
+            area.fail(
+                name,
+                "another XDP program is on this uplink; there is room for one",
+                format!("see `bpftool net show dev {name}`; ip link set dev {name} xdp off"),
+            );
+        }
+    }
+}
+
+/// Where this version's maps are pinned.
+fn maps_of(pins: &Path) -> PathBuf {
+    pins.join(format!("v{}", sidestep_abi::VERSION))
+}
+
+/// Where its links are.
+fn links_of(pins: &Path) -> PathBuf {
+    maps_of(pins).join("links")
 }
 
 /// What a running daemon says of itself.
@@ -103,9 +130,9 @@ fn door(running: bool, namespace: &str, host: &Host, area: &mut Area<'_>) {
 }
 
 fn pinned(running: bool, pins: &Path, area: &mut Area<'_>) {
-    let pins = pins.join(format!("v{}", sidestep_abi::VERSION));
+    let links = pinned_in(&links_of(pins));
+    let pins = maps_of(pins);
     let maps = pinned_in(&pins);
-    let links = pinned_in(&pins.join("links"));
     let count = maps + links;
     let found = format!("{maps} maps and {links} links in {}", pins.display());
     match (running, count) {
