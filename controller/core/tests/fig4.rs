@@ -30,6 +30,14 @@ fn fig4_step_403_the_vms_answer_is_held_and_the_tc_invited() {
     call.scene.is("early", Path::Pending, None);
     let invite = answered(&mut call);
     assert_eq!(audio(&invite), "10.71.3.31:8000 0 101");
+    // The softphone sends as soon as it has answered: its guard stands already.
+    assert_eq!(
+        call.scene.flow_lines(),
+        [
+            "vm->gateway 10.71.1.11:7000 > 10.71.3.31:8000 guard",
+            "vm->gateway 10.71.1.11:7001 > 10.71.3.31:8001 guard rtcp",
+        ]
+    );
     // The VM repeats its answer, and it is still held.
     call.scene
         .vm_sends(call.vm.response(&call.invite, 200, &vm_answer()));

@@ -132,21 +132,40 @@ pub(crate) fn bypass(
                 });
             }
         }
-        if let Some((media, believed, believed_rtcp)) = vm {
-            let believed = if rtcp { believed_rtcp } else { believed };
-            if let (Some(src), Some(dst)) = (at(media), v4(believed)) {
-                flows.push(Flow {
-                    leg: Leg::VmToGateway,
-                    src,
-                    dst,
-                    kind: FlowKind::Guard,
-                    rtcp,
-                    clock_rate,
-                });
-            }
-        }
+        flows.extend(vm.and_then(|vm| guard(vm, rtcp, clock_rate)));
     }
     flows
+}
+
+/// What stops the VM's own media, before anything is known of the TC's: the
+/// softphone may send as soon as it has answered. `vm` is its media and where it
+/// believes to send to.
+pub(crate) fn guards(vm: (&Media, SocketAddr, SocketAddr), gateway: &Media) -> Vec<Flow> {
+    let clock_rate = clock_rate(&gateway.codecs, &vm.0.codecs);
+    let both = [false, true];
+    both.into_iter()
+        .filter_map(|rtcp| guard(vm, rtcp, clock_rate))
+        .collect()
+}
+
+fn guard(
+    (media, believed, believed_rtcp): (&Media, SocketAddr, SocketAddr),
+    rtcp: bool,
+    clock_rate: u32,
+) -> Option<Flow> {
+    let (src, dst) = if rtcp {
+        (media.rtcp, believed_rtcp)
+    } else {
+        (media.rtp, believed)
+    };
+    Some(Flow {
+        leg: Leg::VmToGateway,
+        src: v4(src)?,
+        dst: v4(dst)?,
+        kind: FlowKind::Guard,
+        rtcp,
+        clock_rate,
+    })
 }
 
 /// The flows of a call whose media the VM relays.

@@ -2,7 +2,7 @@
 //! re-INVITEs and UPDATEs during any call.
 
 use super::described::{Described, share_speech};
-use super::flows::at_anchor;
+use super::flows::{self, at_anchor};
 use super::heard::Heard;
 use super::state::{Exchange, GatewayOffer, Held, Plane};
 use super::tc_leg::Consent;
@@ -100,8 +100,25 @@ impl Call {
             (None, false) => Ok(()),
         };
         match possible {
-            Ok(()) => self.consult_tc_for_gateway(cx, offer, held),
+            Ok(()) => {
+                if offer.initial {
+                    self.guard_vm(cx);
+                }
+                self.consult_tc_for_gateway(cx, offer, held);
+            }
             Err(reason) => self.let_vm_answer(cx, &held, reason),
+        }
+    }
+
+    /// The softphone sends from the moment it answers, while the gateway and the
+    /// TC have yet to be told: the guard stands first.
+    fn guard_vm(&mut self, cx: &mut Context<'_>) {
+        if let (Some(vm), Some(gateway), Some(told)) =
+            (&self.vm, &self.gateway, self.told_vm.media())
+        {
+            let vm = (&vm.media, told.rtp, told.rtcp);
+            let flows = flows::guards(vm, &gateway.media);
+            self.have_flows(cx, flows);
         }
     }
 
