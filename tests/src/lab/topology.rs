@@ -133,10 +133,15 @@ fn wire(lab: &Lab, a: (Site, &str), b: (Site, &str)) -> Result<()> {
         space_b.name(),
     ]))
     .with_context(|| format!("wiring {} to {}", a.1, b.1))?;
-    for (space, interface) in [(&space_a, a.1), (&space_b, b.1)] {
+    let ends = [(&space_a, a.1), (&space_b, b.1)];
+    for (space, interface) in ends {
         space.run(&[
             "ethtool", "-K", interface, "tx", "off", "tso", "off", "gso", "off", "gro", "on",
         ])?;
+    }
+    // Not before both poll: an end that comes up learns then whether frames can
+    // be redirected to its peer, and never again.
+    for (space, interface) in ends {
         space
             .ip_batch(&format!(
                 "link set {interface} addrgenmode none\nlink set {interface} up\n"
