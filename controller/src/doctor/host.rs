@@ -28,9 +28,6 @@ pub struct Link {
     /// Bridge, bond or OVS datapath that it is a port of.
     #[serde(default)]
     pub master: Option<String>,
-    /// The link that it stands on: a VLAN's parent.
-    #[serde(default)]
-    pub link: Option<String>,
     /// What kind of link, for those that the kernel makes up.
     #[serde(default)]
     pub linkinfo: Option<LinkInfo>,

@@ -92,14 +92,11 @@ fn uplink(link: &Link, area: &mut Area<'_>) {
             format!("is a {kind} itself: it sees only what the host sends and gets"),
             "name the ports that carry media as uplinks, not the switch",
         ),
-        (Some("vlan"), _) => {
-            let parent = link.link.as_deref().unwrap_or("its parent");
-            area.warn(
-                name,
-                "is a VLAN: XDP runs late here, on every packet's skb",
-                format!("name {parent} as the uplink"),
-            );
-        }
+        (Some("vlan"), _) => area.warn(
+            name,
+            format!("{found}, a VLAN: XDP runs in generic mode, at a higher cost per packet"),
+            "keep it nevertheless: tagged frames on its parent are not looked into",
+        ),
         (_, Some(driver)) if NATIVE_XDP.contains(&driver) => {
             area.ok(name, format!("{found}, {driver}: XDP in the driver"));
         }
