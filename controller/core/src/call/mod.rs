@@ -67,6 +67,9 @@ const LISTED: Duration = Duration::from_secs(60);
 const LINGER: Duration = Duration::from_secs(32);
 /// How long a call may ring: longer than proxies wait (Timer C, RFC 3261 §16.6).
 const SETUP: Duration = Duration::from_secs(600);
+/// How long the signalling of a call that is up may be silent: then its BYE went
+/// another way, or was never sent. Session timers (RFC 4028) are far shorter.
+const STALE: Duration = Duration::from_secs(24 * 3600);
 /// How long the TC's offer may wait for the gateway's answer before it gets an
 /// inactive one (RFC 3725 §4.2, flow II's problem with flow I).
 const OWED: Duration = Duration::from_secs(2);
@@ -230,13 +233,9 @@ impl Call {
         }
     }
 
-    /// Whether it may go to make room: it is over, or it goes through the VM,
-    /// needs nothing from here and has been silent for `stale`.
-    pub(crate) fn may_be_forgotten(&self, now: Time, stale: Duration) -> bool {
+    /// Whether it is only listed, so that it may go to make room.
+    pub(crate) fn is_ended(&self) -> bool {
         matches!(self.progress, Progress::Ended { .. })
-            || self.is_through_vm()
-                && !self.dialog.is_shifted()
-                && now.since(self.last_heard) >= stale
     }
 
     /// It goes before its time.
@@ -322,7 +321,7 @@ impl Call {
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let progress = match self.progress {
             Progress::Setup | Progress::Early => Some(self.last_heard + SETUP),
-            Progress::Up => None,
+            Progress::Up => Some(self.last_heard + STALE),
             Progress::Ending { until } | Progress::Ended { until } => Some(until),
         };
         let owed = match self.tc.state {
@@ -359,6 +358,9 @@ impl Call {
         self.keep_vm_alive(cx);
         match self.progress {
             Progress::Setup | Progress::Early if self.last_heard + SETUP <= cx.now => {
+                self.end(cx);
+            }
+            Progress::Up if self.last_heard + STALE <= cx.now => {
                 self.end(cx);
             }
             Progress::Ending { until } if until <= cx.now => {

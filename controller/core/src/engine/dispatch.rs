@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use super::{CallView, ClientView, Datagram, EngineConfig, Event, Output, Path, Side};
 use crate::call::{Anchors, Call, Context, Heard, Reason, begins_call};
@@ -17,9 +16,6 @@ use crate::time::Time;
 
 /// Calls that are followed at once; further ones pass untouched.
 const CALLS: usize = 10_000;
-/// A call through the VM whose signalling has been silent for so long may be
-/// forgotten to make room.
-const STALE: Duration = Duration::from_secs(12 * 3600);
 /// Pairs of peer and fault that are remembered as reported.
 const FAULTS: usize = 4096;
 /// Call-IDs of INVITEs that could not be parsed.
@@ -286,12 +282,12 @@ impl Engine {
         Some(id)
     }
 
-    /// Forgets the call that has been silent for longest, if it may be.
+    /// Forgets the call that ended first, if one has.
     fn make_room(&mut self, now: Time) -> bool {
         let over = self
             .calls
             .values()
-            .filter(|call| call.may_be_forgotten(now, STALE))
+            .filter(|call| call.is_ended())
             .min_by_key(|call| (call.last_heard(), call.id()))
             .map(Call::id);
         if let Some(id) = over {

@@ -24,11 +24,6 @@ impl CseqShift {
         self.last = Some(self.last.map_or(number, |last| last.max(number)));
     }
 
-    /// Whether any number is shifted.
-    pub fn is_shifted(&self) -> bool {
-        !self.steps.is_empty()
-    }
-
     /// What the peer sees for the side's own `number`.
     pub fn outward(&self, number: u32) -> u32 {
         number.saturating_add(self.offset_at(number))
@@ -221,11 +216,6 @@ impl Dialog {
             !self.confirmed || tag.is_none() || party.tag.as_deref() == tag
         };
         same(sender, message.from_tag()) && same(receiver, message.to_tag())
-    }
-
-    /// Whether requests of our own have shifted either side's numbers.
-    pub fn is_shifted(&self) -> bool {
-        self.vm.cseq.is_shifted() || self.gateway.cseq.is_shifted()
     }
 
     /// A request in the dialog (§12.2.1.1) toward `side`, as if from the other

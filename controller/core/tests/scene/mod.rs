@@ -7,6 +7,7 @@
 
 pub mod incoming;
 pub mod outgoing;
+pub mod phone;
 pub mod ua;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,0 +1,300 @@
+//! Many calls from fixed seeds, over a network that loses, repeats, reorders and
+//! spoils: never a panic, never a foreign message lost, never anything left.
+
+mod scene;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use scene::phone::{Dice, Phone};
+use scene::*;
+use sidestep_core::call::Reason;
+use sidestep_core::engine::{Datagram, PathChoice, Side};
+use sidestep_core::sip::Method;
+use sidestep_core::time::Time;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    Engine,
+    Vm,
+    Gateway,
+    Tc,
+}
+
+struct World {
+    scene: Scene,
+    vm: Phone,
+    gateway: Phone,
+    tc: Phone,
+    dice: Dice,
+    /// What is under way, by arrival.
+    wire: BTreeMap<(Time, u64), (Who, Datagram)>,
+    sent: u64,
+    /// In 100: lost, repeated, spoilt.
+    loss: u64,
+    copies: u64,
+    spoils: u64,
+    /// Markers in, and how often they came to the engine and left it.
+    into: HashMap<String, u32>,
+    out: HashMap<String, u32>,
+}
+
+impl World {
+    fn new(seed: u64, registration: Option<&str>, path: PathChoice) -> Self {
+        let dice = Dice::new(seed);
+        let mut scene = Scene::new(config_with(path));
+        if let Some(body) = registration {
+            scene.register((!body.is_empty()).then_some(body));
+        }
+        let phone = |ua, ip, formats, n: u64| Phone::new(ua, ip, formats, Dice::new(seed * 7 + n));
+        Self {
+            scene,
+            vm: phone(Ua::vm(), "10.71.1.11", "96 0 8 101", 1),
+            gateway: phone(Ua::gateway(), "10.71.3.31", "0 8 18 101", 2),
+            tc: phone(Ua::tc(), "10.71.2.21", "0 8 101", 3),
+            dice,
+            wire: BTreeMap::new(),
+            sent: 0,
+            loss: 0,
+            copies: 0,
+            spoils: 0,
+            into: HashMap::new(),
+            out: HashMap::new(),
+        }
+    }
+
+    fn put(&mut self, to: Who, mut datagram: Datagram) {
+        if self.dice.percent(self.loss) {
+            return;
+        }
+        let copies = if self.dice.percent(self.copies) { 2 } else { 1 };
+        for _ in 0..copies {
+            if to == Who::Engine && self.dice.percent(self.spoils) {
+                let at = usize::try_from(self.dice.below(datagram.payload.len() as u64)).unwrap();
+                datagram.payload[at] = u8::try_from(self.dice.below(256)).unwrap();
+            }
+            let delay = Duration::from_millis(1 + self.dice.below(60));
+            self.sent += 1;
+            self.wire
+                .insert((self.scene.now + delay, self.sent), (to, datagram.clone()));
+        }
+    }
+
+    fn say(&mut self, who: Who, messages: Vec<String>) {
+        let (side, src, dst) = match who {
+            Who::Vm => (Side::Vm, VM, GATEWAY),
+            Who::Gateway => (Side::Net, GATEWAY, VM),
+            Who::Tc => (Side::Net, TC, REGISTRAR),
+            Who::Engine => return,
+        };
+        for message in messages {
+            let datagram = Datagram {
+                side,
+                src: address(src),
+                dst: address(dst),
+                payload: message.into_bytes(),
+            };
+            self.put(Who::Engine, datagram);
+        }
+    }
+
+    fn phone(&mut self, who: Who) -> &mut Phone {
+        match who {
+            Who::Vm => &mut self.vm,
+            Who::Gateway => &mut self.gateway,
+            _ => &mut self.tc,
+        }
+    }
+
+    /// What the engine has sent goes on the wire.
+    fn collect(&mut self) {
+        self.scene.drain();
+        for (who, side) in [(Who::Vm, 0), (Who::Gateway, 1), (Who::Tc, 2)] {
+            let inbox = match side {
+                0 => &mut self.scene.vm,
+                1 => &mut self.scene.gateway,
+                _ => &mut self.scene.tc,
+            };
+            for datagram in std::mem::take(inbox) {
+                if let Some(marker) = marker(&datagram.payload) {
+                    *self.out.entry(marker).or_default() += 1;
+                }
+                self.put(who, datagram);
+            }
+        }
+    }
+
+    /// Everything until `end`, in the order of time.
+    fn run(&mut self, end: Time) {
+        loop {
+            let wire = self.wire.keys().next().map(|(at, _)| *at);
+            let phones = [&self.vm, &self.gateway, &self.tc].map(|phone| phone.next());
+            let next = phones
+                .into_iter()
+                .flatten()
+                .chain(wire)
+                .chain(self.scene.engine.poll_timeout())
+                .min();
+            let Some(next) = next.filter(|next| *next <= end) else {
+                break;
+            };
+            self.scene.now = self.scene.now.max(next);
+            let now = self.scene.now;
+            self.scene.engine.handle_timeout(now);
+            self.collect();
+            for who in [Who::Vm, Who::Gateway, Who::Tc] {
+                let messages = self.phone(who).tick(now);
+                self.say(who, messages);
+            }
+            if let Some(entry) = self.wire.first_entry()
+                && entry.key().0 <= now
+            {
+                let (to, datagram) = entry.remove();
+                if to == Who::Engine {
+                    if let Some(marker) = marker(&datagram.payload) {
+                        *self.into.entry(marker).or_default() += 1;
+                    }
+                    self.scene.engine.handle_datagram(now, datagram);
+                    self.collect();
+                } else {
+                    let messages = self.phone(to).handle(now, &datagram.payload);
+                    self.say(to, messages);
+                }
+            }
+        }
+        self.scene.now = end;
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.run(self.scene.now + Duration::from_millis(ms));
+    }
+
+    /// One thing that somebody may do in a call.
+    fn act(&mut self, step: u64) {
+        let now = self.scene.now;
+        let who = [Who::Vm, Who::Gateway, Who::Tc][usize::try_from(self.dice.below(3)).unwrap()];
+        let choice = self.dice.below(12);
+        let phone = self.phone(who);
+        if !phone.established || phone.over {
+            return;
+        }
+        let message = match choice {
+            0..=3 => phone.invite(now),
+            4..=7 if who != Who::Tc => {
+                phone.request(now, Method::Info, &format!("X-Marker: {who:?}{step}\r\n"))
+            }
+            8 => phone.bye(now),
+            9 => {
+                self.scene
+                    .engine
+                    .datapath_refused(now, 1, Reason::DatapathRefused);
+                return self.collect();
+            }
+            _ => return,
+        };
+        self.say(who, vec![message]);
+    }
+
+    /// Both hang up over a network that loses nothing, and nothing is left.
+    fn finish(&mut self, seed: u64) {
+        (self.loss, self.copies, self.spoils) = (0, 0, 0);
+        for who in [Who::Vm, Who::Gateway] {
+            let now = self.scene.now;
+            let phone = self.phone(who);
+            if phone.established {
+                let bye = phone.bye(now);
+                self.say(who, vec![bye]);
+            }
+        }
+        self.wait(120_000);
+        self.wait(25 * 3600 * 1000);
+        assert_eq!(self.scene.engine.calls(), Vec::new(), "seed {seed}");
+        assert_eq!(self.scene.engine.anchors_in_use(), 0, "seed {seed}");
+        assert!(self.scene.flows.is_empty(), "seed {seed}");
+        let expiry = self.scene.engine.clients().first().map(|c| c.expires);
+        assert_eq!(self.scene.engine.poll_timeout(), expiry, "seed {seed}");
+    }
+}
+
+fn marker(payload: &[u8]) -> Option<String> {
+    let text = text(payload);
+    let line = text.lines().find(|line| line.starts_with("X-Marker: "))?;
+    text.starts_with("INFO ").then(|| line.to_owned())
+}
+
+const REGISTRATIONS: [Option<&str>; 3] = [
+    None,
+    Some(""),
+    Some(
+        "v=0\r\no=- 1 1 IN IP4 10.71.2.21\r\ns=-\r\nc=IN IP4 10.71.2.21\r\nt=0 0\r\n\
+         m=audio 7000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\n",
+    ),
+];
+
+fn play(seed: u64, loss: u64, copies: u64, spoils: u64) -> World {
+    let registration = REGISTRATIONS[usize::try_from(seed % 3).unwrap()];
+    let path = if seed % 2 == 0 {
+        PathChoice::Direct
+    } else {
+        PathChoice::Steered
+    };
+    let mut world = World::new(seed, registration, path);
+    (world.loss, world.copies, world.spoils) = (loss, copies, spoils);
+    world.tc.refuses = if seed % 5 == 0 { 30 } else { 0 };
+    world.gateway.refuses = if seed % 7 == 0 { 30 } else { 0 };
+    let now = world.scene.now;
+    if seed % 4 < 2 {
+        let invite = world.vm.invite(now);
+        world.say(Who::Vm, vec![invite]);
+    } else {
+        let invite = world.gateway.invite(now);
+        world.say(Who::Gateway, vec![invite]);
+    }
+    for step in 0..12 {
+        let pause = 50 + world.dice.below(4_000);
+        world.wait(pause);
+        world.act(step);
+    }
+    world
+}
+
+/// Nothing is lost on the way: every call is answered or refused.
+#[test]
+fn a_good_network_completes_every_call() {
+    for seed in 0..150 {
+        let mut world = play(seed, 0, 0, 0);
+        world.wait(40_000);
+        let caller = if seed % 4 < 2 {
+            &world.vm
+        } else {
+            &world.gateway
+        };
+        assert!(
+            caller.established || caller.over,
+            "seed {seed}: {:?}",
+            world.scene.engine.calls()
+        );
+        assert_eq!(world.into, world.out, "seed {seed}");
+        world.finish(seed);
+    }
+}
+
+#[test]
+fn a_bad_network_leaves_nothing_and_loses_nothing() {
+    for seed in 0..150 {
+        let mut world = play(seed, 15, 15, 0);
+        world.wait(70_000);
+        assert_eq!(world.into, world.out, "seed {seed}");
+        world.finish(seed);
+    }
+}
+
+/// Spoilt bytes: no panic, nothing left.
+#[test]
+fn spoilt_messages_leave_nothing() {
+    for seed in 0..150 {
+        let mut world = play(seed, 5, 10, 20);
+        world.wait(70_000);
+        world.finish(seed);
+    }
+}
