@@ -53,11 +53,18 @@ pub(super) fn credentials(request: &Message, realm: &str) -> Result<Credentials,
     Err(fault)
 }
 
-/// RFC 7616 §3.4.6: the digest is good for its own URI only.
+/// RFC 7616 §3.4.6: the digest is good for its own URI only, which may be written
+/// in another way. For a REGISTER it is the registrar's host that counts, and
+/// the port where both name one.
 fn same_uri(digest: &[u8], request: &[u8]) -> bool {
     digest == request
         || match (SipUri::parse(digest), SipUri::parse(request)) {
-            (Some(digest), Some(request)) => digest.same_place(&request),
+            (Some(digest), Some(request)) => {
+                digest.host.eq_ignore_ascii_case(request.host)
+                    && (digest.port == request.port
+                        || digest.port.is_none()
+                        || request.port.is_none())
+            }
             _ => false,
         }
 }

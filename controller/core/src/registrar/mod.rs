@@ -8,8 +8,8 @@
 //! answers. The rules:
 //!
 //! - **Who.** Digest authentication, SHA-256 and MD5 (RFC 7616, RFC 8760), the
-//!   challenges in this order; `qop=auth`, or none as of RFC 2617. Nonces are
-//!   good for five minutes (then 401 with `stale=true`) and each count of a nonce
+//!   challenges in this order unless the account is limited to one of them;
+//!   `qop=auth`, or none as of RFC 2617. Nonces are good for five minutes (then 401 with `stale=true`) and each count of a nonce
 //!   once. Without right credentials nothing changes, and a wrong password is
 //!   answered like an unknown user: 403. An account registers at its own VM's
 //!   address only, and only itself: 403.

@@ -47,7 +47,11 @@ pub(super) enum Exchange {
         tries: u32,
     },
     /// The peer's re-INVITE or UPDATE awaits the caller's answer.
-    Asked(Incoming),
+    Asked {
+        incoming: Incoming,
+        /// When the peer is told that there is none.
+        until: Time,
+    },
     /// Our 2xx to the peer's re-INVITE awaits its ACK.
     Accepted(Accepted),
 }
@@ -158,7 +162,7 @@ impl Leg {
 
     /// Answers the peer's offer.
     pub(super) fn answer(&mut self, cx: &mut Context, now: Time, answer: Result<Vec<u8>, u16>) {
-        let Exchange::Asked(incoming) = &self.exchange else {
+        let Exchange::Asked { incoming, .. } = &self.exchange else {
             return;
         };
         let incoming = incoming.clone();
@@ -202,7 +206,7 @@ impl Leg {
                 self.exchange = Exchange::Idle;
             }
             // §15.1.2: requests that are pending get a 487.
-            Exchange::Asked(incoming) => {
+            Exchange::Asked { incoming, .. } => {
                 cx.respond(now, &incoming, 487);
                 self.exchange = Exchange::Idle;
             }
@@ -367,7 +371,8 @@ impl Leg {
             Exchange::Inviting(inviting) => Some(inviting.deadline),
             Exchange::Glare { at, .. } => Some(*at),
             Exchange::Accepted(accepted) => Some(accepted.again.min(accepted.until)),
-            Exchange::Idle | Exchange::Answered { .. } | Exchange::Asked(_) => None,
+            Exchange::Asked { until, .. } => Some(*until),
+            Exchange::Idle | Exchange::Answered { .. } => None,
         }
     }
 
@@ -388,6 +393,7 @@ impl Leg {
                 let (offer, tries) = (std::mem::take(offer), *tries);
                 self.send_invite(cx, now, Some(offer), tries);
             }
+            Exchange::Asked { until, .. } if *until <= now => self.answer(cx, now, Err(500)),
             Exchange::Accepted(accepted) if accepted.until <= now => {
                 self.exchange = Exchange::Idle;
                 self.send_bye(cx, now);

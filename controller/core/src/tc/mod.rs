@@ -153,7 +153,7 @@ impl TcAgent {
     }
 
     /// Answers [`TcEvent::Reinvite`]: with a description, or a status code of 300
-    /// to 699.
+    /// to 699. Without a word for 64·T1 (32 s) the agent answers 500.
     pub fn answer_reinvite(&mut self, now: Time, leg: LegId, answer: Result<Vec<u8>, u16>) {
         self.with(leg, |leg, cx| leg.answer(cx, now, answer));
     }

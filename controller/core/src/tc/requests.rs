@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::TcEvent;
 use super::context::{Context, Incoming, plain, sdp_of};
 use super::leg::{Exchange, Leg, Stage};
+use crate::sip::transaction::WAIT;
 use crate::sip::{Message, Method, Name};
 use crate::time::Time;
 
@@ -78,7 +79,10 @@ impl Leg {
     }
 
     fn hung_up(&mut self, cx: &mut Context, now: Time, incoming: &Incoming) {
-        if let Exchange::Asked(asked) = &self.exchange {
+        if let Exchange::Asked {
+            incoming: asked, ..
+        } = &self.exchange
+        {
             let asked = asked.clone();
             self.exchange = Exchange::Idle;
             cx.respond(now, &asked, 487);
@@ -95,7 +99,7 @@ impl Leg {
             // Ours is under way (§14.2).
             (Exchange::Inviting(_) | Exchange::Answered { .. }, _) => Some(491),
             // The peer's own before is.
-            (Exchange::Asked(_) | Exchange::Accepted(_), _) => Some(500),
+            (Exchange::Asked { .. } | Exchange::Accepted(_), _) => Some(500),
             (Exchange::Idle | Exchange::Glare { .. }, None)
                 if !incoming.request.body().is_empty() =>
             {
@@ -128,7 +132,10 @@ impl Leg {
             cx.respond(now, &incoming, 100);
         }
         let sdp = sdp_of(&incoming.request);
-        self.exchange = Exchange::Asked(incoming);
+        self.exchange = Exchange::Asked {
+            incoming,
+            until: now + WAIT,
+        };
         cx.tell(self.id, TcEvent::Reinvite { sdp });
     }
 
@@ -138,7 +145,9 @@ impl Leg {
     fn cancelled(&mut self, cx: &mut Context, now: Time, incoming: &Incoming) {
         let number = incoming.request.cseq().0;
         let open = match &self.exchange {
-            Exchange::Asked(asked) => asked.request.cseq() == (number, Method::Invite),
+            Exchange::Asked {
+                incoming: asked, ..
+            } => asked.request.cseq() == (number, Method::Invite),
             _ => false,
         };
         cx.respond(now, incoming, if open { 200 } else { 481 });

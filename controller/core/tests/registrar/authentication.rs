@@ -124,10 +124,21 @@ fn credentials_are_good_for_their_uri() {
     let mut registrar = registrar();
     let mut tc = Client::new("tc17");
     tc.send(&mut registrar, at(1), &contact(""));
-    let request = String::from_utf8(tc.request(&contact(""))).unwrap();
-    let request = request.replace("REGISTER sip:10.71.1.11", "REGISTER sip:10.71.1.99");
-    let reply = deliver(&mut registrar, at(1), TC, VM, request.as_bytes());
-    assert_eq!(reply.status, 400);
+    // The digest is for sip:10.71.1.11:5070.
+    let table = [
+        ("sip:10.71.1.99:5070", 400),
+        ("sip:10.71.1.11:5080", 400),
+        ("tel:+4930", 400),
+        ("sip:10.71.1.11", 200),
+        ("sip:10.71.1.11:5070;transport=udp", 200),
+        ("sip:sidestep@10.71.1.11:5070", 200),
+    ];
+    for (uri, status) in table {
+        let request = String::from_utf8(tc.request(&contact(""))).unwrap();
+        let request = request.replace("REGISTER sip:10.71.1.11:5070", &format!("REGISTER {uri}"));
+        let reply = deliver(&mut registrar, at(1), TC, VM, request.as_bytes());
+        assert_eq!(reply.status, status, "{uri}");
+    }
 }
 
 #[test]

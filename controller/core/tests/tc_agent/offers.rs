@@ -247,6 +247,28 @@ fn we_refuse_the_phones_offer() {
 }
 
 #[test]
+fn a_caller_without_a_word_does_not_leave_the_phone_waiting() {
+    for method in ["INVITE", "UPDATE"] {
+        let mut phone = Phone::up();
+        let asked = phone.request(method, &body(&sdp(20002)));
+        phone.deliver(&asked);
+        phone.wait(31_999);
+        phone.sent.clear();
+        phone.wait(1);
+        assert_eq!(phone.got_status(), 500);
+        phone.sent.clear();
+        // It may offer again; an answer that comes now is of no use.
+        phone.events.clear();
+        let answer = Ok(sdp(30002).into());
+        phone.agent.answer_reinvite(phone.now, LEG, answer);
+        phone.quiet();
+        let again = phone.request(method, &body(&sdp(20004)));
+        phone.deliver(&again);
+        assert_eq!(phone.event(), reinvited(20004));
+    }
+}
+
+#[test]
 fn an_update_with_an_offer_is_answered_at_once() {
     let mut phone = Phone::up();
     let update = phone.request("UPDATE", &body(&sdp(20002)));
@@ -326,6 +348,29 @@ fn glare() {
     assert_eq!(again.cseq().0, ours.cseq().0 + 1);
     phone.answer(&again, 200, Some(ANSWER));
     assert_eq!(phone.event(), Some(answered()));
+}
+
+#[test]
+fn the_pause_after_a_glare_is_one_of_rfc_3261s() {
+    let mut pauses: Vec<u64> = (0..=255)
+        .map(|seed| {
+            let mut phone = Phone::with_seed(seed).stands();
+            offer(&mut phone, 30002);
+            let ours = phone.got_request(Method::Invite);
+            phone.answer(&ours, 491, None);
+            phone.got_request(Method::Ack);
+            let mut pause = 0;
+            while phone.sent.is_empty() {
+                phone.wait(10);
+                pause += 10;
+            }
+            pause
+        })
+        .collect();
+    pauses.sort_unstable();
+    let (first, last) = (pauses[0], pauses[255]);
+    assert!((2_100..2_150).contains(&first), "{first} ms");
+    assert!((3_950..=4_000).contains(&last), "{last} ms");
 }
 
 #[test]

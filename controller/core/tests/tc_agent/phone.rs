@@ -53,8 +53,12 @@ pub struct Phone {
 
 impl Phone {
     pub fn new() -> Self {
+        Self::with_seed(3)
+    }
+
+    pub fn with_seed(seed: u8) -> Self {
         Self {
-            agent: TcAgent::new([3; 32], 5070, Duration::from_secs(4)),
+            agent: TcAgent::new([seed; 32], 5070, Duration::from_secs(4)),
             now: Time::from_origin(Duration::from_secs(1000)),
             sent: VecDeque::new(),
             events: VecDeque::new(),
@@ -165,14 +169,19 @@ impl Phone {
 
     /// A call that stands.
     pub fn up() -> Self {
-        let mut phone = Self::new();
+        Self::new().stands()
+    }
+
+    /// This phone with a call that stands.
+    pub fn stands(mut self) -> Self {
+        let phone = &mut self;
         let invite = phone.call(Some(OFFER));
         phone.answer(&invite, 200, Some(ANSWER));
         assert_eq!(phone.event(), Some(answered()));
         phone.agent.ack_with(phone.now, LEG, None);
         phone.got_request(Method::Ack);
         phone.quiet();
-        phone
+        self
     }
 
     /// A request of the phone in the dialog; `lines` are more headers, after an
