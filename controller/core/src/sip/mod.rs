@@ -1,6 +1,6 @@
 //! SIP (RFC 3261).
 //!
-//! In: the bytes of one message. Out: what they say ([`Message`], [`Uri`],
+//! In: the bytes of one message. Out: what they say ([`Message`], [`SipUri`],
 //! [`Via`]), the same bytes with single spans changed ([`MessageEdit`]), or
 //! messages of our own ([`RequestBuilder`], [`ResponseBuilder`]).
 //!
