@@ -173,7 +173,7 @@ fn session_description_that_makes_no_sense_is_left_alone() {
         let wires = Wires::start(lab)?;
         let mut gw = gateway(lab, "answer")?;
         let run = Run {
-            keys: &[("sdp_line", "this is no line of a session description")],
+            keys: &[("sdp_line", "m=image nowhere")],
             options: &["-d", "1500"],
             ..Run::new("call_hangup").calling(sip(Site::Gw))
         };
