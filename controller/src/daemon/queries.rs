@@ -81,12 +81,20 @@ impl Daemon {
             ("send-backlog-full", door.sent.backlog_full),
             ("send-refused", door.sent.refused),
         ];
+        let malformed = self
+            .engine
+            .malformed_counts()
+            .map(|(kind, value)| CounterRow {
+                name: format!("daemon-malformed-{}", kind.replace(' ', "-")),
+                value,
+            });
         let programs = self.datapath.maps.counters();
         programs
             .into_iter()
             .map(row)
             .chain(sockets.into_iter().map(own))
             .chain(self.telling.counts().map(own))
+            .chain(malformed)
             .collect()
     }
 }

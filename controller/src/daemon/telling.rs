@@ -21,7 +21,6 @@ impl Telling {
             Event::Call(call) => self.call(call),
             Event::Client(client) => tell_client(client),
             Event::Malformed { peer, kind, detail } => {
-                self.count(&format!("malformed-{}", kind.replace(' ', "-")));
                 tracing::warn!(
                     "{peer} sends malformed messages ({kind}), forwarded as they come: {detail}"
                 );

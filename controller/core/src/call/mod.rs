@@ -301,10 +301,21 @@ impl Call {
         };
         match self.plane {
             Plane::Pending => (state, Path::Pending, None),
-            Plane::Bypass if self.anchor.is_some() => (state, Path::Steered, None),
+            Plane::Bypass if self.anchor.is_some() || self.was_steered() => {
+                (state, Path::Steered, None)
+            }
             Plane::Bypass => (state, Path::Direct, None),
             Plane::Vm(reason) => (state, Path::Vm, Some(reason)),
         }
+    }
+
+    /// Whether a call that is over took the steered path: its anchor is free again.
+    fn was_steered(&self) -> bool {
+        let over = matches!(
+            self.progress,
+            Progress::Ending { .. } | Progress::Ended { .. }
+        );
+        over && matches!(self.reported, Some((_, Path::Steered, _)))
     }
 
     /// Reports state, path and reason where one of them has changed.

@@ -1,7 +1,7 @@
 //! The engine: every datagram to the registrar, the thin clients' agent, its
 //! call, or straight on.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::{CallView, ClientView, Datagram, EngineConfig, Event, Output, Path, Side};
@@ -38,6 +38,8 @@ pub struct Engine {
     output: VecDeque<Output>,
     /// Faults that have been reported.
     faults: HashSet<(SocketAddr, &'static str)>,
+    /// Messages that could not be understood, by kind.
+    malformed: BTreeMap<&'static str, u64>,
     /// Calls whose INVITE could not be parsed.
     nonsense: VecDeque<(usize, Vec<u8>)>,
     stopping: bool,
@@ -71,6 +73,7 @@ impl Engine {
             identifiers: Identifiers::new(config.seed, "calls"),
             output: VecDeque::new(),
             faults: HashSet::new(),
+            malformed: BTreeMap::new(),
             nonsense: VecDeque::new(),
             stopping: false,
             config,
@@ -174,6 +177,12 @@ impl Engine {
     /// The registered thin clients.
     pub fn clients(&self) -> Vec<ClientView> {
         self.registrar.clients()
+    }
+
+    /// How many messages could not be understood, by kind; every one of them, also
+    /// those that were not reported again.
+    pub fn malformed_counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.malformed.iter().map(|(kind, count)| (*kind, *count))
     }
 
     /// How many pairs of anchor ports are in use.
@@ -316,6 +325,7 @@ impl Engine {
     }
 
     fn malformed(&mut self, datagram: &Datagram, kind: &'static str, detail: String) {
+        *self.malformed.entry(kind).or_default() += 1;
         let peer = datagram.src;
         if self.faults.contains(&(peer, kind)) {
             return;
