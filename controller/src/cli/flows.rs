@@ -154,7 +154,7 @@ const fn right(title: &'static str, rank: u8, cell: fn(&Row) -> String) -> Colum
     }
 }
 
-static COLUMNS: [Column; 17] = [
+static COLUMNS: [Column; 18] = [
     right("CALL", 0, |row| plain(row, "call")),
     left("PATH", 0, |row| plain(row, "path")),
     left("LEG", 0, |row| plain(row, "leg")),
@@ -164,19 +164,32 @@ static COLUMNS: [Column; 17] = [
     right("PACKETS", 0, |row| count(row, "packets")),
     right("PKT/S", 1, |row| decimal(row, RATE)),
     right("BYTES", 3, |row| octets(row, "bytes")),
-    right("LOST", 0, |row| count(row, "lost")),
-    right("LATE", 5, |row| count(row, "late")),
-    right("DUP", 6, |row| count(row, "duplicate")),
-    right("JITTER MS", 1, |row| decimal(row, "jitter_ms")),
+    right("LOST", 0, |row| of_rtp(row, count, "lost")),
+    right("LATE", 5, |row| of_rtp(row, count, "late")),
+    right("DUP", 6, |row| of_rtp(row, count, "duplicate")),
+    right("JITTER MS", 1, |row| of_rtp(row, decimal, "jitter_ms")),
     right("SSRC", 8, |row| ssrc(row, "ssrc")),
-    right("PT", 7, payload_type),
+    right("PT", 1, payload_type),
     left("FIRST SEEN", 9, |row| ago(row, "first_seen")),
+    left("STATE", 4, |row| plain(row, "state")),
     left("LAST SEEN", 4, |row| ago(row, "last_seen")),
 ];
 
+fn is_rtcp(row: &Row) -> bool {
+    row.get("rtcp").and_then(Value::as_bool) == Some(true)
+}
+
+/// A value that is measured on RTP only.
+fn of_rtp(row: &Row, cell: fn(&Row, &str) -> String, field: &str) -> String {
+    if is_rtcp(row) {
+        return cell(&Row::new(), field);
+    }
+    cell(row, field)
+}
+
 /// RTCP has no payload type of media; the column says so.
 fn payload_type(row: &Row) -> String {
-    if row.get("rtcp").and_then(Value::as_bool) == Some(true) {
+    if is_rtcp(row) {
         return "rtcp".to_owned();
     }
     plain(row, "payload_type")
