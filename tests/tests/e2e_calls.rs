@@ -414,3 +414,132 @@ fn softphone_with_an_rtp_timeout_stays_up() {
         wait_over(lab, &sidestep)
     });
 }
+
+/// The thin client moves during the call (its own re-INVITE): the gateway is
+/// told, and media follows.
+#[test]
+fn thin_client_that_moves_takes_the_media_with_it() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        let _tc = thin_client(lab, &sidestep, |setup| {
+            setup.reinvite = Some((1500, 22_000))
+        })?;
+        let wires = Wires::start(lab)?;
+        let mut gw = gateway(lab, "answer")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial_gateway(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        sidestep.wait_call(lab, "direct")?;
+        wires
+            .thin_client
+            .wait_for("RTP to the new port", SET_UP, |trace| {
+                let moved = trace.rtp(|d| *d.src.ip() == Site::Gw.ip() && d.dst.port() == 22_000);
+                (moved.packets >= 50).then_some(())
+            })?;
+        wires.hear_direct()?;
+        let moved = sidestep.wait_for_row(lab, "flows", "the moved flow", SET_UP, |row| {
+            row["leg"] == "gateway->tc" && row["to"] == "10.71.2.21:22000"
+        })?;
+        ensure!(moved["state"] == "live", "{moved}");
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}
+
+/// Hold and resume at the VM's softphone: its re-INVITEs reach the gateway with
+/// the thin client's media, and the call stays past the VM.
+#[test]
+fn hold_and_resume_reach_gateway_and_thin_client() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let mut gw = gateway(lab, "answer")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial_gateway(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        sidestep.wait_call(lab, "direct")?;
+        wires.hear_direct()?;
+        for (hold, direction) in [(true, "a=sendonly"), (false, "a=sendrecv")] {
+            vm.hold(hold)?;
+            let what = format!("{direction} to the gateway");
+            wires.gateway.wait_for(&what, SET_UP, |trace| {
+                let offers = trace.sip().filter(|(d, text)| {
+                    *d.dst.ip() == Site::Gw.ip() && text.starts_with("INVITE ")
+                });
+                let (_, last) = offers.last()?;
+                let moved = last.contains("c=IN IP4 10.71.2.21");
+                (last.contains(direction) && moved).then_some(())
+            })?;
+        }
+        wires.hear_direct()?;
+        ensure!(wires.rtp_past_tap()? == 0, "RTP passed the tap");
+        let call = sidestep.wait_call(lab, "direct")?;
+        expect_reason(&call, None)?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}
+
+/// A VM that the host routes for: its anchor is turned around by the host's
+/// routes, not by its bridge; called, and by a stock softphone's offer.
+#[test]
+fn routed_vm_is_steered_too() {
+    in_lab(|lab| {
+        lab.block_thin_clients()?;
+        let sidestep = Sidestep::start_with(lab, &[], steer)?;
+        let wires = Wires::start(lab)?;
+        let mut vm = phone(lab, Site::Vm3)?;
+        let mut tc = stock_client(lab, &sidestep, Site::Tc1, "soft3", Site::Vm3)?;
+        let mut gw = Sipp::start(lab, Site::Gw, &Run::new("call").calling(sip(Site::Vm3)))?;
+        vm.wait_for("CALL_INCOMING", SET_UP)?;
+        vm.accept()?;
+        sidestep.wait_call(lab, "steered")?;
+        let anchor = Site::Vm3.ip();
+        hear(&wires.gateway, anchor, Site::Gw.ip(), TC_TONE)?;
+        let down = hear(&wires.thin_client, anchor, Site::Tc1.ip(), GATEWAY_TONE)?;
+        ensure!(down.gaps() == 0, "{} packets lost", down.gaps());
+        frozen(&[tc.process(), gw.process()], || {
+            agree(lab, &sidestep, &wires.thin_client, Site::Tc1.ip(), anchor)?;
+            agree(lab, &sidestep, &wires.gateway, Site::Gw.ip(), anchor)
+        })?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}
+
+/// The gateway changes its port, and nothing else, in the middle of the call:
+/// the thin client is told (M11), and the VM's softphone answers for itself.
+#[test]
+fn gateway_that_moves_is_followed() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let run = Run {
+            options: &["-d", "1000"],
+            ..Run::new("answer_moves")
+        };
+        let mut gw = Sipp::start(lab, Site::Gw, &run)?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial_gateway(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        sidestep.wait_call(lab, "direct")?;
+        wires
+            .gateway
+            .wait_for("RTP to the new port", SET_UP, |trace| {
+                let moved = trace.rtp(|d| *d.src.ip() == Site::Tc1.ip() && d.dst.port() == 6100);
+                (moved.packets >= 50).then_some(())
+            })?;
+        sidestep.wait_for_row(lab, "flows", "the moved flow", SET_UP, |row| {
+            row["to"] == "10.71.3.31:6100" && row["packets"].as_u64() > Some(0)
+        })?;
+        ensure!(wires.rtp_past_tap()? == 0, "RTP passed the tap");
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}

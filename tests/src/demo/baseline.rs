@@ -135,11 +135,8 @@ pub fn place(lab: &Lab, screen: &Screen, kind: Kind) -> Result<Relayed> {
 pub const fn what(kind: Kind) -> &'static str {
     match kind {
         Kind::Datagrams => {
-            "each datagram goes out again unread: the kindest a relay in the VM can be"
+            "each datagram goes out again unread; the kindest a relay in the VM can be"
         }
-        Kind::Audio => {
-            "G.711 decoded, held for the 20 ms tick of an audio device, encoded again: \
-             what a softphone does"
-        }
+        Kind::Audio => "held for the 20 ms tick of an audio device, as a softphone does",
     }
 }

@@ -91,7 +91,6 @@ pub fn run() -> Result<bool> {
     )?;
     checks.of_call(&plan, &second);
     screen.quote(&sidestep.show(&lab, &["calls"])?);
-    screen.quote(&sidestep.show(&lab, &["flows"])?);
 
     let step = screen.step("Sidestep stops (SIGTERM); from here on everything goes through the VM");
     let status = sidestep.terminate()?;
@@ -104,7 +103,7 @@ pub fn run() -> Result<bool> {
         .map(|kind| baseline::place(&lab, &screen, kind))
         .collect::<Result<Vec<_>>>()?;
     for relay in &relays {
-        checks.of_relay(relay);
+        checks.of_relay(relay, &first);
     }
 
     report::print(&screen, &[first, second], &relays);

@@ -3,6 +3,7 @@
 use super::baseline::Relayed;
 use super::call::{Outcome, Plan, Way};
 use super::screen::Screen;
+use crate::relay::Kind;
 
 /// What was expected, and whether it was so.
 #[derive(Debug, Default)]
@@ -57,8 +58,18 @@ impl Checks {
         });
     }
 
-    /// A call through the VM: it has to work, or it compares with nothing.
-    pub fn of_relay(&mut self, relayed: &Relayed) {
+    /// A call through the VM: it has to work, or it compares with nothing; and
+    /// one that handles audio takes longer than no VM at all.
+    pub fn of_relay(&mut self, relayed: &Relayed, past: &Outcome) {
+        if relayed.kind == Kind::Audio {
+            let medians = [(past.up.delay, relayed.up), (past.down.delay, relayed.down)];
+            for (with, without) in medians {
+                let (with, without) = (with.map(|d| d.median), without.map(|d| d.median));
+                self.expect(with < without, || {
+                    format!("one-way delay {with:?} with Sidestep, {without:?} without")
+                });
+            }
+        }
         let kind = relayed.kind;
         for (way, purity, delay) in [
             ("up", relayed.purity_up, relayed.up),
