@@ -83,9 +83,21 @@ impl Interfaces {
             }
         }
         for interface in &mut self.all {
-            interface.refresh(&links, datapath);
+            interface.refresh(&links);
         }
         self.tell(datapath, door);
+        self.refresh_macs(datapath);
+    }
+
+    /// Lets steered flows follow VMs whose MAC, or attachment, has changed.
+    pub fn refresh_macs(&self, datapath: &mut Datapath) {
+        for interface in &self.all {
+            if let Some(link) = &interface.attached {
+                for (_, vm) in &interface.vms {
+                    datapath.refresh_mac(*vm, link.is_bridged());
+                }
+            }
+        }
     }
 
     /// # Errors
@@ -176,7 +188,7 @@ impl Interface {
     }
 
     /// Takes over what has changed of an interface that is still the same.
-    fn refresh(&mut self, links: &[Link], datapath: &mut Datapath) {
+    fn refresh(&mut self, links: &[Link]) {
         let Some(attached) = &mut self.attached else {
             return;
         };
@@ -184,10 +196,6 @@ impl Interface {
             return;
         };
         attached.clone_from(link);
-        let is_bridged = link.is_bridged();
-        for (_, vm) in &self.vms {
-            datapath.refresh_mac(*vm, is_bridged);
-        }
     }
 
     fn note_tap(&self, datapath: &mut Datapath) {

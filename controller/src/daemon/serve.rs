@@ -104,7 +104,8 @@ impl Daemon {
                 () = stop.asked() => return Ok(()),
                 ready = self.door.ready() => ready.context("the door cannot be polled")?,
                 () = sleep_until(wake) => {}
-                _ = lease.tick() => {}
+                // The turn renews the lease.
+                _ = lease.tick() => self.interfaces.refresh_macs(&mut self.datapath),
                 _ = collect.tick() => self.collect(),
                 changed = self.changes.changed() => {
                     changed.context("interfaces cannot be watched")?;

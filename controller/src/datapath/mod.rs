@@ -12,7 +12,7 @@ mod object;
 mod readout;
 mod table;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -50,6 +50,8 @@ pub struct Datapath {
     flows: FlowTable<KernelMaps>,
     capacity: u32,
     first_call: u32,
+    /// MACs that the steered flows of each VM have.
+    macs: HashMap<Ipv4Addr, [u8; 6]>,
     ended: VecDeque<(Time, FlowRow)>,
     /// Pins of an earlier run were there.
     adopted: bool,
@@ -83,6 +85,7 @@ impl Datapath {
             flows: FlowTable::adopt(kernel, installed, capacity),
             capacity,
             first_call,
+            macs: HashMap::new(),
             ended: VecDeque::new(),
             adopted,
             started: now,
@@ -202,16 +205,24 @@ impl Datapath {
         }
     }
 
-    /// Gives steered flows the MAC that a VM has now.
+    /// Gives steered flows the MAC that a VM has now, if it is another than at the
+    /// last call.
     pub fn refresh_mac(&mut self, vm: Ipv4Addr, is_bridged: bool) {
         let mac = match is_bridged {
             true => self.maps.vm_mac(vm),
             false => Some([0; 6]),
         };
-        if let Some(mac) = mac
-            && let Err(error) = self.flows.set_mac(address_be(vm), mac)
-        {
-            tracing::error!("steered flows of {vm} keep its former MAC: {error}");
+        let Some(mac) = mac else { return };
+        if self.macs.get(&vm) == Some(&mac) {
+            return;
+        }
+        match self.flows.set_mac(address_be(vm), mac) {
+            Ok(()) => {
+                self.macs.insert(vm, mac);
+            }
+            Err(error) => {
+                tracing::error!("steered flows of {vm} keep its former MAC: {error}");
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use aya::maps::MapData;
 use aya::programs::{SchedClassifier, SkLookup, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
@@ -41,9 +42,15 @@ impl Pins {
             .create(directory.join(LINKS))
             .with_context(|| format!("cannot make {}", directory.display()))?;
         let file = File::open(root).with_context(|| format!("cannot open {}", root.display()))?;
-        let held = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, error)| error)
-            .with_context(|| format!("another sidestep uses the pins at {}", root.display()))?;
+        let held = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => held,
+            Err((_, Errno::EAGAIN)) => {
+                bail!("another sidestep uses the pins at {}", root.display())
+            }
+            Err((_, error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", root.display()));
+            }
+        };
         Ok(Self {
             root: root.to_owned(),
             directory,

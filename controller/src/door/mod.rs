@@ -10,6 +10,7 @@
 //! - [`Side::Net`]: frames others sent to the VM come in, frames as if from the
 //!   VM go out.
 
+mod held;
 mod links;
 mod namespace;
 mod outbound;
@@ -29,6 +30,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::sockets::{self, Receiver};
 use crate::watch;
+use held::Held;
 use namespace::Namespace;
 use outbound::Outbound;
 pub use outbound::SendCounts;
@@ -46,6 +48,7 @@ pub struct Door {
     inbound: [Inbound; 2],
     mtu: u32,
     namespace: Namespace,
+    _host: Held,
 }
 
 /// One veth pair.
@@ -78,7 +81,7 @@ impl Door {
     ///
     /// The kernel or `ip` refuses, or the namespace's name belongs to another.
     pub fn open(name: &str) -> Result<Self> {
-        links::remove();
+        let host = Held::host()?;
         let inner_names = [Side::Vm, Side::Net].map(|side| links::names(side).1);
         let namespace = Namespace::create(name, &inner_names)?;
         links::create(&namespace, name, DEFAULT_MTU).context("cannot make the door's links")?;
@@ -108,6 +111,7 @@ impl Door {
             inbound,
             mtu: DEFAULT_MTU,
             namespace,
+            _host: host,
         })
     }
 

@@ -7,21 +7,18 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail};
-use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
+use super::held::Held;
+
 /// Where `ip netns` keeps namespaces.
 const DIRECTORY: &str = "/run/netns";
-
-/// Where it is noted who has a name.
-const LOCKS: &str = "/run/sidestep";
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -45,7 +42,7 @@ impl Namespace {
     /// Another daemon has it, or there is a namespace of this name with other
     /// links, or the kernel refuses.
     pub fn create(name: &str, links: &[&str]) -> Result<Self> {
-        let held = Held::take(name)?;
+        let held = Held::namespace(name)?;
         let path = Path::new(DIRECTORY).join(name);
         remove_stale(&path, links)?;
         std::fs::create_dir_all(DIRECTORY).with_context(|| format!("cannot make {DIRECTORY}"))?;
@@ -119,49 +116,6 @@ impl Drop for Namespace {
         }
         if let Err(error) = unbind(&self.path) {
             tracing::warn!("namespace {} stays behind: {error:#}", self.path.display());
-        }
-    }
-}
-
-/// One daemon per name, whatever network namespace it runs in.
-struct Held {
-    path: PathBuf,
-    file: Flock<File>,
-}
-
-impl Held {
-    fn take(name: &str) -> Result<Self> {
-        std::fs::create_dir_all(LOCKS).with_context(|| format!("cannot make {LOCKS}"))?;
-        let path = Path::new(LOCKS).join(format!("{name}.lock"));
-        loop {
-            let file =
-                File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-            let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-                .map_err(|(_, error)| error)
-                .with_context(|| format!("another sidestep has the namespace {name}"))?;
-            let held = Self {
-                path: path.clone(),
-                file,
-            };
-            if held.is_current() {
-                return Ok(held);
-            }
-            // The one before removed the file between our opening and locking it.
-        }
-    }
-
-    fn is_current(&self) -> bool {
-        let inode = |data: std::io::Result<std::fs::Metadata>| data.map(|data| data.ino()).ok();
-        inode(self.file.metadata()) == inode(std::fs::metadata(&self.path))
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // Still locked: whoever opened it meanwhile sees that it is not the file
-        // any more. What is another's already stays.
-        if self.is_current() {
-            let _ = std::fs::remove_file(&self.path);
         }
     }
 }
