@@ -117,6 +117,9 @@ fn the_gateway_moves() {
         call.scene.gateway_sends(&sent);
         let request = call.scene.at_vm();
         assert_eq!(text(request.bytes()), sent);
+        // The softphone may turn to the new address before it answers.
+        let ahead = "vm->gateway 10.71.1.11:7000 > 10.71.3.31:8200 guard".to_owned();
+        assert!(call.scene.flow_lines().contains(&ahead));
         let answer = sdp("10.71.1.11:7000", "8 101", 2, "");
         let ok = call.vm.response(&request, 200, &answer);
         call.scene.vm_sends(&ok);

@@ -28,6 +28,8 @@ impl Call {
                 self.pass_with(cx, &heard, Some(&body));
                 if initial {
                     self.gateway = Some(offer.clone());
+                } else {
+                    self.guard_ahead(cx, &offer.media);
                 }
                 self.exchange = Exchange::VmAnswers(GatewayOffer {
                     key: heard.key(),
@@ -120,6 +122,23 @@ impl Call {
             let flows = flows::guards(vm, &gateway.media);
             self.have_flows(cx, flows);
         }
+    }
+
+    /// The same in mid-call: the softphone may turn to the new offer's address
+    /// before its answer is seen here.
+    fn guard_ahead(&mut self, cx: &mut Context<'_>, offer: &Media) {
+        let (Plane::Bypass, Some(vm), Some(mut flows)) =
+            (self.plane, &self.vm, self.flows.clone())
+        else {
+            return;
+        };
+        let vm = (&vm.media, offer.rtp, offer.rtcp);
+        for guard in flows::guards(vm, offer) {
+            if !flows.contains(&guard) {
+                flows.push(guard);
+            }
+        }
+        self.have_flows(cx, flows);
     }
 
     /// Whether an incoming call can be bypassed.
