@@ -191,8 +191,14 @@ pub fn agree(
 ) -> Result<Value> {
     let mut last = (0, 0, Value::Null);
     wait_for("flows and wire to agree", seconds(3), || {
-        let stream = wire.so_far().ok()?.rtp_between(from, to);
         let flow = flow_between(&sidestep.query(lab, "flows").ok()?, from, to)?;
+        // A softphone may send as soon as it has answered, before the daemon has
+        // its answer: what came before the flow stood is not the flow's.
+        let first = flow["first_seen"].as_str().and_then(time_of_day)?;
+        let stream = wire
+            .so_far()
+            .ok()?
+            .rtp(|d| *d.src.ip() == from && *d.dst.ip() == to && !is_before(d.at, first));
         last = (stream.packets, stream.bytes, flow.clone());
         (flow["packets"] == stream.packets && flow["bytes"] == stream.bytes).then_some(flow)
     })
@@ -202,6 +208,21 @@ pub fn agree(
             last.0, last.1, last.2
         )
     })
+}
+
+/// The time of day of an RFC 3339 time in UTC.
+fn time_of_day(text: &str) -> Option<Duration> {
+    let mut parts = text.strip_suffix('Z')?.split_once('T')?.1.splitn(3, ':');
+    let mut part = || parts.next()?.parse::<f64>().ok();
+    Duration::try_from_secs_f64(part()? * 3600.0 + part()? * 60.0 + part()?).ok()
+}
+
+/// Whether a packet captured at `at` came clearly before `first`, a time of day:
+/// by more than the rounding of either, and less than the time between packets.
+fn is_before(at: Duration, first: Duration) -> bool {
+    const DAY: f64 = 86_400.0;
+    let ahead = (first.as_secs_f64() - at.as_secs_f64() % DAY + DAY) % DAY;
+    (0.005..DAY / 2.0).contains(&ahead)
 }
 
 /// The row of the live RTP flow between these addresses, as it is on the wire.
