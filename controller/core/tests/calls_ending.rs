@@ -319,3 +319,40 @@ fn repeated_messages_get_identical_bytes() {
     assert_eq!(scene.at_vm().bytes(), scene.at_vm().bytes());
     scene.is_clean();
 }
+
+/// Reordered on the way: a provisional response after its 2xx says nothing any
+/// more, and a re-INVITE after the BYE begins nothing.
+#[test]
+fn what_comes_too_late_changes_nothing() {
+    let mut call = outgoing::up(config());
+    call.gateway.learn(&call.invite);
+    let late = call.gateway.response(&call.invite, 183, &gateway_sdp());
+    call.scene.gateway_sends(&late);
+    assert_eq!(text(call.scene.at_vm().bytes()), late);
+    // The VM still believes the discard address, and would have to be told.
+    call.scene.engine.shutdown(call.scene.now);
+    call.scene.drain();
+    let to_gateway = call.scene.at_gateway();
+    call.scene
+        .gateway_sends(call.gateway.response(&to_gateway, 200, &gateway_sdp()));
+    is_request(&call.scene.at_gateway(), Method::Ack);
+    is_request(&call.scene.at_vm(), Method::Invite);
+    call.scene.tc.clear();
+    call.scene.vm.clear();
+
+    let mut call = outgoing::up(config());
+    call.gateway.learn(&call.invite);
+    let late = call.gateway.request("INVITE", &gateway_sdp());
+    call.scene.vm_sends(call.vm.request("BYE", ""));
+    is_request(&call.scene.at_gateway(), Method::Bye);
+    is_request(&call.scene.at_tc(), Method::Bye);
+    call.scene.gateway_sends(&late);
+    let at_vm = call.scene.at_vm();
+    assert_eq!(text(at_vm.bytes()), late);
+    let ok = call.vm.response(&at_vm, 200, &vm_sdp());
+    call.scene.vm_sends(&ok);
+    assert_eq!(text(call.scene.at_gateway().bytes()), ok);
+    call.scene.silence();
+    assert!(call.scene.flows.is_empty());
+    call.scene.is_clean();
+}

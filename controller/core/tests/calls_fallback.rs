@@ -398,7 +398,6 @@ fn a_call_that_is_up_is_handed_back() {
             |call| {
                 call.scene.engine.shutdown(call.scene.now);
                 call.scene.drain();
-                is_request(&call.scene.at_tc(), Method::Bye);
             },
             Reason::Stopping,
         ),
@@ -407,7 +406,6 @@ fn a_call_that_is_up_is_handed_back() {
                 let now = call.scene.now;
                 call.scene.engine.datapath_refused(now, 1, Reason::Limit);
                 call.scene.drain();
-                is_request(&call.scene.at_tc(), Method::Bye);
             },
             Reason::Limit,
         ),
@@ -418,7 +416,6 @@ fn a_call_that_is_up_is_handed_back() {
                     .engine
                     .datapath_refused(now, 1, Reason::DatapathRefused);
                 call.scene.drain();
-                is_request(&call.scene.at_tc(), Method::Bye);
             },
             Reason::DatapathRefused,
         ),
@@ -433,6 +430,8 @@ fn a_call_that_is_up_is_handed_back() {
         call.scene
             .gateway_sends(call.gateway.response(&to_gateway, 200, &real_answer()));
         is_request(&call.scene.at_gateway(), Method::Ack);
+        // Only now the TC may go.
+        is_request(&call.scene.at_tc(), Method::Bye);
         let to_vm = call.scene.at_vm();
         is_request(&to_vm, Method::Invite);
         assert_eq!(audio(&to_vm), "10.71.3.31:8000 8 101");
@@ -448,6 +447,28 @@ fn a_call_that_is_up_is_handed_back() {
         call.scene.vm_sends(call.vm.request("BYE", ""));
         call.scene.is_clean();
     }
+}
+
+/// The gateway will not have the VM's media: a bypass that works is better than
+/// a call that does not.
+#[test]
+fn a_refused_hand_back_leaves_the_call_where_it_is() {
+    let mut call = outgoing::up(config());
+    let flows = call.scene.flow_lines();
+    let now = call.scene.now;
+    call.scene
+        .engine
+        .datapath_refused(now, 1, Reason::DatapathRefused);
+    call.scene.drain();
+    let to_gateway = call.scene.at_gateway();
+    call.scene
+        .gateway_sends(call.gateway.response(&to_gateway, 500, ""));
+    is_request(&call.scene.at_gateway(), Method::Ack);
+    call.scene.silence();
+    call.scene.is("up", Path::Direct, None);
+    assert_eq!(call.scene.flow_lines(), flows);
+    call.scene.vm_sends(call.vm.request("BYE", ""));
+    call.scene.is_clean();
 }
 
 /// An incoming call's VM knows the gateway's real address already.

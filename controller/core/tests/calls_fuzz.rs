@@ -9,7 +9,7 @@ use std::time::Duration;
 use scene::phone::{Dice, Phone};
 use scene::*;
 use sidestep_core::call::Reason;
-use sidestep_core::engine::{Datagram, PathChoice, Side};
+use sidestep_core::engine::{Datagram, Path, PathChoice, Side};
 use sidestep_core::sip::Method;
 use sidestep_core::time::Time;
 
@@ -173,18 +173,18 @@ impl World {
     fn act(&mut self, step: u64) {
         let now = self.scene.now;
         let who = [Who::Vm, Who::Gateway, Who::Tc][usize::try_from(self.dice.below(3)).unwrap()];
-        let choice = self.dice.below(12);
+        let choice = self.dice.below(60);
         let phone = self.phone(who);
-        if !phone.established || phone.over {
+        if !phone.established || phone.over || phone.waits() {
             return;
         }
         let message = match choice {
-            0..=3 => phone.invite(now),
-            4..=7 if who != Who::Tc => {
+            0..=29 => phone.invite(now),
+            30..=49 if who != Who::Tc => {
                 phone.request(now, Method::Info, &format!("X-Marker: {who:?}{step}\r\n"))
             }
-            8 => phone.bye(now),
-            9 => {
+            50 => phone.bye(now),
+            51 => {
                 self.scene
                     .engine
                     .datapath_refused(now, 1, Reason::DatapathRefused);
@@ -193,6 +193,35 @@ impl World {
             _ => return,
         };
         self.say(who, vec![message]);
+    }
+
+    /// The media of the call that is up meets: each end sends where the other
+    /// listens, or to the anchor.
+    fn media_meets(&self, seed: u64) -> bool {
+        let calls = self.scene.engine.calls();
+        let Some(call) = calls.first().filter(|call| call.state == "up") else {
+            return false;
+        };
+        let (vm, gateway, tc) = (&self.vm, &self.gateway, &self.tc);
+        let anchor = "10.71.1.11:40000";
+        let to = |phone: &Phone| phone.peer.clone().unwrap_or_default();
+        let meets = match call.path {
+            Path::Direct => to(gateway) == tc.own() && to(tc) == gateway.own(),
+            Path::Steered => to(gateway) == anchor && to(tc) == anchor,
+            Path::Vm => to(gateway) == vm.own() && to(vm) == gateway.own(),
+            Path::Pending => false,
+        };
+        assert!(
+            meets,
+            "seed {seed}: gateway {} sends to {}, TC {} to {}, VM {} to {}: {call:?}",
+            gateway.own(),
+            to(gateway),
+            tc.own(),
+            to(tc),
+            vm.own(),
+            to(vm)
+        );
+        true
     }
 
     /// Both hang up over a network that loses nothing, and nothing is left.
@@ -241,6 +270,7 @@ fn play(seed: u64, loss: u64, copies: u64, spoils: u64) -> World {
     let mut world = World::new(seed, registration, path);
     (world.loss, world.copies, world.spoils) = (loss, copies, spoils);
     world.tc.refuses = if seed % 5 == 0 { 30 } else { 0 };
+    world.tc.refuses_later = true;
     world.gateway.refuses = if seed % 7 == 0 { 30 } else { 0 };
     let now = world.scene.now;
     if seed % 4 < 2 {
@@ -261,6 +291,7 @@ fn play(seed: u64, loss: u64, copies: u64, spoils: u64) -> World {
 /// Nothing is lost on the way: every call is answered or refused.
 #[test]
 fn a_good_network_completes_every_call() {
+    let mut up = 0;
     for seed in 0..150 {
         let mut world = play(seed, 0, 0, 0);
         world.wait(40_000);
@@ -275,8 +306,10 @@ fn a_good_network_completes_every_call() {
             world.scene.engine.calls()
         );
         assert_eq!(world.into, world.out, "seed {seed}");
+        up += u32::from(world.media_meets(seed));
         world.finish(seed);
     }
+    assert!(up > 50, "only {up} calls were still up");
 }
 
 #[test]
@@ -285,6 +318,7 @@ fn a_bad_network_leaves_nothing_and_loses_nothing() {
         let mut world = play(seed, 15, 15, 0);
         world.wait(70_000);
         assert_eq!(world.into, world.out, "seed {seed}");
+        world.media_meets(seed);
         world.finish(seed);
     }
 }

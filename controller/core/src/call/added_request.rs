@@ -14,7 +14,7 @@ use crate::sip::{Message, MessageEdit, Method, Name, RequestBuilder};
 use crate::time::Time;
 
 /// How often a re-INVITE is tried again after a 491.
-const TRIES: u8 = 3;
+const TRIES: u8 = 8;
 
 /// A request of our own.
 #[derive(Debug)]

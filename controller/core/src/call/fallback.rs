@@ -72,7 +72,17 @@ impl Call {
         if self.is_over() || self.is_through_vm() {
             return;
         }
-        self.tc_failed(cx, reason);
+        // The TC stays until the gateway has answered.
+        match &mut self.exchange {
+            Exchange::Idle if self.plane == Plane::Bypass => self.hand_back(cx, reason),
+            Exchange::GatewayAnswers(offer) | Exchange::GatewayAnswersAgain(offer, _) => {
+                offer.fall_back.get_or_insert(reason);
+            }
+            Exchange::VmAnswers(offer) => {
+                offer.fall_back.get_or_insert(reason);
+            }
+            _ => self.tc_failed(cx, reason),
+        }
     }
 
     /// Our own offer has been answered.
@@ -148,7 +158,11 @@ impl Call {
                 self.release(cx, &held, body.as_deref());
             }
             Exchange::GatewayAnswersTc(offer) => self.gateway_knows_tc(cx, offer, None),
-            Exchange::HandBackToVm(reason) => self.through_vm(cx, reason),
+            // A bypass that works is better than none.
+            Exchange::HandBackToVm(reason) => match self.tc.state {
+                TcState::Idle | TcState::Gone(_) => self.through_vm(cx, reason),
+                _ => {}
+            },
             Exchange::VmTakesGateway => {}
             other => self.exchange = other,
         }

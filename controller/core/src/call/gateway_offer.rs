@@ -127,8 +127,7 @@ impl Call {
     /// The same in mid-call: the softphone may turn to the new offer's address
     /// before its answer is seen here.
     fn guard_ahead(&mut self, cx: &mut Context<'_>, offer: &Media) {
-        let (Plane::Bypass, Some(vm), Some(mut flows)) =
-            (self.plane, &self.vm, self.flows.clone())
+        let (Plane::Bypass, Some(vm), Some(mut flows)) = (self.plane, &self.vm, self.flows.clone())
         else {
             return;
         };

@@ -431,6 +431,9 @@ impl Call {
     /// Tells the datapath the call's flows, where they have changed. A leg on
     /// hold by a null address keeps the flows that it had.
     fn set_flows(&mut self, cx: &mut Context<'_>) {
+        if self.is_over() {
+            return;
+        }
         let flows = match (self.plane, &self.vm, &self.gateway, &self.tc.media) {
             (Plane::Vm(_), Some(vm), Some(gateway), _) => flows::relayed(&vm.media, &gateway.media),
             (Plane::Pending | Plane::Bypass, vm, Some(gateway), Some(tc)) => {

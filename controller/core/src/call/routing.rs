@@ -70,6 +70,9 @@ impl Call {
             }
             return;
         }
+        if self.is_over() && !initial {
+            return self.pass(cx, &heard);
+        }
         let callers = self.outgoing == (heard.side == Side::Vm);
         match self.plane {
             Plane::Vm(_) => {
@@ -136,7 +139,12 @@ impl Call {
         match heard.message.method() {
             Method::Invite if opposite(heard.side) == self.caller() => {
                 self.observe(cx, heard);
-                self.pass_translated(cx, heard);
+                if status < 200 {
+                    // Overtaken by its 2xx: nobody heeds it any more.
+                    self.pass(cx, heard);
+                } else {
+                    self.pass_translated(cx, heard);
+                }
                 self.advance(cx, status);
             }
             Method::Bye if status >= 200 && self.is_over() => {
@@ -159,7 +167,7 @@ impl Call {
         }
         self.observe(cx, heard);
         self.pass_translated(cx, heard);
-        if heard.sdp().is_some() && self.plane == Plane::Bypass {
+        if heard.sdp().is_some() && self.plane == Plane::Bypass && !self.is_over() {
             self.tell_tc_the_newest(cx);
         }
         // Of a refusal: the last message of a call that never was.

@@ -45,17 +45,25 @@ pub struct Phone {
     /// Where its media is.
     ip: &'static str,
     port: u16,
+    /// Port that its re-INVITE under way offers.
+    offered: u16,
+    /// Where it sends its media to.
+    pub peer: Option<String>,
     formats: &'static str,
     version: u32,
     pub dice: Dice,
-    /// In 100 INVITEs, so many are refused.
+    /// In 100 INVITEs, so many are refused,
     pub refuses: u64,
+    /// re-INVITEs too.
+    pub refuses_later: bool,
     pub established: bool,
     pub over: bool,
     repeats: Vec<Repeat>,
     answered: HashMap<(String, Method), String>,
     acks: HashMap<(u32, String), String>,
     own_invite: bool,
+    /// Highest CSeq number of the other side (RFC 3261 §12.2.2).
+    heard: u32,
 }
 
 impl Phone {
@@ -64,29 +72,40 @@ impl Phone {
             ua,
             ip,
             port: 7000,
+            offered: 7000,
+            peer: None,
             formats,
             version: 0,
             dice,
             refuses: 0,
+            refuses_later: false,
             established: false,
             over: false,
             repeats: Vec::new(),
             answered: HashMap::new(),
             acks: HashMap::new(),
             own_invite: false,
+            heard: 0,
         }
     }
 
-    fn describe(&mut self, formats: &str) -> String {
+    /// Whether an INVITE of its own, or its answer to one, is under way
+    /// (RFC 3261 §14.1).
+    pub fn waits(&self) -> bool {
+        let acknowledged = |r: &Repeat| r.what.1 != Method::Ack;
+        self.own_invite || !self.repeats.iter().all(acknowledged)
+    }
+
+    /// Where its media is to be sent.
+    pub fn own(&self) -> String {
+        format!("{}:{}", self.ip, self.port)
+    }
+
+    fn describe(&mut self, port: u16, formats: &str) -> String {
         self.version += 1;
         let lines = ["", "", "", "a=sendonly\r\n", "a=inactive\r\n"];
         let line = lines[usize::try_from(self.dice.below(5)).unwrap()];
-        sdp(
-            &format!("{}:{}", self.ip, self.port),
-            formats,
-            self.version,
-            line,
-        )
+        sdp(&format!("{}:{port}", self.ip), formats, self.version, line)
     }
 
     fn repeat(&mut self, now: Time, what: (String, Method), bytes: String) -> String {
@@ -103,10 +122,12 @@ impl Phone {
 
     /// An INVITE or re-INVITE, perhaps with other media than before.
     pub fn invite(&mut self, now: Time) -> String {
-        if self.dice.percent(50) {
-            self.port += 10;
-        }
-        let body = self.describe(self.formats);
+        self.offered = if self.dice.percent(50) {
+            self.port + 10
+        } else {
+            self.port
+        };
+        let body = self.describe(self.offered, self.formats);
         let bytes = self.ua.request("INVITE", &body);
         self.own_invite = true;
         self.repeat(now, (self.ua.branch.clone(), Method::Invite), bytes)
@@ -176,18 +197,28 @@ impl Phone {
         if method == Method::Ack {
             self.repeats
                 .retain(|r| r.what != (number.to_string(), Method::Ack));
+            // The answer to an offer of its own in the 2xx.
+            if let Some(Ok(answer)) = request.sdp()
+                && let Ok((_, media)) = answer.audio()
+            {
+                self.peer = Some(media.rtp.to_string());
+            }
             return Vec::new();
         }
         if let Some(response) = self.answered.get(&(branch.clone(), method.clone())) {
             return vec![response.clone()];
         }
+        let newest = self.heard.max(number);
         let mut out = Vec::new();
         let response = match method {
             Method::Invite if self.over && request.to_tag().is_some() => {
                 self.ua.response(request, 481, "")
             }
-            Method::Invite if self.own_invite => self.ua.response(request, 491, ""),
-            Method::Invite if self.dice.percent(self.refuses) => {
+            _ if number < self.heard => self.ua.response(request, 500, ""),
+            Method::Invite if self.waits() => self.ua.response(request, 491, ""),
+            Method::Invite
+                if (self.refuses_later || !self.established) && self.dice.percent(self.refuses) =>
+            {
                 let status = [486, 488, 603][usize::try_from(self.dice.below(3)).unwrap()];
                 self.ua.response(request, status, "")
             }
@@ -214,6 +245,7 @@ impl Phone {
             }
             _ => self.ua.response(request, 200, ""),
         };
+        self.heard = newest;
         self.answered.insert((branch, method), response.clone());
         out.push(response);
         out
@@ -222,14 +254,15 @@ impl Phone {
     /// An answer with one codec of the offer; an offer, where there is none.
     fn answer(&mut self, request: &Message) -> Option<String> {
         let Some(Ok(offer)) = request.sdp() else {
-            let formats = self.formats;
-            return Some(self.describe(formats));
+            return Some(self.describe(self.port, self.formats));
         };
-        let (index, _) = offer.audio().ok()?;
+        let (index, media) = offer.audio().ok()?;
         let offered = &offer.media()[index].formats;
         let own = self.formats.split(' ');
         let format = own.clone().find(|f| offered.iter().any(|o| o == f))?;
-        Some(self.describe(&format.to_owned()))
+        let format = format.to_owned();
+        self.peer = Some(media.rtp.to_string());
+        Some(self.describe(self.port, &format))
     }
 
     fn response_came(&mut self, response: &Message) -> Vec<String> {
@@ -251,6 +284,12 @@ impl Phone {
         }
         let ack = if status < 300 {
             self.own_invite = false;
+            self.port = self.offered;
+            if let Some(Ok(answer)) = response.sdp()
+                && let Ok((_, media)) = answer.audio()
+            {
+                self.peer = Some(media.rtp.to_string());
+            }
             if !self.over {
                 self.established = true;
             }
