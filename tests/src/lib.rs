@@ -1,5 +1,6 @@
 //! The lab, the drivers of real peers and packet fixtures.
 
+pub mod bench;
 pub mod demo;
 pub mod lab;
 pub mod packet;

@@ -24,7 +24,7 @@ use crate::lab::Namespace;
 /// Period of an audio device.
 const TICK: Duration = Duration::from_millis(20);
 /// Most frames that wait for the audio device; beyond it the oldest goes.
-const WAITING: usize = 3;
+const WAITING: usize = 5;
 /// How soon a relay notices that it is to stop.
 const STOP: Duration = Duration::from_millis(50);
 /// Largest datagram relayed, octets.

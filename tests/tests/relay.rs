@@ -77,7 +77,7 @@ fn the_bare_relay_passes_every_packet_at_once() {
         measured.delay(0.5) < Duration::from_millis(5),
         "{measured:?}"
     );
-    assert!(measured.cpu > Duration::ZERO);
+    assert!(measured.sending > Duration::ZERO);
 }
 
 #[test]

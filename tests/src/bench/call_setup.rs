@@ -1,0 +1,265 @@
+//! What interception adds to a call's set-up: the same SIPp scenario without
+//! Sidestep, through it with the media left to the VM, and through it with the
+//! media moved to the thin client.
+//!
+//! Set-up is from the caller's INVITE to the first 200 for it, as they pass the
+//! VM's interface.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+use sidestep_core::time::Time;
+use thin_client::ua::{Event, UserAgent};
+
+use crate::lab::{Lab, Site};
+use crate::peers::capture::{Capture, Trace};
+use crate::peers::sidestep::Sidestep;
+use crate::peers::sipp::{Run, Sipp};
+use crate::stage::{registrar, sip};
+use crate::wait::seconds;
+
+/// Where the thin client is reached, on its box.
+const TC_PORT: u16 = 5_062;
+/// Slower than this and SIPp's INVITEs are repeated: RFC 3261's T1.
+const T1: Duration = Duration::from_millis(500);
+/// Calls that a SIPp that is called may take: all of them.
+const NO_LIMIT: u32 = 10_000_000;
+
+/// How much is measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Extent {
+    /// Calls a second while delay is measured.
+    pub rate: u32,
+    /// How many of them.
+    pub calls: u32,
+    /// Calls a second tried for the highest, rising, 3 s each.
+    pub rates: Vec<u32>,
+}
+
+/// What is between caller and gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Without,
+    Vm,
+    Direct,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Without, Self::Vm, Self::Direct];
+
+    fn id(self) -> &'static str {
+        match self {
+            Self::Without => "without",
+            Self::Vm => "vm",
+            Self::Direct => "direct",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Without => "without Sidestep",
+            Self::Vm => "through Sidestep, no thin client (path vm)",
+            Self::Direct => "through Sidestep, thin client asked first (path direct)",
+        }
+    }
+}
+
+/// What came of one way.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// `without`, `vm` or `direct`.
+    pub way: &'static str,
+    /// In words.
+    pub title: &'static str,
+    /// Calls whose set-up was timed.
+    pub calls: usize,
+    /// Half of the calls were set up in this time, ms.
+    pub setup_median_ms: f64,
+    /// 99 of 100 were, ms.
+    pub setup_p99_ms: f64,
+    /// Beyond the same without Sidestep, ms.
+    pub added_median_ms: f64,
+    /// Beyond the same without Sidestep, ms.
+    pub added_p99_ms: f64,
+    /// Highest rate tried, calls a second, at which no call failed and 99 of
+    /// 100 were set up before their INVITE would have been repeated; 0: none.
+    pub calls_per_second: u32,
+    /// Whether that was the highest rate tried, so that it may be higher.
+    pub not_the_limit: bool,
+}
+
+/// Measures each way in a lab of its own.
+pub fn measure(extent: &Extent, progress: impl Fn(&str)) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> = Vec::new();
+    for way in Way::ALL {
+        let mut row = measure_way(way, extent, &progress).with_context(|| way.title())?;
+        if let Some(base) = rows.first() {
+            row.added_median_ms = row.setup_median_ms - base.setup_median_ms;
+            row.added_p99_ms = row.setup_p99_ms - base.setup_p99_ms;
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn measure_way(way: Way, extent: &Extent, progress: &impl Fn(&str)) -> Result<Row> {
+    let lab = Lab::new()?;
+    let sidestep = match way {
+        Way::Without => None,
+        Way::Vm | Way::Direct => Some(Sidestep::start(&lab)?),
+    };
+    let _gateway = Sipp::start(&lab, Site::Gw, &answering(5_060))?;
+    let mut thin_client = None;
+    if let (Way::Direct, Some(sidestep)) = (way, &sidestep) {
+        register(&lab)?;
+        sidestep.wait_registered(&lab, "tc1")?;
+        thin_client = Some(Sipp::start(&lab, Site::Tc1, &answering(TC_PORT))?);
+    }
+
+    progress(&format!(
+        "{}: {} calls, {} a second",
+        way.title(),
+        extent.calls,
+        extent.rate
+    ));
+    let times = place(&lab, extent.rate, extent.calls)?;
+    if let Some(sidestep) = &sidestep {
+        let calls = sidestep.query(&lab, "calls")?;
+        let right = calls.iter().filter(|call| call["path"] == way.id()).count();
+        ensure!(
+            right * 100 >= calls.len() * 99 && right > 0,
+            "{right} of {} calls took path {}; the last: {}",
+            calls.len(),
+            way.id(),
+            calls.last().map(ToString::to_string).unwrap_or_default()
+        );
+    }
+    let mut best = 0;
+    for &rate in &extent.rates {
+        progress(&format!("{}: {rate} calls a second", way.title()));
+        match place(&lab, rate, rate * 3) {
+            Ok(times) if at(&times, 0.99) < T1 => best = rate,
+            _ => break,
+        }
+    }
+    drop(thin_client);
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    Ok(Row {
+        way: way.id(),
+        title: way.title(),
+        calls: times.len(),
+        setup_median_ms: ms(at(&times, 0.5)),
+        setup_p99_ms: ms(at(&times, 0.99)),
+        added_median_ms: 0.0,
+        added_p99_ms: 0.0,
+        calls_per_second: best,
+        not_the_limit: extent.rates.last() == Some(&best),
+    })
+}
+
+fn answering(port: u16) -> Run<'static> {
+    Run {
+        port,
+        calls: NO_LIMIT,
+        ..Run::new("load_answer")
+    }
+}
+
+/// Places calls from the VM to the gateway; their set-up times, sorted. An error
+/// if one failed.
+fn place(lab: &Lab, rate: u32, calls: u32) -> Result<Vec<Duration>> {
+    let capture = Capture::start(lab, Site::Vm1, "eth0")?;
+    let run = Run {
+        calls,
+        rate,
+        ..Run::new("load_call").calling(sip(Site::Gw))
+    };
+    let expected = seconds(u64::from(calls / rate));
+    Sipp::start(lab, Site::Vm1, &run)?.finish(expected + seconds(10))?;
+    let trace = capture.stop()?;
+    let times = setup_times(&trace, *sip(Site::Vm1).ip());
+    ensure!(
+        times.len() == calls as usize,
+        "{} of {calls} calls were seen to be set up",
+        times.len()
+    );
+    Ok(times)
+}
+
+/// First INVITE to first 200 of each call of this caller, sorted.
+fn setup_times(trace: &Trace, caller: std::net::Ipv4Addr) -> Vec<Duration> {
+    let mut invited: HashMap<String, Duration> = HashMap::new();
+    let mut times = Vec::new();
+    for (datagram, text) in trace.sip() {
+        let header = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name))
+                .map(str::trim)
+        };
+        let Some(call_id) = header("Call-ID:") else {
+            continue;
+        };
+        if *datagram.src.ip() == caller && text.starts_with("INVITE ") {
+            invited.entry(call_id.to_owned()).or_insert(datagram.at);
+        } else if text.starts_with("SIP/2.0 200 ")
+            && header("CSeq:").is_some_and(|cseq| cseq.ends_with("INVITE"))
+            && let Some(at) = invited.get_mut(call_id)
+            && let Some(took) = datagram
+                .at
+                .checked_sub(std::mem::replace(at, Duration::MAX))
+        {
+            times.push(took);
+        }
+    }
+    times.sort_unstable();
+    times
+}
+
+/// The time that this fraction did not exceed.
+fn at(times: &[Duration], fraction: f64) -> Duration {
+    let index = (times.len() as f64 * fraction) as usize;
+    let last = times.len().saturating_sub(1);
+    times.get(index.min(last)).copied().unwrap_or_default()
+}
+
+/// Registers the first VM's thin client, without media as a stock telephone
+/// does, and leaves its port to who answers there.
+fn register(lab: &Lab) -> Result<()> {
+    let own = SocketAddrV4::new(Site::Tc1.ip(), TC_PORT);
+    let config = thin_client::config::parse(&format!(
+        "server: {}\nuser: tc1\npassword: secret\nbind: {own}\nregister: none\n\
+         media: {{address: {}, port: 20000}}\n",
+        registrar(Site::Vm1),
+        own.ip(),
+    ))
+    .map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
+    let socket = lab
+        .namespace(Site::Tc1)
+        .enter(move || UdpSocket::bind(own))??;
+    socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+    let origin = Instant::now();
+    let mut agent = UserAgent::new(config, Time::ZERO);
+    let mut datagram = [0; 4_096];
+    while origin.elapsed() < seconds(10) {
+        let now = Time::from_origin(origin.elapsed());
+        agent.handle_timeout(now);
+        while let Some((to, bytes)) = agent.poll_output() {
+            socket.send_to(&bytes, to)?;
+        }
+        while let Some(event) = agent.poll_event() {
+            if matches!(event, Event::Registration(state) if state.registered) {
+                return Ok(());
+            }
+        }
+        // A timeout is as good as nothing received.
+        if let Ok((length, from)) = socket.recv_from(&mut datagram) {
+            let from: SocketAddr = from;
+            let now = Time::from_origin(origin.elapsed());
+            agent.handle_datagram(now, from, &datagram[..length]);
+        }
+    }
+    bail!("the thin client could not register")
+}

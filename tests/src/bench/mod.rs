@@ -1,0 +1,283 @@
+//! The benchmark: what Sidestep's programs cost, what carrying media costs by
+//! every path, what interception adds to a call's set-up.
+//!
+//! In: how long it may take. Out: a table for people, and the same as JSON with
+//! the machine named. Numbers of one run are for comparing with each other;
+//! those of two machines, or of two runs, are not.
+
+mod call_setup;
+mod cpu;
+mod machine;
+mod relaying;
+mod rtpengine;
+mod steering;
+mod table;
+mod test_run;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use machine::Machine;
+use table::Table;
+
+/// What to measure, and where to put it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A smoke test: everything once and shortly; the numbers are worth little.
+    pub quick: bool,
+    /// Where the JSON goes; `None`: `bench/bench.json` in the target directory.
+    pub json: Option<PathBuf>,
+    /// Only these parts, by the names in the JSON; empty: all.
+    pub only: Vec<String>,
+}
+
+/// Everything, as the JSON has it.
+#[derive(Debug, Serialize)]
+struct Results {
+    machine: Machine,
+    quick: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xdp: Option<test_run::XdpCosts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relaying: Option<Relaying>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_setup: Option<CallSetup>,
+    /// Seconds that it all took.
+    took_s: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Relaying {
+    method: String,
+    extent: relaying::Extent,
+    rows: Vec<relaying::Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct CallSetup {
+    method: String,
+    extent: call_setup::Extent,
+    rows: Vec<call_setup::Row>,
+}
+
+/// Measures, prints, writes.
+pub fn run(options: &Options) -> Result<()> {
+    let started = Instant::now();
+    let machine = Machine::look()?;
+    println!("Machine: {}", machine.describe());
+    if !machine.is_quiet() {
+        println!(
+            "Not quiet: {:.0} % of the CPUs were busy before anything was measured.",
+            machine.busy_before_percent
+        );
+    }
+    let wanted = |part: &str| options.only.is_empty() || options.only.iter().any(|o| o == part);
+    let xdp = wanted("xdp").then(|| xdp(options.quick)).transpose()?;
+    let relaying = wanted("relaying")
+        .then(|| relaying(options.quick, &machine))
+        .transpose()?;
+    let call_setup = wanted("call-setup")
+        .then(|| call_setup(options.quick))
+        .transpose()?;
+    let results = Results {
+        machine,
+        quick: options.quick,
+        xdp,
+        relaying,
+        call_setup,
+        took_s: started.elapsed().as_secs_f64(),
+    };
+    let path = match &options.json {
+        Some(path) => path.clone(),
+        None => default_path()?,
+    };
+    write(&results, &path)?;
+    println!(
+        "\n{:.0} s in all; as JSON: {}",
+        results.took_s,
+        path.display()
+    );
+    Ok(())
+}
+
+/// What one packet costs the programs.
+fn xdp(quick: bool) -> Result<test_run::XdpCosts> {
+    println!("  … XDP paths under BPF_PROG_TEST_RUN");
+    let costs = test_run::measure(if quick { 10 } else { 100 })?;
+    let mut table = Table::new(&["XDP path", "returns", "ns/packet", "× bare"]);
+    let mut row = |path: &str, action: &str, ns: f64, ratio: f64| {
+        table.row(&[
+            path.to_owned(),
+            action.to_owned(),
+            format!("{ns:.0}"),
+            format!("{ratio:.2}"),
+        ]);
+    };
+    row("bare: MACs swapped", "XDP_TX", costs.bare_ns, 1.0);
+    for cost in &costs.paths {
+        row(cost.path, cost.action, cost.ns, cost.ratio);
+    }
+    println!("\n{table}");
+    table::print_wrapped(&format!(
+        "BPF_PROG_TEST_RUN, {} flows in the map, {} packets of each path, paths in turn; the \
+         mean of the middle half.\n",
+        costs.flows, costs.packets
+    ));
+    Ok(costs)
+}
+
+fn relaying(quick: bool, machine: &Machine) -> Result<Relaying> {
+    let extent = if quick {
+        relaying::Extent {
+            calls: 10,
+            seconds: 1,
+            rounds: 1,
+        }
+    } else {
+        relaying::Extent {
+            calls: 50,
+            seconds: 4,
+            rounds: 3,
+        }
+    };
+    let apart = machine.irq_time_apart.unwrap_or(false);
+    let rows = relaying::measure(extent, apart, |doing| println!("  … {doing}"))?;
+    let method = format!(
+        "{} calls at a time, 50 packets of 172 octets per second each way, {} s by each path, \
+         paths in turn, {} rounds, the median of the rounds. CPU: ns that the scheduler counted \
+         within the sending calls, where the kernel carries a packet as far as the next \
+         program's socket, and for relay and ksoftirqd threads{}; added: less the straight path's of the same round. Delay: from just \
+         before the sending call (a timestamp in the payload) to the kernel's receive timestamp. \
+         The VM is a network namespace behind a tap-like veth: what leaving and entering a \
+         virtual machine costs comes on top. Interfaces are veth pairs, where XDP has to copy \
+         each packet first, which a real network card spares it.",
+        extent.calls,
+        extent.seconds,
+        extent.rounds,
+        match machine.irq_time_apart {
+            Some(false) => "",
+            Some(true) => ", and softirqs on all CPUs, which this kernel counts apart",
+            None => " (whether this kernel counts softirqs apart is not known)",
+        }
+    );
+    let mut table = Table::new(&[
+        "carrying media",
+        "CPU µs/pkt",
+        "added",
+        "delay µs, median",
+        "p99",
+        "added, median",
+        "p99",
+        "lost",
+    ]);
+    for row in &rows {
+        let base = row.path == "straight";
+        let added = |number: f64| {
+            if base {
+                "–".to_owned()
+            } else {
+                format!("{number:+.1}")
+            }
+        };
+        table.row(&[
+            row.title.clone(),
+            format!("{:.2}", row.cpu_us_per_packet),
+            if base {
+                "–".to_owned()
+            } else {
+                format!("{:+.2}", row.added_cpu_us_per_packet)
+            },
+            format!("{:.1}", row.delay_median_us),
+            format!("{:.1}", row.delay_p99_us),
+            added(row.added_delay_median_us),
+            added(row.added_delay_p99_us),
+            format!("{} of {}", row.lost, row.packets),
+        ]);
+    }
+    println!("\n{table}");
+    table::print_wrapped(&method);
+    Ok(Relaying {
+        method,
+        extent,
+        rows,
+    })
+}
+
+fn call_setup(quick: bool) -> Result<CallSetup> {
+    let extent = if quick {
+        call_setup::Extent {
+            rate: 20,
+            calls: 20,
+            rates: Vec::new(),
+        }
+    } else {
+        call_setup::Extent {
+            rate: 50,
+            calls: 250,
+            rates: vec![100, 200, 400, 800],
+        }
+    };
+    let rows = call_setup::measure(&extent, |doing| println!("  … {doing}"))?;
+    let method = format!(
+        "SIPp in the VM calls SIPp at the gateway, {} calls, {} a second, each ended after 200 ms; \
+         the same scenario each time, no media. Set-up: INVITE to 200 on the VM's interface. \
+         Calls a second: the highest of {:?} at which no call failed and 99 of 100 were set up \
+         within 500 ms; SIPp, its logs and the capture run on the same CPUs.",
+        extent.calls, extent.rate, extent.rates
+    );
+    let mut table = Table::new(&[
+        "call set-up",
+        "median ms",
+        "p99",
+        "added, median",
+        "p99",
+        "calls/s",
+    ]);
+    for row in &rows {
+        let added = |number: f64| match row.way {
+            "without" => "–".to_owned(),
+            _ => format!("{number:+.2}"),
+        };
+        table.row(&[
+            row.title.to_owned(),
+            format!("{:.2}", row.setup_median_ms),
+            format!("{:.2}", row.setup_p99_ms),
+            added(row.added_median_ms),
+            added(row.added_p99_ms),
+            match (row.calls_per_second, row.not_the_limit) {
+                _ if extent.rates.is_empty() => "–".to_owned(),
+                (rate, true) => format!("{rate} or more"),
+                (rate, false) => rate.to_string(),
+            },
+        ]);
+    }
+    println!("\n{table}");
+    table::print_wrapped(&method);
+    Ok(CallSetup {
+        method,
+        extent,
+        rows,
+    })
+}
+
+/// `bench/bench.json` beside the profile's directory that this runs from.
+fn default_path() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program
+        .parent()
+        .and_then(Path::parent)
+        .context("this program is in no target directory; say --json FILE")?;
+    Ok(target.join("bench/bench.json"))
+}
+
+fn write(results: &Results, path: &Path) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("making {}", directory.display()))?;
+    }
+    std::fs::write(path, serde_json::to_vec_pretty(results)?)
+        .with_context(|| format!("writing {}", path.display()))
+}
