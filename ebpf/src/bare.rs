@@ -17,7 +17,8 @@ pub fn swap_macs(ctx: XdpContext) -> xdp_action::Type {
     if data + 12 > data_end {
         return xdp_action::XDP_PASS;
     }
-    let macs = data as *mut [[u8; 6]; 2];
+    // Frames begin at even addresses: two octets at a time.
+    let macs = data as *mut [[u16; 3]; 2];
     // SAFETY: twelve octets are there.
     unsafe {
         let [dst, src] = *macs;

@@ -58,16 +58,13 @@ fn leave(ctx: &TcContext) -> Verdict {
         log_no_neighbour(ctx, vm_be, remote_be);
         return Err(Refusal::NoNeighbour);
     };
-    let eth = frame.eth_mut();
     let (flags, counter) = match side {
         Side::Vm => {
-            eth.dst = neighbour.vm_mac;
-            eth.src = neighbour.peer_mac;
+            frame.set_macs(&neighbour.vm_mac, &neighbour.peer_mac);
             (0, Counter::DoorToVm)
         }
         Side::Net => {
-            eth.dst = neighbour.peer_mac;
-            eth.src = neighbour.vm_mac;
+            frame.set_macs(&neighbour.peer_mac, &neighbour.vm_mac);
             (u64::from(BPF_F_INGRESS), Counter::DoorToNet)
         }
     };

@@ -14,6 +14,8 @@
 
 #![no_std]
 #![no_main]
+// For single loads of unaligned fields, see `wide`.
+#![feature(asm_experimental_arch)]
 
 mod counters;
 mod door;
@@ -26,6 +28,7 @@ mod rtp_stats;
 mod tap;
 mod uplink;
 mod verdict;
+mod wide;
 
 /// `bpf_fib_lookup` is offered to GPL-compatible programs only.
 #[unsafe(link_section = "license")]

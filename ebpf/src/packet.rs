@@ -6,7 +6,10 @@
 use aya_ebpf::programs::{TcContext, XdpContext};
 use sidestep_abi::flow::FlowKey;
 
-use crate::verdict::Refusal;
+use crate::{
+    verdict::Refusal,
+    wide::{first_6, load_4, load_8, store_4, store_8},
+};
 
 /// Ethernet II.
 #[repr(C, packed(2))]
@@ -160,28 +163,51 @@ impl Frame {
         Ok(Self { eth, ip })
     }
 
-    /// The frame's MACs may be written through this.
+    /// The destination, in the order of its octets, and two octets of zero.
     #[inline(always)]
-    pub fn eth_mut(&mut self) -> &mut Ethernet {
+    pub fn dst_mac(&self) -> u64 {
+        // SAFETY: the source's first two octets follow it, within bounds.
+        first_6(unsafe { load_8(self.eth.cast_const()) })
+    }
+
+    /// Other MACs. (Octet by octet: assigning arrays would call `memmove`.)
+    #[inline(always)]
+    pub fn set_macs(&mut self, dst: &[u8; 6], src: &[u8; 6]) {
         // SAFETY: bounds checked by `ipv4`, which is the only way to a Frame.
-        unsafe { &mut *self.eth }
+        let eth = unsafe { &mut *self.eth };
+        let [a, b, c, d, e, f] = *dst;
+        eth.dst = [a, b, c, d, e, f];
+        let [a, b, c, d, e, f] = *src;
+        eth.src = [a, b, c, d, e, f];
+    }
+
+    /// Back to where it came from.
+    #[inline(always)]
+    pub fn swap_macs(&mut self) {
+        let macs = self.eth.cast::<[[u16; 3]; 2]>();
+        // SAFETY: destination and source are the first twelve octets of Ethernet,
+        // which is aligned to two.
+        unsafe {
+            let [dst, src] = *macs;
+            *macs = [src, dst];
+        }
     }
 
     #[inline(always)]
     pub fn eth(&self) -> &Ethernet {
-        // SAFETY: as for `eth_mut`.
+        // SAFETY: bounds checked by `ipv4`, which is the only way to a Frame.
         unsafe { &*self.eth }
     }
 
     #[inline(always)]
     pub fn ip_mut(&mut self) -> &mut Ipv4 {
-        // SAFETY: as for `eth_mut`.
+        // SAFETY: as for `eth`.
         unsafe { &mut *self.ip }
     }
 
     #[inline(always)]
     pub fn ip(&self) -> &Ipv4 {
-        // SAFETY: as for `eth_mut`.
+        // SAFETY: as for `eth`.
         unsafe { &*self.ip }
     }
 
@@ -235,6 +261,28 @@ pub struct Datagram {
     udp: *mut Udp,
 }
 
+/// A five-tuple as two words: what [`FlowKey`] is in memory, and as it stands in
+/// the packet.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Key {
+    /// Source, then destination.
+    pub addresses: u64,
+    /// Source, then destination.
+    pub ports: u32,
+}
+
+impl Key {
+    /// The same, field by field.
+    #[inline(always)]
+    pub fn flow(&self) -> &FlowKey {
+        const { assert!(size_of::<FlowKey>() == 12 && size_of::<Self>() >= 12) };
+        // SAFETY: both are two addresses and two ports without padding before
+        // their end, and a Key is aligned more strictly.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+}
+
 /// What a media packet carries (RFC 3550 §5.1, RFC 5761 §4).
 #[derive(Clone, Copy)]
 pub enum Payload {
@@ -261,13 +309,25 @@ impl Datagram {
 
     /// The five-tuple.
     #[inline(always)]
-    pub fn key(&self) -> FlowKey {
-        let (ip, udp) = (self.frame.ip(), self.udp());
-        FlowKey {
-            src_be: ip.src_be,
-            dst_be: ip.dst_be,
-            src_port_be: udp.src_port_be,
-            dst_port_be: udp.dst_port_be,
+    pub fn key(&self) -> Key {
+        let ip = self.frame.ip;
+        // SAFETY: the addresses end the IP header, the ports begin the UDP one,
+        // both within bounds.
+        unsafe {
+            Key {
+                addresses: load_8(&raw const (*ip).src_be),
+                ports: load_4(self.udp.cast_const()),
+            }
+        }
+    }
+
+    /// Other addresses and ports, in the octets' order of [`Key`].
+    #[inline(always)]
+    pub fn readdress(&mut self, addresses: u64, ports: u32) {
+        // SAFETY: as for `key`; `self` is the only way to them.
+        unsafe {
+            store_8(&raw mut (*self.frame.ip).src_be, addresses);
+            store_4(self.udp, ports);
         }
     }
 

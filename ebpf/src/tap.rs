@@ -67,6 +67,7 @@ fn meet(ctx: &TcContext, side: Side) -> Verdict {
     }
     let datagram = frame.udp(&window)?;
     let key = datagram.key();
+    let key = key.flow();
     // SAFETY: the daemon replaces an action as a whole; one packet may meet the
     // old or the new one.
     if let Some(action) = unsafe { FLOWS.get(key) }
@@ -75,14 +76,14 @@ fn meet(ctx: &TcContext, side: Side) -> Verdict {
         if fragment == Fragment::First {
             return Err(Refusal::MediaFragment);
         }
-        rtp_stats::count(action, &key, &datagram, &window, Met { now_ns, ifindex });
+        rtp_stats::count(action, key, &datagram, &window, Met { now_ns, ifindex });
         return Ok(if action.kind == GUARD {
             Handled::Dropped(Counter::Guarded)
         } else {
             Handled::Passed(Counter::Relayed)
         });
     }
-    if !is_signalling(&key, side) {
+    if !is_signalling(key, side) {
         return Err(Refusal::NotOurs);
     }
     signalling(datagram, side, ifindex, fragment, now_ns)
@@ -193,7 +194,8 @@ fn open_door(side: Side, now_ns: u64) -> Result<&'static Door, Refusal> {
 /// the stack there would take it for another host's.
 #[inline(always)]
 fn enter(frame: &mut Frame, door: &Door) -> Result<(), Refusal> {
-    frame.eth_mut().dst = door.mac;
+    let src = frame.eth().src;
+    frame.set_macs(&door.mac, &src);
     // SAFETY: a helper that takes integers.
     if unsafe { bpf_redirect(door.ifindex, 0) } != TC_ACT_REDIRECT {
         return Err(Refusal::KernelRefused);

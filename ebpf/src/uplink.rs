@@ -1,10 +1,12 @@
 //! XDP of an uplink: media flows are counted and sent on (`direct`), or
 //! rewritten and sent on (`steered`). Everything else passes.
 
-use core::mem::zeroed;
-
 use aya_ebpf::{
-    bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, xdp_action},
+    bindings::{
+        BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, bpf_fib_lookup__bindgen_ty_1,
+        bpf_fib_lookup__bindgen_ty_2, bpf_fib_lookup__bindgen_ty_3, bpf_fib_lookup__bindgen_ty_4,
+        bpf_fib_lookup__bindgen_ty_5, xdp_action,
+    },
     helpers::{bpf_fib_lookup as fib_lookup, bpf_ktime_get_ns, bpf_redirect},
     macros::xdp,
     programs::XdpContext,
@@ -17,10 +19,11 @@ use sidestep_abi::{
 use crate::{
     events,
     maps::{ANCHORS, FLOWS, FOREIGN_SEEN, UPLINKS},
-    packet::{Datagram, Fragment, Frame, Window},
-    rewrite,
+    packet::{Datagram, Fragment, Frame, Key, Window},
+    rewrite::{self, Hop},
     rtp_stats::{self, Met},
     verdict::{self, Handled, Refusal, Verdict},
+    wide::load_8,
 };
 
 const DIRECT: u8 = FlowKind::Direct as u8;
@@ -30,7 +33,7 @@ const STEERED: u8 = FlowKind::Steered as u8;
 const FOREIGN_EVENT_NS: u64 = 1_000_000_000;
 
 const AF_INET: u8 = 2;
-const NO_MAC: [u8; 6] = [0; 6];
+const NO_MAC: u64 = 0;
 
 #[xdp]
 pub fn uplink(ctx: XdpContext) -> xdp_action::Type {
@@ -49,8 +52,8 @@ fn meet(ctx: &XdpContext) -> Verdict {
     let key = datagram.key();
     // SAFETY: the daemon replaces an action as a whole; one packet may meet the
     // old or the new one.
-    let Some(action) = (unsafe { FLOWS.get(key) }) else {
-        return no_flow(ctx, &key);
+    let Some(action) = (unsafe { FLOWS.get(key.flow()) }) else {
+        return no_flow(ctx, key.flow());
     };
     if fragment == Fragment::First {
         return Err(Refusal::MediaFragment);
@@ -68,10 +71,10 @@ fn direct(
     ctx: &XdpContext,
     window: &Window,
     mut datagram: Datagram,
-    key: &FlowKey,
+    key: &Key,
     action: &FlowAction,
 ) -> Verdict {
-    count(ctx, window, &datagram, key, action);
+    count(ctx, window, &datagram, key.flow(), action);
     if !is_for_this_host(ctx, &datagram.frame) {
         return Ok(Handled::Passed(Counter::DirectPassed));
     }
@@ -87,30 +90,32 @@ fn steered(
     ctx: &XdpContext,
     window: &Window,
     mut datagram: Datagram,
-    key: &FlowKey,
+    key: &Key,
     action: &FlowAction,
 ) -> Verdict {
-    let turns_around = action.anchor_mac != NO_MAC;
+    // SAFETY: the action ends two octets after its MAC, which are zero.
+    let anchor_mac = unsafe { load_8(&raw const action.anchor_mac) };
+    let turns_around = anchor_mac != NO_MAC;
     let arrived = if turns_around {
-        datagram.frame.eth().dst == action.anchor_mac
+        datagram.frame.dst_mac() == anchor_mac
     } else {
         is_for_this_host(ctx, &datagram.frame)
     };
     if !arrived {
         return Err(Refusal::SteeredTransit);
     }
-    count(ctx, window, &datagram, key, action);
+    count(ctx, window, &datagram, key.flow(), action);
     if datagram.frame.ip().ttl <= 1 {
         return Err(Refusal::TtlExpired);
     }
-    rewrite::steer(&mut datagram, action);
     if turns_around {
         // One hop further too: two anchors that point at each other must not
         // send a packet to and fro for ever.
-        rewrite::decrement_ttl(datagram.frame.ip_mut());
-        rewrite::swap_macs(datagram.frame.eth_mut());
+        rewrite::steer(&mut datagram, key, action, Hop::Taken);
+        datagram.frame.swap_macs();
         return Ok(Handled::Returned(Counter::SteeredTx));
     }
+    rewrite::steer(&mut datagram, key, action, Hop::Left);
     forward(ctx, &mut datagram)?;
     Ok(Handled::Redirected(Counter::SteeredForwarded))
 }
@@ -143,18 +148,29 @@ fn is_for_this_host(ctx: &XdpContext, frame: &Frame) -> bool {
 /// it stays as it is, and the stack routes it and resolves the neighbour.
 #[inline(always)]
 fn forward(ctx: &XdpContext, datagram: &mut Datagram) -> Result<(), Refusal> {
-    // SAFETY: plain integers and arrays of them.
-    let mut route: bpf_fib_lookup = unsafe { zeroed() };
     let ip = datagram.frame.ip();
-    route.family = AF_INET;
-    route.l4_protocol = ip.protocol;
-    route.sport = datagram.udp().src_port_be;
-    route.dport = datagram.udp().dst_port_be;
-    route.__bindgen_anon_1.tot_len = u16::from_be(ip.total_len_be);
-    route.__bindgen_anon_2.tos = ip.tos;
-    route.__bindgen_anon_3.ipv4_src = ip.src_be;
-    route.__bindgen_anon_4.ipv4_dst = ip.dst_be;
-    route.ifindex = ctx.ingress_ifindex() as u32;
+    let mut route = bpf_fib_lookup {
+        family: AF_INET,
+        l4_protocol: ip.protocol,
+        sport: datagram.udp().src_port_be,
+        dport: datagram.udp().dst_port_be,
+        __bindgen_anon_1: bpf_fib_lookup__bindgen_ty_1 {
+            tot_len: u16::from_be(ip.total_len_be),
+        },
+        ifindex: ctx.ingress_ifindex() as u32,
+        __bindgen_anon_2: bpf_fib_lookup__bindgen_ty_2 {
+            rt_metric: u32::from_ne_bytes([ip.tos, 0, 0, 0]),
+        },
+        __bindgen_anon_3: bpf_fib_lookup__bindgen_ty_3 {
+            ipv6_src: [ip.src_be, 0, 0, 0],
+        },
+        __bindgen_anon_4: bpf_fib_lookup__bindgen_ty_4 {
+            ipv6_dst: [ip.dst_be, 0, 0, 0],
+        },
+        __bindgen_anon_5: bpf_fib_lookup__bindgen_ty_5 { tbid: 0 },
+        smac: [0; 6],
+        dmac: [0; 6],
+    };
     // SAFETY: the pointers are to live memory of the size given.
     let found = unsafe {
         fib_lookup(
@@ -171,9 +187,7 @@ fn forward(ctx: &XdpContext, datagram: &mut Datagram) -> Result<(), Refusal> {
         return Err(Refusal::NoNextHop);
     }
     rewrite::decrement_ttl(datagram.frame.ip_mut());
-    let eth = datagram.frame.eth_mut();
-    eth.dst = route.dmac;
-    eth.src = route.smac;
+    datagram.frame.set_macs(&route.dmac, &route.smac);
     // SAFETY: a helper that takes integers.
     if unsafe { bpf_redirect(route.ifindex, 0) } != i64::from(xdp_action::XDP_REDIRECT) {
         return Err(Refusal::KernelRefused);
