@@ -6,7 +6,7 @@ use super::flows::{self, at_anchor};
 use super::heard::Heard;
 use super::state::{Exchange, GatewayOffer, Held, Plane};
 use super::tc_leg::Consent;
-use super::vm_offer::patience;
+use super::vm_offer::{ANSWER, patience};
 use super::{Call, Context, Reason};
 use crate::media::{Codec, Media};
 use crate::sdp;
@@ -25,12 +25,13 @@ impl Call {
         match described {
             Ok(offer) => {
                 let body = self.told_vm.say(offer.sdp.bytes().to_vec());
-                self.pass_with(cx, &heard, Some(&body));
                 if initial {
                     self.gateway = Some(offer.clone());
                 } else {
                     self.guard_ahead(cx, &offer.media);
                 }
+                self.pass_with(cx, &heard, Some(&body));
+                self.exchange_by = (!initial).then_some(cx.now + ANSWER);
                 self.exchange = Exchange::VmAnswers(GatewayOffer {
                     key: heard.key(),
                     offer,
@@ -43,6 +44,7 @@ impl Call {
                     self.through_vm(cx, reason);
                 } else {
                     self.exchange = Exchange::Leaving(heard.key(), reason);
+                    self.exchange_by = Some(cx.now + ANSWER);
                 }
                 self.pass(cx, &heard);
             }
@@ -67,8 +69,12 @@ impl Call {
                 }
                 self.exchange = Exchange::VmAnswers(offer);
             }
-            200..=299 => self.vm_accepts(cx, offer, heard),
+            200..=299 => {
+                self.exchange_by = None;
+                self.vm_accepts(cx, offer, heard);
+            }
             status => {
+                self.exchange_by = None;
                 self.pass(cx, &heard);
                 if offer.initial {
                     self.advance(cx, status);
