@@ -389,13 +389,13 @@ impl Registrar {
                 }
             }
             Refusal::TooBrief(_) => {
-                response = response.header(Name::MIN_EXPIRES, self.bounds.min.to_string());
+                response = response.typed(rsip::headers::MinExpires::from(self.bounds.min));
             }
             Refusal::Extensions(names) => {
-                response = response.header(Name::UNSUPPORTED, names.join(", "));
+                response = response.typed(rsip::headers::Unsupported::from(names.join(", ")));
             }
             Refusal::BodyType => {
-                response = response.header(Name::new("Accept"), "application/sdp");
+                response = response.typed(rsip::headers::Accept::from("application/sdp"));
             }
             _ => {
                 let why = refusal.to_string().replace(['"', '\\'], "'");

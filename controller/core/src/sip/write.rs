@@ -107,7 +107,7 @@ impl RequestBuilder {
     /// Max-Forwards, 70 (RFC 3261 §8.1.1.6).
     #[must_use]
     pub fn max_forwards(self) -> Self {
-        self.header(Name::MAX_FORWARDS, "70")
+        self.typed(rsip::headers::MaxForwards::from(70))
     }
 
     /// CSeq with this request's method.

@@ -76,8 +76,8 @@ impl Context {
 pub(super) fn plain(request: &Message, status: u16, to_tag: Option<&str>) -> ResponseBuilder {
     let response = ResponseBuilder::new(request, status, to_tag);
     match status {
-        200 | 405 | 501 => response.header(Name::ALLOW, ALLOW),
-        415 => response.header(Name::new("Accept"), "application/sdp"),
+        200 | 405 | 501 => response.typed(rsip::headers::Allow::from(ALLOW)),
+        415 => response.typed(rsip::headers::Accept::from("application/sdp")),
         420 => {
             let unknown: Vec<&[u8]> = request.headers(Name::REQUIRE).collect();
             response.header(Name::UNSUPPORTED, unknown.join(b", ".as_slice()))

@@ -171,7 +171,7 @@ impl Leg {
             Ok(sdp) => {
                 let response = ResponseBuilder::new(&incoming.request, 200, None)
                     .header(Name::CONTACT, self.dialog.contact())
-                    .header(Name::ALLOW, ALLOW)
+                    .typed(rsip::headers::Allow::from(ALLOW))
                     .sdp(sdp)
                     .build();
                 cx.transactions
@@ -258,19 +258,17 @@ impl Leg {
             .dialog
             .request(Method::Invite, cseq, &branch)
             .header(Name::CONTACT, self.dialog.contact())
-            .header(Name::ALLOW, ALLOW);
+            .typed(rsip::headers::Allow::from(ALLOW));
         if self.stage == Stage::Calling {
             // The three ways in which phones are asked to answer by themselves.
             let identity = self.dialog.identity();
             request = request
-                .header(
-                    Name::new("Call-Info"),
-                    format!("<{identity}>;answer-after=0"),
-                )
-                .header(
-                    Name::new("Alert-Info"),
-                    format!("<{identity}>;info=alert-autoanswer;delay=0"),
-                )
+                .typed(rsip::headers::CallInfo::from(format!(
+                    "<{identity}>;answer-after=0"
+                )))
+                .typed(rsip::headers::AlertInfo::from(format!(
+                    "<{identity}>;info=alert-autoanswer;delay=0"
+                )))
                 .header(Name::new("Answer-Mode"), "Auto");
         }
         if let Some(offer) = &offer {

@@ -111,8 +111,8 @@ impl Leg {
         match refusal {
             Some(500) => {
                 let seconds = cx.identifiers.below(11).to_string();
-                let response =
-                    plain(&incoming.request, 500, None).header(Name::RETRY_AFTER, seconds);
+                let response = plain(&incoming.request, 500, None)
+                    .typed(rsip::headers::RetryAfter::from(seconds));
                 cx.transactions
                     .respond(now, &incoming.key, 500, response.build());
                 return;
