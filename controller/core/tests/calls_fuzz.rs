@@ -262,16 +262,16 @@ const REGISTRATIONS: [Option<&str>; 3] = [
 
 fn play(seed: u64, loss: u64, copies: u64, spoils: u64) -> World {
     let registration = REGISTRATIONS[usize::try_from(seed % 3).unwrap()];
-    let path = if seed % 2 == 0 {
+    let path = if seed.is_multiple_of(2) {
         PathChoice::Direct
     } else {
         PathChoice::Steered
     };
     let mut world = World::new(seed, registration, path);
     (world.loss, world.copies, world.spoils) = (loss, copies, spoils);
-    world.tc.refuses = if seed % 5 == 0 { 30 } else { 0 };
+    world.tc.refuses = if seed.is_multiple_of(5) { 30 } else { 0 };
     world.tc.refuses_later = true;
-    world.gateway.refuses = if seed % 7 == 0 { 30 } else { 0 };
+    world.gateway.refuses = if seed.is_multiple_of(7) { 30 } else { 0 };
     let now = world.scene.now;
     if seed % 4 < 2 {
         let invite = world.vm.invite(now);

@@ -13,6 +13,8 @@ use crate::sip::transaction::{ClientTransaction, Effect, InviteClient, NonInvite
 use crate::sip::{Message, MessageEdit, Method, Name, RequestBuilder};
 use crate::time::Time;
 
+/// 2xx that we have acknowledged and that may come again.
+const OWN_ACKS: usize = 8;
 /// How often a re-INVITE is tried again after a 491.
 const TRIES: u8 = 8;
 
@@ -266,6 +268,9 @@ impl Call {
                 body: None,
             },
         );
+        if self.own_acks.len() >= OWN_ACKS {
+            self.own_acks.remove(0);
+        }
         self.own_acks.push(OwnAck {
             key: held.response.key(),
             tag: message.to_tag().map(<[u8]>::to_vec),

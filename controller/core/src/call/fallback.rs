@@ -37,6 +37,24 @@ impl Call {
         }
     }
 
+    /// The answer that an exchange waits for has not come in time.
+    pub(super) fn give_up_exchange(&mut self, cx: &mut Context<'_>) {
+        let fall_back = match &self.exchange {
+            Exchange::TcOffers(_) | Exchange::TcAnswers(..) | Exchange::TcAnswersGateway(..) => {
+                return self.tc_failed(cx, Reason::TcNoAnswer);
+            }
+            // A re-INVITE or UPDATE whose sender has given up.
+            Exchange::GatewayAnswers(offer) => offer.fall_back,
+            Exchange::VmAnswers(offer) => offer.fall_back,
+            Exchange::Leaving(..) => None,
+            _ => return,
+        };
+        self.exchange = Exchange::Idle;
+        if let Some(reason) = fall_back {
+            self.hand_back(cx, reason);
+        }
+    }
+
     /// The gateway has accepted the TC's media, but the TC will not do: the
     /// gateway is acknowledged in the VM's name and offered what the VM offered.
     pub(super) fn take_back(

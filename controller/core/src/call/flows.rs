@@ -213,3 +213,33 @@ fn v4(address: SocketAddr) -> Option<SocketAddrV4> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchors_are_even_and_come_back() {
+        let vm = Ipv4Addr::new(10, 0, 0, 1);
+        let mut anchors = Anchors::new(40001..=40006);
+        let taken: Vec<u16> = std::iter::from_fn(|| anchors.take(vm))
+            .map(|anchor| anchor.port())
+            .collect();
+        // 40006 has no odd port beside it.
+        assert_eq!(taken, [40002, 40004]);
+        // Another VM has another address.
+        assert!(anchors.take(Ipv4Addr::new(10, 0, 0, 2)).is_some());
+        anchors.give_back(SocketAddrV4::new(vm, 40002));
+        assert_eq!(anchors.take(vm).map(|anchor| anchor.port()), Some(40002));
+        assert_eq!(anchors.in_use(), 3);
+    }
+
+    #[test]
+    fn the_end_of_the_ports_is_the_end() {
+        let vm = Ipv4Addr::new(10, 0, 0, 1);
+        let mut anchors = Anchors::new(65534..=65535);
+        assert_eq!(anchors.take(vm).map(|anchor| anchor.port()), Some(65534));
+        assert_eq!(anchors.take(vm), None);
+        assert_eq!(Anchors::new(65535..=65535).take(vm), None);
+    }
+}

@@ -364,7 +364,7 @@ impl Call {
         }
         if self.exchange_by.is_some_and(|by| by <= cx.now) {
             self.exchange_by = None;
-            self.tc_failed(cx, Reason::TcNoAnswer);
+            self.give_up_exchange(cx);
         }
         self.keep_vm_alive(cx);
         match self.progress {

@@ -12,6 +12,9 @@ use super::tc_leg::Consent;
 use super::{Call, Context, Reason};
 use crate::engine::Side;
 
+/// How long the answer to an offer in a call may take: as long as its sender
+/// waits (Timers B and F, RFC 3261 §17.1).
+pub(super) const ANSWER: Duration = Duration::from_secs(32);
 /// How often 302 is done again before the call is set up as it then stands.
 const ROUNDS: u8 = 2;
 
@@ -32,6 +35,7 @@ impl Call {
             Err(reason) if initial => return self.leave_to_vm(cx, &heard, reason),
             Err(reason) => {
                 self.exchange = Exchange::Leaving(heard.key(), reason);
+                self.exchange_by = Some(cx.now + ANSWER);
                 return self.pass(cx, &heard);
             }
         };
@@ -51,6 +55,10 @@ impl Call {
 
     /// An INVITE outside any dialog: is it to be bypassed, and how is the TC's
     /// media known?
+    ///
+    /// The path is decided here, by the gateway's signalling address, since its
+    /// media's is not known yet; it stays when that turns out to match another
+    /// rule, since changing it would cost a re-INVITE in every such call.
     fn begin_outgoing(&mut self, cx: &mut Context<'_>, offer: VmOffer) {
         self.vm = Some(offer.offer.clone());
         let gateway = self.dialog.gateway.signalling;
@@ -92,7 +100,7 @@ impl Call {
         let body = offer.offer.with(&at_anchor(&tc, self.anchor), None);
         let body = self.told_gateway.say(body);
         self.promised = Some(tc);
-        self.exchange_by = None;
+        self.exchange_by = (!offer.initial).then_some(cx.now + ANSWER);
         self.pass_with(cx, &offer.request, Some(&body));
         self.exchange = Exchange::GatewayAnswers(offer);
     }

@@ -148,6 +148,7 @@ pub enum PathChoice {
 
 /// What comes out.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "events are rare, and moved once")]
 pub enum Output {
     /// Send this datagram.
     Send(Datagram),
@@ -246,6 +247,7 @@ pub enum Path {
 
 /// Something the operator may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "events are rare, and moved once")]
 pub enum Event {
     /// A call began, changed state or path, or ended. The daemon logs it.
     Call(CallView),

@@ -97,8 +97,10 @@ impl Engine {
         };
         let to_registrar = datagram.side == Side::Net && own.port() == self.config.registrar_port;
         match Message::parse(&datagram.payload) {
-            Ok(message) if to_registrar => self.from_thin_client(now, &datagram, &message),
+            Ok(message) if to_registrar => self.at_registrar_port(now, &datagram, &message),
             Ok(message) => self.of_call(now, vm, datagram, message),
+            // The registrar's own; nobody listens at that port of the VM.
+            Err(SipError::KeepAlive) if to_registrar => {}
             Err(SipError::KeepAlive) => self.forward(datagram),
             Err(error) => {
                 self.malformed(&datagram, error.what(), error.to_string());
@@ -199,7 +201,7 @@ impl Engine {
 
     /// A message to the registrar's port: a REGISTER, or of a TC's leg. Another
     /// request has no business here.
-    fn from_thin_client(&mut self, now: Time, datagram: &Datagram, message: &Message) {
+    fn at_registrar_port(&mut self, now: Time, datagram: &Datagram, message: &Message) {
         let (src, dst) = (datagram.src, datagram.dst);
         if message.is_request() && *message.method() == Method::Register {
             let outcome = self.registrar.handle(now, src, dst, message);

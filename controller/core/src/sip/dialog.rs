@@ -321,3 +321,41 @@ fn has_parameter(uri: &[u8], begin: &str) -> bool {
         ends && name.eq_ignore_ascii_case(begin.as_bytes())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_rise_over_our_own_requests() {
+        let mut shift = CseqShift::default();
+        shift.saw(5);
+        assert_eq!((shift.outward(5), shift.inward(5)), (5, Some(5)));
+        assert_eq!((shift.take(), shift.take()), (6, 7));
+        assert_eq!(shift.outward(5), 5);
+        assert_eq!(shift.outward(6), 8);
+        assert_eq!((shift.inward(6), shift.inward(7)), (None, None));
+        assert_eq!((shift.inward(5), shift.inward(8)), (Some(5), Some(6)));
+        shift.saw(9);
+        assert_eq!(shift.take(), 12);
+        assert_eq!((shift.outward(9), shift.outward(10)), (11, 13));
+        assert_eq!((shift.inward(12), shift.inward(13)), (None, Some(10)));
+    }
+
+    #[test]
+    fn a_side_that_has_sent_nothing_may_begin_at_zero() {
+        let mut shift = CseqShift::default();
+        assert_eq!((shift.take(), shift.take()), (1, 2));
+        assert_eq!((shift.outward(0), shift.outward(1)), (3, 4));
+        assert_eq!((shift.inward(2), shift.inward(3)), (None, Some(0)));
+    }
+
+    #[test]
+    fn a_request_sent_again_takes_its_numbers_with_it() {
+        let mut shift = CseqShift::default();
+        shift.saw(1);
+        assert_eq!(shift.again(1), 2);
+        assert_eq!((shift.outward(1), shift.outward(2)), (2, 3));
+        assert_eq!((shift.inward(1), shift.inward(2)), (None, Some(1)));
+    }
+}
