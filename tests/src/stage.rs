@@ -135,14 +135,23 @@ impl Wires {
         Ok(())
     }
 
-    /// RTP that went through between VM and world, either way: none for a call
-    /// past the VM.
-    pub fn rtp_past_tap(&self) -> Result<u64> {
+    /// An error if any RTP went through between VM and world, either way.
+    pub fn nothing_past_tap(&self) -> Result<()> {
         let vm = self.vm.ip();
         let trace = self.bridge.so_far()?;
-        Ok(trace
-            .rtp(|d| *d.src.ip() == vm || *d.dst.ip() == vm)
-            .packets)
+        let past: Vec<String> = trace
+            .datagrams
+            .iter()
+            .filter(|d| (*d.src.ip() == vm || *d.dst.ip() == vm) && d.rtp().is_some())
+            .map(|d| format!("{:.6} {} > {}", d.at.as_secs_f64() % 60.0, d.src, d.dst))
+            .collect();
+        ensure!(
+            past.is_empty(),
+            "{} RTP packets passed the tap:\n{}",
+            past.len(),
+            past.join("\n")
+        );
+        Ok(())
     }
 }
 
