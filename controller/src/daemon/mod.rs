@@ -9,10 +9,12 @@ mod queries;
 mod serve;
 mod telling;
 
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use sidestep_core::engine::Engine;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
@@ -24,10 +26,14 @@ use crate::datapath::Datapath;
 use crate::door::Door;
 use crate::watch::Changes;
 use interfaces::Interfaces;
-use serve::Daemon;
+use serve::{Daemon, Inbox};
+use telling::Telling;
 
 /// Requests of the admin socket that may wait.
 const QUERIES: usize = 16;
+/// Flows that a call takes at most: both ways, RTP and RTCP, and as much of the
+/// bypassed VM's own.
+const FLOWS_OF_A_CALL: usize = 8;
 /// Open files wanted: a socket per source that datagrams are sent from.
 const OPEN_FILES: u64 = 65_536;
 
@@ -51,24 +57,33 @@ pub fn run(config: Config, keep: bool) -> Result<()> {
 
 async fn live(config: Config, keep: bool) -> Result<()> {
     check()?;
+    let seed = seed()?;
     let mut stop = Stop::listen()?;
     let server = Server::listen(&config.daemon.socket).await?;
 
     let mut datapath = Datapath::load(&config.daemon.pins, config.daemon.max_flows, clock::now())?;
     let mut interfaces = Interfaces::of(&config);
     let opened = open(&config, &mut datapath, &mut interfaces);
-    let (door, changes) = match opened {
+    let (door, changes, events) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             datapath.abandon(&interfaces.names());
             return Err(error);
         }
     };
-    let events = tokio::spawn(datapath.follow_events()?);
-
     let (ask, queries) = mpsc::channel(QUERIES);
-    let server = tokio::spawn(server.serve(ask));
-    let mut daemon = Daemon::new(config, datapath, door, interfaces, changes, queries)?;
+    let beside = [tokio::spawn(server.serve(ask)), tokio::spawn(events)];
+    let engine = engine(&config, &datapath, seed);
+    let mut daemon = Daemon {
+        started: clock::now(),
+        inbox: Inbox::new(changes, queries),
+        telling: Telling::default(),
+        config,
+        engine,
+        datapath,
+        door,
+        interfaces,
+    };
     tracing::info!("serving");
     let served = daemon.serve(&mut stop).await;
 
@@ -78,7 +93,7 @@ async fn live(config: Config, keep: bool) -> Result<()> {
         daemon.drain(&mut stop).await;
     }
     daemon.close(keep);
-    for task in [server, events] {
+    for task in beside {
         task.abort();
         // Aborted on purpose.
         let _ = task.await;
@@ -91,7 +106,7 @@ fn open(
     config: &Config,
     datapath: &mut Datapath,
     interfaces: &mut Interfaces,
-) -> Result<(Door, Changes)> {
+) -> Result<(Door, Changes, impl Future<Output = ()> + use<>)> {
     datapath.configure(
         &config.signalling.sip,
         config.signalling.registrar,
@@ -104,7 +119,22 @@ fn open(
     let changes = Changes::listen().context("cannot watch interfaces")?;
     interfaces.reconcile(datapath, &mut door);
     interfaces.all_attached()?;
-    Ok((door, changes))
+    Ok((door, changes, datapath.follow_events()?))
+}
+
+fn engine(config: &Config, datapath: &Datapath, seed: [u8; 32]) -> Engine {
+    let mut engine = Engine::new(config.engine(seed, datapath.first_call()), clock::now());
+    let (_, max_flows) = datapath.fill();
+    engine.set_call_limit(max_flows as usize / FLOWS_OF_A_CALL);
+    engine
+}
+
+fn seed() -> Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut seed))
+        .context("cannot read /dev/urandom")?;
+    Ok(seed)
 }
 
 fn start_log(filter: &str) -> Result<()> {
@@ -132,10 +162,11 @@ fn check() -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).context("cannot raise the file limit")
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM, SIGINT, and SIGHUP of a terminal that closes.
 struct Stop {
     term: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Stop {
@@ -143,6 +174,7 @@ impl Stop {
         Ok(Self {
             term: signal(SignalKind::terminate()).context("cannot catch SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot catch SIGINT")?,
+            hangup: signal(SignalKind::hangup()).context("cannot catch SIGHUP")?,
         })
     }
 
@@ -151,6 +183,7 @@ impl Stop {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -73,8 +73,9 @@ impl Daemon {
         };
         let door = self.door.counts();
         let sockets = [
-            ("received", self.received),
+            ("received", self.inbox.received),
             ("receive-buffer-full", door.receive_buffer_full),
+            ("receive-failed", door.receive_failed),
             ("sent", door.sent.sent),
             ("send-delayed", door.sent.delayed),
             ("send-no-buffers", door.sent.no_buffers),

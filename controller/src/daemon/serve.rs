@@ -29,63 +29,45 @@ const LEASE: Duration = Duration::from_millis(500);
 const COLLECT: Duration = Duration::from_secs(10);
 /// How long calls may take to be handed back to their VMs.
 const DRAIN: Duration = Duration::from_secs(2);
-/// Flows that a call takes at most: both ways, RTP and RTCP, and as much of the
-/// bypassed VM's own.
-const FLOWS_OF_A_CALL: usize = 8;
 /// How far ahead a sleep goes when the core wants nothing.
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// The daemon at work.
 pub(super) struct Daemon {
-    pub(super) config: Config,
-    pub(super) engine: Engine,
-    pub(super) datapath: Datapath,
-    pub(super) door: Door,
-    pub(super) interfaces: Interfaces,
-    pub(super) telling: Telling,
-    pub(super) started: Time,
-    /// Datagrams received.
-    pub(super) received: u64,
+    pub config: Config,
+    pub engine: Engine,
+    pub datapath: Datapath,
+    pub door: Door,
+    pub interfaces: Interfaces,
+    pub telling: Telling,
+    pub inbox: Inbox,
+    pub started: Time,
+}
+
+/// What waits for the daemon.
+pub(super) struct Inbox {
     changes: Changes,
     queries: mpsc::Receiver<Query>,
-    inbox: VecDeque<Datagram>,
+    datagrams: VecDeque<Datagram>,
+    /// Datagrams received so far.
+    pub received: u64,
     lease_renewed: Option<Time>,
 }
 
-impl Daemon {
-    /// Puts the parts together.
-    ///
-    /// # Errors
-    ///
-    /// The system has no randomness.
-    pub fn new(
-        config: Config,
-        datapath: Datapath,
-        door: Door,
-        interfaces: Interfaces,
-        changes: Changes,
-        queries: mpsc::Receiver<Query>,
-    ) -> Result<Self> {
-        let now = clock::now();
-        let mut engine = Engine::new(config.engine(seed()?, datapath.first_call()), now);
-        let (_, max_flows) = datapath.fill();
-        engine.set_call_limit(max_flows as usize / FLOWS_OF_A_CALL);
-        Ok(Self {
-            config,
-            engine,
-            datapath,
-            door,
-            interfaces,
-            telling: Telling::default(),
-            started: now,
-            received: 0,
+impl Inbox {
+    /// Nothing has come yet.
+    pub fn new(changes: Changes, queries: mpsc::Receiver<Query>) -> Self {
+        Self {
             changes,
             queries,
-            inbox: VecDeque::new(),
+            datagrams: VecDeque::new(),
+            received: 0,
             lease_renewed: None,
-        })
+        }
     }
+}
 
+impl Daemon {
     /// Serves until a signal.
     ///
     /// # Errors
@@ -107,11 +89,11 @@ impl Daemon {
                 // The turn renews the lease.
                 _ = lease.tick() => self.interfaces.refresh_macs(&mut self.datapath),
                 _ = collect.tick() => self.collect(),
-                changed = self.changes.changed() => {
+                changed = self.inbox.changes.changed() => {
                     changed.context("interfaces cannot be watched")?;
                     self.interfaces.reconcile(&mut self.datapath, &mut self.door);
                 }
-                Some(query) = self.queries.recv() => {
+                Some(query) = self.inbox.queries.recv() => {
                     let rows = self.rows(query.list);
                     // Whoever asked may have gone.
                     let _ = query.answer.send(rows);
@@ -160,9 +142,9 @@ impl Daemon {
     /// Everything that can be done at once.
     fn turn(&mut self) {
         self.renew_lease();
-        self.door.take(BURST, &mut self.inbox);
-        while let Some(datagram) = self.inbox.pop_front() {
-            self.received += 1;
+        self.door.take(BURST, &mut self.inbox.datagrams);
+        while let Some(datagram) = self.inbox.datagrams.pop_front() {
+            self.inbox.received += 1;
             self.engine.handle_datagram(clock::now(), datagram);
             self.act();
         }
@@ -204,11 +186,15 @@ impl Daemon {
 
     fn renew_lease(&mut self) {
         let now = clock::now();
-        if self.lease_renewed.is_some_and(|at| now - at < LEASE / 2) {
+        if self
+            .inbox
+            .lease_renewed
+            .is_some_and(|at| now - at < LEASE / 2)
+        {
             return;
         }
         match self.datapath.maps.renew_lease(nanoseconds(now)) {
-            Ok(()) => self.lease_renewed = Some(now),
+            Ok(()) => self.inbox.lease_renewed = Some(now),
             Err(error) => tracing::error!("{error:#}"),
         }
     }
@@ -234,13 +220,4 @@ impl Daemon {
         let after = self.engine.poll_timeout().map_or(NEVER, |at| at - now);
         Instant::now() + after
     }
-}
-
-fn seed() -> Result<[u8; 32]> {
-    use std::io::Read;
-    let mut seed = [0; 32];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut seed))
-        .context("cannot read /dev/urandom")?;
-    Ok(seed)
 }

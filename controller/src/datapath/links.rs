@@ -149,7 +149,11 @@ impl Attached {
             });
             let link = match adopted {
                 Some(link) => link,
-                None => pinned(pins, &pin, tcx(classifier, interface, direction)?)?,
+                None => {
+                    let link = tcx(classifier, interface, direction)
+                        .context("cannot attach by tcx (Linux 6.6 or later)")?;
+                    pinned(pins, &pin, link)?
+                }
             };
             self.links.insert(pin, link);
         }

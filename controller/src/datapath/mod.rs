@@ -70,7 +70,15 @@ impl Datapath {
     pub fn load(pins: &Path, max_flows: u32, now: Time) -> Result<Self> {
         let pins = Pins::hold(pins)?;
         let adopted = !pins.links().is_empty();
-        let mut ebpf = object::load(&pins, max_flows)?;
+        let mut ebpf = match object::load(&pins, max_flows) {
+            Ok(ebpf) => ebpf,
+            Err(error) => {
+                if !adopted {
+                    pins.remove();
+                }
+                return Err(error);
+            }
+        };
         let maps = Maps::take(&mut ebpf)?;
         let mut kernel = KernelMaps::take(&mut ebpf)?;
         let installed = kernel.installed()?;

@@ -12,7 +12,7 @@ use aya::programs::{SchedClassifier, SkLookup, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use sidestep_abi::flow::{FlowAction, FlowKey, FlowStats};
 use sidestep_abi::{VERSION, map, program};
@@ -23,6 +23,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/si
 pub struct Pins {
     root: PathBuf,
     directory: PathBuf,
+    /// The file system is there for them alone.
+    mounted: bool,
     _held: Flock<File>,
 }
 
@@ -34,7 +36,7 @@ impl Pins {
     ///
     /// Another daemon holds it, or the file system cannot be mounted.
     pub fn hold(root: &Path) -> Result<Self> {
-        mount_if_missing(root)?;
+        let mounted = mount_if_missing(root)?;
         let directory = versioned(root);
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -54,6 +56,7 @@ impl Pins {
         Ok(Self {
             root: root.to_owned(),
             directory,
+            mounted,
             _held: held,
         })
     }
@@ -76,8 +79,11 @@ impl Pins {
 
     /// Removes everything of this version.
     pub fn remove(&self) {
-        let removed =
-            std::fs::remove_dir_all(&self.directory).and_then(|()| std::fs::remove_dir(&self.root));
+        let mut removed = std::fs::remove_dir_all(&self.directory);
+        if self.mounted {
+            removed = removed.and(umount2(&self.root, MntFlags::MNT_DETACH).map_err(Into::into));
+        }
+        let removed = removed.and_then(|()| std::fs::remove_dir(&self.root));
         if let Err(error) = removed {
             tracing::debug!("{} stays: {error}", self.root.display());
         }
@@ -91,13 +97,13 @@ pub fn versioned(root: &Path) -> PathBuf {
     root.join(format!("v{VERSION}"))
 }
 
-/// `/sys/fs/bpf` where that is meant, else the directory itself.
-fn mount_if_missing(root: &Path) -> Result<()> {
+/// At `/sys/fs/bpf` where that is meant, else at the directory itself; true then.
+fn mount_if_missing(root: &Path) -> Result<bool> {
     const STANDARD: &str = "/sys/fs/bpf";
     let there = root.ancestors().find(|path| path.exists());
     let is_bpf = |path: &Path| statfs(path).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
     if there.is_some_and(is_bpf) {
-        return Ok(());
+        return Ok(false);
     }
     let target = if root.starts_with(STANDARD) {
         Path::new(STANDARD)
@@ -113,7 +119,8 @@ fn mount_if_missing(root: &Path) -> Result<()> {
         MsFlags::empty(),
         Some("mode=0700"),
     )
-    .with_context(|| format!("cannot mount a BPF file system at {}", target.display()))
+    .with_context(|| format!("cannot mount a BPF file system at {}", target.display()))?;
+    Ok(target == root)
 }
 
 /// Loads the object; pinned maps are taken over, the others made and pinned.

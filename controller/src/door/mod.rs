@@ -10,7 +10,6 @@
 //! - [`Side::Net`]: frames others sent to the VM come in, frames as if from the
 //!   VM go out.
 
-mod held;
 mod links;
 mod namespace;
 mod outbound;
@@ -22,6 +21,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use anyhow::{Context, Result};
+use nix::fcntl::Flock;
 use nix::net::if_::if_nametoindex;
 use sidestep_abi::door::Side;
 use sidestep_core::engine;
@@ -30,7 +30,6 @@ use tokio::io::unix::AsyncFd;
 
 use crate::sockets::{self, Receiver};
 use crate::watch;
-use held::Held;
 use namespace::Namespace;
 use outbound::Outbound;
 pub use outbound::SendCounts;
@@ -48,7 +47,8 @@ pub struct Door {
     inbound: [Inbound; 2],
     mtu: u32,
     namespace: Namespace,
-    _host: Held,
+    /// The door's links have fixed names: one daemon per host namespace.
+    _host: Flock<File>,
 }
 
 /// One veth pair.
@@ -71,6 +71,7 @@ struct Inbound {
     socket: Receiver,
     readable: AsyncFd<OwnedFd>,
     dropped: u32,
+    failed: u64,
 }
 
 impl Door {
@@ -81,7 +82,7 @@ impl Door {
     ///
     /// The kernel or `ip` refuses, or the namespace's name belongs to another.
     pub fn open(name: &str) -> Result<Self> {
-        let host = Held::host()?;
+        let host = namespace::hold_own()?;
         let inner_names = [Side::Vm, Side::Net].map(|side| links::names(side).1);
         let namespace = Namespace::create(name, &inner_names)?;
         links::create(&namespace, name, DEFAULT_MTU).context("cannot make the door's links")?;
@@ -191,6 +192,7 @@ impl Door {
                 .iter()
                 .map(|side| u64::from(side.dropped))
                 .sum(),
+            receive_failed: self.inbound.iter().map(|side| side.failed).sum(),
         }
     }
 }
@@ -208,6 +210,8 @@ pub struct DoorCounts {
     pub sent: SendCounts,
     /// Lost on the way in: the daemon was slower than its receive buffer.
     pub receive_buffer_full: u64,
+    /// Lost on the way in: `recvmsg` failed.
+    pub receive_failed: u64,
 }
 
 impl Inbound {
@@ -225,6 +229,7 @@ impl Inbound {
                 .context("cannot poll the door's socket")?,
             socket,
             dropped: 0,
+            failed: 0,
         })
     }
 
@@ -247,7 +252,10 @@ impl Inbound {
                     });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => tracing::warn!("receiving by the door: {error}"),
+                Err(error) => {
+                    self.failed += 1;
+                    tracing::debug!("receiving by the door: {error}");
+                }
             }
         }
     }

@@ -12,10 +12,10 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-
-use super::held::Held;
 
 /// Where `ip netns` keeps namespaces.
 const DIRECTORY: &str = "/run/netns";
@@ -28,7 +28,8 @@ pub struct Namespace {
     path: PathBuf,
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    _held: Held,
+    /// Locked while this daemon lives: nobody else takes it for a leftover.
+    held: Option<Flock<File>>,
 }
 
 impl Namespace {
@@ -42,7 +43,6 @@ impl Namespace {
     /// Another daemon has it, or there is a namespace of this name with other
     /// links, or the kernel refuses.
     pub fn create(name: &str, links: &[&str]) -> Result<Self> {
-        let held = Held::namespace(name)?;
         let path = Path::new(DIRECTORY).join(name);
         remove_stale(&path, links)?;
         std::fs::create_dir_all(DIRECTORY).with_context(|| format!("cannot make {DIRECTORY}"))?;
@@ -64,15 +64,16 @@ impl Namespace {
                 }
             })
             .context("cannot start the namespace's thread")?;
-        let namespace = Self {
+        let mut namespace = Self {
             path,
             jobs: Some(jobs),
             thread: Some(thread),
-            _held: held,
+            held: None,
         };
         is_ready
             .recv()
             .context("the namespace's thread ended early")??;
+        namespace.held = Some(hold(&namespace.path)?);
         Ok(namespace)
     }
 
@@ -120,6 +121,26 @@ impl Drop for Namespace {
     }
 }
 
+/// Holds this thread's network namespace, as the one that serves it.
+///
+/// # Errors
+///
+/// Another daemon does.
+pub fn hold_own() -> Result<Flock<File>> {
+    hold(Path::new("/proc/thread-self/ns/net"))
+        .context("this host's interfaces are taken: stop the other daemon first")
+}
+
+/// Locks a namespace by its file; the lock ends with the process.
+fn hold(path: &Path) -> Result<Flock<File>> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(held) => Ok(held),
+        Err((_, Errno::EAGAIN)) => bail!("another sidestep has {}", path.display()),
+        Err((_, error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
 fn enter_new(path: &Path) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace (root?)")?;
     mount(
@@ -143,6 +164,7 @@ fn remove_stale(path: &Path, links: &[&str]) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
+    let _held = hold(path)?;
     for link in links_inside(path)? {
         if link != "lo" && !links.contains(&link.as_str()) {
             bail!(

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::errno::Errno;
@@ -22,6 +22,9 @@ const BACKLOG: usize = 4096;
 /// How long a waiting datagram rests.
 const RETRY: Duration = Duration::from_millis(2);
 
+/// Time between two lines about refused datagrams.
+const WARN: Duration = Duration::from_secs(1);
+
 type Source = (engine::Side, SocketAddrV4);
 
 /// The sending half of the door.
@@ -30,6 +33,7 @@ pub(super) struct Outbound {
     backlog: VecDeque<Datagram>,
     uses: u64,
     counts: SendCounts,
+    warned: Option<Instant>,
 }
 
 struct Kept {
@@ -59,6 +63,7 @@ impl Outbound {
             backlog: VecDeque::new(),
             uses: 0,
             counts: SendCounts::default(),
+            warned: None,
         }
     }
 
@@ -70,11 +75,7 @@ impl Outbound {
     pub fn send(&mut self, namespace: &Namespace, datagram: &Datagram) {
         if let Err(error) = self.open(namespace, datagram) {
             self.counts.refused += 1;
-            tracing::warn!(
-                "no socket for {} to {}: {error:#}",
-                datagram.src,
-                datagram.dst
-            );
+            self.warn(datagram, &format!("{error:#}"));
             return;
         }
         if !self.backlog.is_empty() || !self.try_send(datagram) {
@@ -123,14 +124,18 @@ impl Outbound {
             }
             Err(error) => {
                 self.counts.refused += 1;
-                tracing::warn!(
-                    "not sent from {} to {}: {error}",
-                    datagram.src,
-                    datagram.dst
-                );
+                self.warn(datagram, &error.to_string());
             }
         }
         true
+    }
+
+    /// At most one line a second: what is refused is refused again and again.
+    fn warn(&mut self, datagram: &Datagram, why: &str) {
+        if self.warned.is_none_or(|at| at.elapsed() >= WARN) {
+            self.warned = Some(Instant::now());
+            tracing::warn!("not sent from {} to {}: {why}", datagram.src, datagram.dst);
+        }
     }
 
     fn open(&mut self, namespace: &Namespace, datagram: &Datagram) -> Result<()> {
