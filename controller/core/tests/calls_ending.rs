@@ -4,7 +4,7 @@ mod scene;
 
 use scene::*;
 use sidestep_core::call::Reason;
-use sidestep_core::engine::Path;
+use sidestep_core::engine::{Path, PathChoice};
 use sidestep_core::sip::{Message, Method};
 
 #[test]
@@ -31,6 +31,7 @@ fn a_ringing_call_is_cancelled() {
     call.scene.vm_sends(&ack);
     assert_eq!(text(call.scene.at_gateway().bytes()), ack);
     call.scene.is("ended", Path::Pending, None);
+    call.scene.wait(1000);
     assert_eq!(call.scene.removed, [1]);
     call.scene.tc.clear();
     call.scene.is_clean();
@@ -353,6 +354,59 @@ fn what_comes_too_late_changes_nothing() {
     call.scene.vm_sends(&ok);
     assert_eq!(text(call.scene.at_gateway().bytes()), ok);
     call.scene.silence();
-    assert!(call.scene.flows.is_empty());
     call.scene.is_clean();
+}
+
+/// A softphone sends until it has heard of the BYE, and often a packet more: the
+/// guard goes after that, whoever hangs up.
+#[test]
+fn the_guard_outlives_the_call() {
+    for who in ["VM", "gateway", "thin client"] {
+        let mut call = outgoing::up(config_with(PathChoice::Steered));
+        call.gateway.learn(&call.invite);
+        let flows = call.scene.flow_lines();
+        assert!(flows.iter().any(|flow| flow.ends_with("guard")));
+        match who {
+            "VM" => {
+                call.scene.vm_sends(call.vm.request("BYE", ""));
+                let bye = call.scene.at_gateway();
+                assert_eq!(call.scene.flow_lines(), flows, "{who}");
+                call.scene
+                    .gateway_sends(call.gateway.response(&bye, 200, ""));
+            }
+            "gateway" => {
+                call.scene.gateway_sends(call.gateway.request("BYE", ""));
+                let bye = call.scene.at_vm();
+                assert_eq!(call.scene.flow_lines(), flows, "{who}");
+                call.scene.vm_sends(call.vm.response(&bye, 200, ""));
+            }
+            _ => {
+                call.scene.tc_sends(call.tc.request("BYE", ""));
+                let (to_vm, to_gateway) = (call.scene.at_vm(), call.scene.at_gateway());
+                let ok = call.gateway.response(&to_gateway, 200, "");
+                call.scene.gateway_sends(ok);
+                assert_eq!(call.scene.flow_lines(), flows, "{who}");
+                call.scene.vm_sends(call.vm.response(&to_vm, 200, ""));
+            }
+        }
+        call.scene.is("ended", Path::Steered, None);
+        assert_eq!(call.scene.flow_lines(), flows, "{who}");
+        assert_eq!(call.scene.engine.anchors_in_use(), 1, "{who}");
+        call.scene.wait(1000);
+        assert!(call.scene.flows.is_empty(), "{who}");
+        assert_eq!(call.scene.engine.anchors_in_use(), 0, "{who}");
+        call.scene.is_clean();
+    }
+}
+
+/// A BYE that nobody answers keeps nothing for ever.
+#[test]
+fn flows_go_without_an_answer_to_the_bye() {
+    let mut call = outgoing::up(config());
+    call.scene.vm_sends(call.vm.request("BYE", ""));
+    call.scene.wait(31_000);
+    assert!(!call.scene.flows.is_empty());
+    call.scene.wait(1000);
+    assert!(call.scene.flows.is_empty());
+    call.scene.is("ended", Path::Direct, None);
 }

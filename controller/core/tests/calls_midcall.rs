@@ -351,7 +351,6 @@ fn the_tc_hangs_up_and_both_sides_hear() {
     is_request(&to_vm, Method::Bye);
     assert_eq!(to_vm.from_tag(), Some(b"gwtag".as_slice()));
     assert_eq!(to_vm.uri(), Some(b"sip:vm@10.71.1.11:5060".as_slice()));
-    assert_eq!(call.scene.removed, [1]);
     call.scene.is("ending", Path::Direct, None);
     // Timer E.
     call.scene.wait(500);
@@ -452,6 +451,5 @@ fn a_steered_call_keeps_its_anchor_through_changes() {
     call.scene.is("up", Path::Steered, None);
     assert_eq!(call.scene.engine.anchors_in_use(), 1);
     call.scene.vm_sends(call.vm.request("BYE", ""));
-    assert_eq!(call.scene.engine.anchors_in_use(), 0);
     call.scene.is_clean();
 }

@@ -179,11 +179,12 @@ fn fig3_step_306_media_goes_between_tc_and_gateway() {
     let bye = call.scene.at_vm();
     is_request(&bye, Method::Bye);
     is_request(&call.scene.at_tc(), Method::Bye);
-    assert_eq!(call.scene.removed, [1]);
     call.scene.is("ending", Path::Direct, None);
     call.scene.vm_sends(call.vm.response(&bye, 200, ""));
     is_response(&call.scene.at_gateway(), 200, Method::Bye);
     call.scene.is("ended", Path::Direct, None);
+    call.scene.wait(1000);
+    assert_eq!(call.scene.removed, [1]);
     call.scene.is_clean();
 }
 

@@ -3,7 +3,7 @@
 use super::described::answer_to_vm;
 use super::heard::Heard;
 use super::state::{Exchange, Progress, TcState};
-use super::{Call, Context, LINGER, LISTED, Reason};
+use super::{AFTERMATH, Call, Context, LINGER, LISTED, Reason};
 
 impl Call {
     /// A CANCEL of either side (RFC 3261 §9). What is held back goes first, so
@@ -62,15 +62,15 @@ impl Call {
         }
     }
 
-    /// The media ends now; messages may still come.
+    /// The media is to end; messages may still come. The flows stay until it has:
+    /// without its guard the VM's last packets would go past the tap.
     pub(super) fn end(&mut self, cx: &mut Context<'_>) {
         self.exchange = Exchange::Idle;
         self.exchange_by = None;
         self.keep_alive = None;
         self.promised = None;
         self.drop_tc(cx);
-        self.remove_flows(cx);
-        self.give_back_anchor(cx);
+        self.flows_until.get_or_insert(cx.now + LINGER);
         if !self.is_over() {
             self.progress = Progress::Ending {
                 until: cx.now + LINGER,
@@ -81,6 +81,7 @@ impl Call {
     /// The BYE has been answered.
     pub(super) fn hung_up(&mut self, cx: &mut Context<'_>) {
         if matches!(self.progress, Progress::Ending { .. }) {
+            self.flows_until = Some(cx.now + AFTERMATH);
             self.progress = Progress::Ended {
                 until: cx.now + LISTED,
             };

@@ -65,6 +65,9 @@ use crate::time::Time;
 const LISTED: Duration = Duration::from_secs(60);
 /// How long a call that is hung up, or refused, waits for its last messages.
 const LINGER: Duration = Duration::from_secs(32);
+/// How long the flows of a call stay after its BYE was answered: a softphone
+/// stops sending when it has heard of it, not before.
+const AFTERMATH: Duration = Duration::from_secs(1);
 /// How long a call may ring: longer than proxies wait (Timer C, RFC 3261 §16.6).
 const SETUP: Duration = Duration::from_secs(600);
 /// How long the signalling of a call that is up may be silent: then its BYE went
@@ -134,6 +137,8 @@ pub(crate) struct Call {
     anchor: Option<SocketAddrV4>,
     /// What the datapath was told, if anything.
     flows: Option<Vec<Flow>>,
+    /// When the flows of a call that is over go.
+    flows_until: Option<Time>,
     added: Vec<AddedRequest>,
     /// 2xx of the gateway's that we have acknowledged.
     own_acks: Vec<OwnAck>,
@@ -188,6 +193,7 @@ impl Call {
             vm_holds: false,
             anchor: None,
             flows: None,
+            flows_until: None,
             added: Vec::new(),
             own_acks: Vec::new(),
             reissue: None,
@@ -241,6 +247,7 @@ impl Call {
     /// It goes before its time.
     pub(crate) fn forget(&mut self, cx: &mut Context<'_>) {
         self.end(cx);
+        self.end_flows(cx);
         self.progress = Progress::Ended { until: cx.now };
     }
 
@@ -343,6 +350,7 @@ impl Call {
             progress,
             owed,
             self.exchange_by,
+            self.flows_until,
             self.keep_alive.as_ref().map(KeepAlive::due),
             self.repetition.as_ref().map(Repetition::due),
             self.reissue.as_ref().and_then(Reissue::due),
@@ -367,6 +375,9 @@ impl Call {
             self.give_up_exchange(cx);
         }
         self.keep_vm_alive(cx);
+        if self.flows_until.is_some_and(|until| until <= cx.now) {
+            self.end_flows(cx);
+        }
         match self.progress {
             Progress::Setup | Progress::Early if self.last_heard + SETUP <= cx.now => {
                 self.end(cx);
@@ -376,6 +387,7 @@ impl Call {
             }
             Progress::Ending { until } if until <= cx.now => {
                 self.end(cx);
+                self.end_flows(cx);
                 self.repeats.clear();
                 self.added.clear();
                 self.reissue = None;
@@ -459,12 +471,15 @@ impl Call {
         }
     }
 
-    fn remove_flows(&mut self, cx: &mut Context<'_>) {
+    /// The media of a call that is over has stopped.
+    fn end_flows(&mut self, cx: &mut Context<'_>) {
+        self.flows_until = None;
         if self.flows.take().is_some() {
             let call = self.id;
             cx.output
                 .push_back(Output::Datapath(Datapath::Remove { call }));
         }
+        self.give_back_anchor(cx);
     }
 
     fn give_back_anchor(&mut self, cx: &mut Context<'_>) {

@@ -78,6 +78,7 @@ impl Call {
             Plane::Vm(_) => {
                 if initial && callers && self.is_over() {
                     self.progress = Progress::Setup;
+                    self.flows_until = None;
                 }
                 if self.exchange.is_ours() {
                     return self.reject(cx, &heard, 491);
@@ -91,6 +92,7 @@ impl Call {
             }
             _ if initial => {
                 self.progress = Progress::Setup;
+                self.flows_until = None;
                 match heard.side {
                     Side::Vm => self.vm_offers(cx, heard, true),
                     Side::Net => self.gateway_offers(cx, heard, true),
