@@ -5,6 +5,7 @@ use std::fs::File;
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use aya::maps::RingBuf;
 use aya::programs::SkLookup;
 use sidestep_abi::counter::Counter;
 use sidestep_abi::door::{MARK, Neighbour, Side};
@@ -155,6 +156,11 @@ fn frames_without_a_tap_or_a_mac_are_dropped() {
         doors.programs.set_vm(VM, 0);
         assert_eq!(doors.out_of(doors.net, &as_vm()), dropped(&as_vm()));
         assert_eq!(doors.programs.counted(), [(Counter::DoorNoNeighbour, 4)]);
+        // Somebody will wonder why: a line in the log, but not one a frame.
+        let logs = doors.programs.ebpf.map_mut("AYA_LOGS").unwrap();
+        let mut logs = RingBuf::try_from(logs).unwrap();
+        assert!(logs.next().is_some());
+        assert!(logs.next().is_none());
     });
 }
 

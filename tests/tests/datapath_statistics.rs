@@ -233,7 +233,7 @@ fn jitter_is_right(clock_rate: u32, start: u32, deviation_ms: impl Fn(u32) -> f6
     let mut reference = Jitter::default();
     let clock = f64::from(clock_rate);
     let mut origin = None;
-    for number in 0..400u32 {
+    for number in 0..150u32 {
         let now = sidestep_tests::program::now_ns();
         let origin = *origin.get_or_insert(now);
         let sent = (now - origin) as f64 / 1e9 * clock;
