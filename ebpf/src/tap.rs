@@ -68,11 +68,7 @@ fn meet(ctx: &TcContext, side: Side) -> Verdict {
     let datagram = frame.udp(&window)?;
     let key = datagram.key();
     let key = key.flow();
-    // SAFETY: the daemon replaces an action as a whole; one packet may meet the
-    // old or the new one.
-    if let Some(action) = unsafe { FLOWS.get(key) }
-        && is_for_tap(action, side)
-    {
+    if let Some(action) = media(key, side) {
         if fragment == Fragment::First {
             return Err(Refusal::MediaFragment);
         }
@@ -93,6 +89,32 @@ fn meet(ctx: &TcContext, side: Side) -> Verdict {
 #[inline(always)]
 pub const fn own_mark(ifindex: u32) -> u32 {
     MARK | (ifindex & 0xffff)
+}
+
+/// What is to be done with a packet of media. A guard may stand for every port of
+/// the VM's, its key's source port zero: while a softphone rings, nobody knows
+/// the port that it will send from.
+#[inline(always)]
+fn media(key: &FlowKey, side: Side) -> Option<&'static FlowAction> {
+    // SAFETY: the daemon replaces an action as a whole; one packet may meet the
+    // old or the new one.
+    if let Some(action) = unsafe { FLOWS.get(key) }
+        && is_for_tap(action, side)
+    {
+        return Some(action);
+    }
+    if matches!(side, Side::Net) {
+        return None;
+    }
+    let any = FlowKey {
+        src_port_be: 0,
+        ..*key
+    };
+    // SAFETY: as above.
+    match unsafe { FLOWS.get(any) } {
+        Some(action) if action.kind == GUARD => Some(action),
+        _ => None,
+    }
 }
 
 /// Media of the VM's is guarded where the VM sends it, relayed media counted on

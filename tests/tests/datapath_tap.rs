@@ -421,6 +421,42 @@ fn a_bypassed_vms_own_media_is_counted_and_dropped() {
     });
 }
 
+/// While the VM's softphone rings, its port is not known, but where it will send
+/// is.
+#[test]
+fn a_guard_without_a_port_stands_for_all_of_the_vms() {
+    isolated(|| {
+        let mut tap = Tap::set_up();
+        let far = "10.71.3.31:30000";
+        tap.programs
+            .set_flow("10.71.1.11:0", far, action(FlowKind::Guard, 4));
+        assert_eq!(tap.from_vm(&rtp_of_vm()).action, TcxAction::Drop);
+        assert_eq!(tap.programs.counted(), [(Counter::Guarded, 1)]);
+        assert_eq!(tap.programs.stats(4).packets, 1);
+
+        // Elsewhere, or of another VM: not guarded.
+        for (src, dst) in [
+            ("10.71.1.11:30000", "10.71.3.31:30002"),
+            ("10.71.1.12:30000", far),
+        ] {
+            let other = rtp_of_vm().between(src, dst);
+            assert_eq!(tap.from_vm(&other), passed(&other));
+        }
+        assert_eq!(tap.to_vm(&rtp_of_vm()), passed(&rtp_of_vm()));
+        // What is known of the exact flow goes first.
+        tap.programs
+            .set_flow("10.71.1.11:30000", far, action(FlowKind::Relay, 1));
+        assert_eq!(tap.from_vm(&rtp_of_vm()), passed(&rtp_of_vm()));
+        assert_eq!(tap.programs.counted(), [(Counter::Relayed, 1)]);
+        // Only a guard may lack its port.
+        tap.programs
+            .set_flow("10.71.1.11:0", far, action(FlowKind::Relay, 4));
+        let other = rtp_of_vm().between("10.71.1.11:40000", far);
+        assert_eq!(tap.from_vm(&other), passed(&other));
+        assert_eq!(tap.programs.counted(), []);
+    });
+}
+
 #[test]
 fn relayed_media_is_counted_and_passes_both_ways() {
     isolated(|| {

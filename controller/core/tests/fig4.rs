@@ -20,6 +20,39 @@ fn fig4_step_402_the_gateways_invite_reaches_the_vm_as_it_came() {
     assert_eq!(text(call.invite.bytes()), call.sent);
     call.scene.silence();
     call.scene.is("setup", Path::Pending, None);
+    // Whichever port the softphone will send from, the moment it answers.
+    assert_eq!(
+        call.scene.flow_lines(),
+        [
+            "vm->gateway 10.71.1.11:0 > 10.71.3.31:8000 guard",
+            "vm->gateway 10.71.1.11:0 > 10.71.3.31:8001 guard rtcp",
+        ]
+    );
+}
+
+#[test]
+fn a_vm_whose_early_media_is_to_be_heard_is_not_guarded() {
+    let mut call = called(Scene::registered(config(), Some(&tc_sdp())));
+    let early = call.vm.response(&call.invite, 183, &vm_answer());
+    call.scene.vm_sends(early);
+    call.scene.at_gateway();
+    assert!(call.scene.flow_lines().is_empty());
+    answered(&mut call);
+    assert_eq!(
+        call.scene.flow_lines()[0],
+        "vm->gateway 10.71.1.11:7000 > 10.71.3.31:8000 guard"
+    );
+}
+
+#[test]
+fn a_call_that_goes_through_the_vm_is_not_guarded() {
+    for scene in [
+        Scene::new(config()),
+        Scene::registered(config_with(PathChoice::Vm), Some(&tc_sdp())),
+    ] {
+        let call = called(scene);
+        assert!(call.scene.flow_lines().is_empty());
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Media flows: one entry per direction and transport address pair.
 
 /// Exact five-tuple (the protocol is UDP) of an IPv4 media flow, as the packet
-/// has it when it meets the program.
+/// has it when it meets the program. One exception: the source port of a guard
+/// ([`FlowKind::Guard`]) may be zero, for all of the VM's ports, until the VM has
+/// said which one it uses.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FlowKey {

@@ -148,6 +148,24 @@ pub(crate) fn guards(vm: (&Media, SocketAddr, SocketAddr), gateway: &Media) -> V
         .collect()
 }
 
+/// The same before the VM has answered: it has the offer, so where it will send
+/// is known, but not from which of its ports (zero: all of them).
+pub(crate) fn guards_of_unanswered(vm: Ipv4Addr, offer: &Media) -> Vec<Flow> {
+    [(offer.rtp, false), (offer.rtcp, true)]
+        .into_iter()
+        .filter_map(|(believed, rtcp)| {
+            Some(Flow {
+                leg: Leg::VmToGateway,
+                src: SocketAddrV4::new(vm, 0),
+                dst: v4(believed)?,
+                kind: FlowKind::Guard,
+                rtcp,
+                clock_rate: clock_rate(&offer.codecs, &[]),
+            })
+        })
+        .collect()
+}
+
 fn guard(
     (media, believed, believed_rtcp): (&Media, SocketAddr, SocketAddr),
     rtcp: bool,

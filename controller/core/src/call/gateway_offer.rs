@@ -8,6 +8,7 @@ use super::state::{Exchange, GatewayOffer, Held, Plane};
 use super::tc_leg::Consent;
 use super::vm_offer::{ANSWER, patience};
 use super::{Call, Context, Reason};
+use crate::engine::PathChoice;
 use crate::media::{Codec, Media};
 use crate::sdp;
 
@@ -27,6 +28,7 @@ impl Call {
                 let body = self.told_vm.say(offer.sdp.bytes().to_vec());
                 if initial {
                     self.gateway = Some(offer.clone());
+                    self.guard_unanswered(cx, &offer.media);
                 } else {
                     self.guard_ahead(cx, &offer.media);
                 }
@@ -62,6 +64,10 @@ impl Call {
                 if let Some(sdp) = heard.sdp() {
                     // So that another answer in the 2xx gets a higher version.
                     self.told_gateway.say(sdp.to_vec());
+                    if offer.initial {
+                        // The VM's early media is meant to be heard.
+                        self.have_flows(cx, Vec::new());
+                    }
                 }
                 self.pass(cx, &heard);
                 if offer.initial {
@@ -115,6 +121,20 @@ impl Call {
                 self.consult_tc_for_gateway(cx, offer, held);
             }
             Err(reason) => self.let_vm_answer(cx, &held, reason),
+        }
+    }
+
+    /// A call that is likely to be bypassed: what the VM's softphone will send the
+    /// moment it answers must not get past the tap before its answer gets here.
+    fn guard_unanswered(&mut self, cx: &mut Context<'_>, offer: &Media) {
+        let Some(binding) = cx.binding.filter(|_| !cx.stopping) else {
+            return;
+        };
+        let tc = binding.media.as_ref().map_or(binding.address, |m| m.rtp);
+        let choice = flows::choose(&cx.config.paths, tc.ip(), offer.rtp.ip());
+        if choice != PathChoice::Vm {
+            let flows = flows::guards_of_unanswered(self.vm_address, offer);
+            self.have_flows(cx, flows);
         }
     }
 
