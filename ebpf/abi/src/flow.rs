@@ -1,5 +1,7 @@
 //! Media flows: one entry per direction and transport address pair.
 
+use core::mem::offset_of;
+
 /// Exact five-tuple (the protocol is UDP) of an IPv4 media flow, as the packet
 /// has it when it meets the program. One exception: the source port of a guard
 /// ([`FlowKind::Guard`]) may be zero, for all of the VM's ports, until the VM has
@@ -80,9 +82,18 @@ pub struct FlowAction {
     /// it turns around on the interface it came in by, its MACs swapped. All
     /// zero where the host itself routes for the VM.
     pub anchor_mac: [u8; 6],
-    /// Zero.
+    /// Zero. The programs read it together with `anchor_mac`.
     pub reserved2: u16,
 }
+
+// What the programs read in one go stands side by side.
+const _: () = {
+    assert!(size_of::<FlowKey>() == 12);
+    assert!(size_of::<FlowAction>() == 36);
+    assert!(offset_of!(FlowAction, new_dst_be) == offset_of!(FlowAction, new_src_be) + 4);
+    assert!(offset_of!(FlowAction, new_dst_port_be) == offset_of!(FlowAction, new_src_port_be) + 2);
+    assert!(offset_of!(FlowAction, reserved2) == offset_of!(FlowAction, anchor_mac) + 6);
+};
 
 /// Statistics of a flow; written by the programs only. One five-tuple lives on
 /// one receive queue, so a flow has one writer at a time.
