@@ -61,6 +61,42 @@ fn odd_bytes_of_a_call() {
     assert_eq!(text(call.scene.at_gateway().bytes()), odd);
 }
 
+/// Who knows no branches (RFC 2543) is told apart by numbers.
+#[test]
+fn a_vm_without_branches() {
+    let mut scene = Scene::registered(config(), Some(&tc_sdp()));
+    let (mut vm, mut gateway, mut tc) = (Ua::vm(), Ua::gateway(), Ua::tc());
+    let old = |ua: &Ua, request: String| request.replace(&format!(";branch={}", ua.branch), "");
+    let request = vm.request("INVITE", &vm_sdp());
+    let request = old(&vm, request);
+    scene.vm_sends(&request);
+    scene.vm_sends(&request);
+    let invite = scene.at_gateway();
+    assert_eq!(invite.top_via().branch, None);
+    assert_eq!(audio(&invite), "10.71.2.21:9000 0 8 101");
+    assert_eq!(scene.at_gateway().bytes(), invite.bytes());
+    gateway.learn(&invite);
+    scene.gateway_sends(gateway.response(&invite, 200, &gateway_sdp()));
+    let at_tc = scene.at_tc();
+    tc.learn(&at_tc);
+    let answer = sdp("10.71.2.21:9000", "0 101", 1, "");
+    scene.tc_sends(tc.response(&at_tc, 200, &answer));
+    scene.at_tc();
+    let ok = scene.at_vm();
+    vm.learn(&ok);
+    let ack = vm.request("ACK", "");
+    scene.vm_sends(old(&vm, ack));
+    is_request(&scene.at_gateway(), Method::Ack);
+    let again = vm.request("INVITE", &sdp("10.71.1.11:7000", "96 0 8 101", 2, ""));
+    scene.vm_sends(old(&vm, again));
+    assert_eq!(audio(&scene.at_gateway()), "10.71.2.21:9000 0 101");
+    let bye = vm.request("BYE", "");
+    scene.vm_sends(old(&vm, bye));
+    is_request(&scene.at_gateway(), Method::Bye);
+    is_request(&scene.at_tc(), Method::Bye);
+    scene.is_clean();
+}
+
 #[test]
 fn nonsense_is_reported_once_per_peer_and_kind() {
     let mut scene = Scene::new(config());

@@ -60,7 +60,7 @@ impl Call {
 
     fn offer_request(&mut self, cx: &mut Context<'_>, heard: Heard) {
         let initial = heard.message.to_tag().is_none();
-        if !self.repeats.is_new(heard.key()) {
+        if !self.repeats.is_new(&heard) {
             let waits = match &self.exchange {
                 Exchange::TcOffers(offer) => offer.request.key() == heard.key(),
                 _ => false,

@@ -17,8 +17,9 @@ use crate::time::Time;
 pub(super) struct Repeats {
     /// Messages that were changed, by what they were.
     changed: VecDeque<(u64, Vec<u8>)>,
-    /// Requests with an offer, so that a repeated one begins nothing.
-    requests: VecDeque<Key>,
+    /// Requests with an offer, so that a repeated one begins nothing; with their
+    /// number, for those who send no branch (RFC 2543).
+    requests: VecDeque<(Key, u32)>,
 }
 
 impl Repeats {
@@ -45,7 +46,9 @@ impl Repeats {
     }
 
     /// Whether a request comes for the first time.
-    pub(super) fn is_new(&mut self, key: Key) -> bool {
+    pub(super) fn is_new(&mut self, heard: &Heard) -> bool {
+        let (number, _) = heard.message.cseq();
+        let key = (heard.key(), number);
         if self.requests.contains(&key) {
             return false;
         }
@@ -68,10 +71,12 @@ pub(super) struct Rejections(VecDeque<(Side, Vec<u8>, Vec<u8>)>);
 impl Rejections {
     const KEPT: usize = 8;
 
-    fn find(&self, side: Side, branch: &[u8]) -> Option<&Vec<u8>> {
+    fn find(&self, heard: &Heard) -> Option<&Vec<u8>> {
+        let cancels = *heard.message.method() == Method::Cancel;
         self.0
             .iter()
-            .find(|(s, b, _)| *s == side && b == branch)
+            .filter(|(_, branch, _)| !branch.is_empty() && !cancels)
+            .find(|(side, branch, _)| *side == heard.side && branch == heard.branch())
             .map(|(.., response)| response)
     }
 }
@@ -173,7 +178,7 @@ impl Call {
     /// nothing more is to be done.
     pub(super) fn is_repeat(&mut self, cx: &mut Context<'_>, heard: &Heard) -> bool {
         if heard.message.is_request()
-            && let Some(response) = self.rejections.find(heard.side, heard.branch())
+            && let Some(response) = self.rejections.find(heard)
         {
             // Its ACK ends here, as the rejection began here.
             if *heard.message.method() != Method::Ack {
