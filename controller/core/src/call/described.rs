@@ -71,6 +71,11 @@ impl Described {
         self.sdp.replace_audio(self.index, &replacement)
     }
 
+    /// Whether it names a codec that carries speech, and that is known here.
+    pub(crate) fn carries_speech(&self) -> bool {
+        self.media.codecs.iter().any(|codec| !codec.is_auxiliary())
+    }
+
     /// Whether its user holds the call (RFC 3264 §8.4).
     pub(crate) fn is_hold(&self) -> bool {
         self.media.is_null_address()

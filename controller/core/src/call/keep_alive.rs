@@ -4,12 +4,34 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::{Call, Context};
 use crate::engine::{Datagram, Side};
 use crate::media::{Codec, Direction, Media};
 use crate::time::Time;
 
 /// Samples in a packet: 20 ms at 8 kHz.
 const SAMPLES: usize = 160;
+
+impl Call {
+    /// Sends the VM what is due of its keep-alive.
+    pub(super) fn keep_vm_alive(&mut self, cx: &mut Context<'_>) {
+        let (Some(keep_alive), Some(vm), Some(told)) =
+            (&mut self.keep_alive, &self.vm, self.told_vm.media())
+        else {
+            self.keep_alive = None;
+            return;
+        };
+        let peer = (told.rtp, told.rtcp);
+        // The codecs of both descriptions: those that the answer left.
+        let mut media = vm.media.clone();
+        media
+            .codecs
+            .retain(|codec| told.codecs.iter().any(|other| other.same_encoding(codec)));
+        for datagram in keep_alive.run(cx.now, cx.config.keep_alive, &media, peer) {
+            cx.send(datagram);
+        }
+    }
+}
 
 /// The stream that one VM is sent.
 #[derive(Debug)]

@@ -137,6 +137,8 @@ pub(crate) struct Call {
     anchor: Option<SocketAddrV4>,
     /// What the datapath was told, if anything.
     flows: Option<Vec<Flow>>,
+    /// The callee has said something.
+    heard_of: bool,
     /// When the flows of a call that is over go.
     flows_until: Option<Time>,
     added: Vec<AddedRequest>,
@@ -193,6 +195,7 @@ impl Call {
             vm_holds: false,
             anchor: None,
             flows: None,
+            heard_of: false,
             flows_until: None,
             added: Vec::new(),
             own_acks: Vec::new(),
@@ -222,11 +225,6 @@ impl Call {
         self.vm_index
     }
 
-    /// When a message of it was last heard.
-    pub(crate) fn last_heard(&self) -> Time {
-        self.last_heard
-    }
-
     fn is_through_vm(&self) -> bool {
         matches!(self.plane, Plane::Vm(_))
     }
@@ -239,9 +237,12 @@ impl Call {
         }
     }
 
-    /// Whether it is only listed, so that it may go to make room.
-    pub(crate) fn is_ended(&self) -> bool {
-        matches!(self.progress, Progress::Ended { .. })
+    /// Whether it may go to make room, and what should go first: what is only
+    /// listed, before what is only watched.
+    pub(crate) fn may_go(&self) -> Option<impl Ord + use<>> {
+        let ended = matches!(self.progress, Progress::Ended { .. });
+        let watched = self.plane == Plane::Vm(Reason::AlreadyUp);
+        (ended || watched).then_some((!ended, self.last_heard, self.id))
     }
 
     /// It goes before its time.
@@ -338,9 +339,8 @@ impl Call {
     /// When it has to be woken.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let progress = match self.progress {
-            Progress::Setup | Progress::Early => Some(self.last_heard + SETUP),
-            Progress::Up => Some(self.last_heard + STALE),
             Progress::Ending { until } | Progress::Ended { until } => Some(until),
+            _ => Some(self.silent_until()),
         };
         let owed = match self.tc.state {
             TcState::OwedAnswer { by } => Some(by),
@@ -361,6 +361,17 @@ impl Call {
         .min()
     }
 
+    /// When it is given up if nothing more is heard.
+    fn silent_until(&self) -> Time {
+        let patience = match self.progress {
+            // Its sender has given up (Timer B).
+            Progress::Setup if !self.heard_of => LINGER,
+            Progress::Setup | Progress::Early => SETUP,
+            _ => STALE,
+        };
+        self.last_heard + patience
+    }
+
     /// Runs what is due by `now`.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.run_added(cx);
@@ -379,10 +390,7 @@ impl Call {
             self.end_flows(cx);
         }
         match self.progress {
-            Progress::Setup | Progress::Early if self.last_heard + SETUP <= cx.now => {
-                self.end(cx);
-            }
-            Progress::Up if self.last_heard + STALE <= cx.now => {
+            Progress::Setup | Progress::Early | Progress::Up if self.silent_until() <= cx.now => {
                 self.end(cx);
             }
             Progress::Ending { until } if until <= cx.now => {
@@ -397,23 +405,6 @@ impl Call {
                 };
             }
             _ => {}
-        }
-    }
-
-    fn keep_vm_alive(&mut self, cx: &mut Context<'_>) {
-        let (Some(keep_alive), Some(vm), Some(told)) =
-            (&mut self.keep_alive, &self.vm, self.told_vm.media())
-        else {
-            return;
-        };
-        let peer = (told.rtp, told.rtcp);
-        // The codecs of both descriptions: those that the answer left.
-        let mut media = vm.media.clone();
-        media
-            .codecs
-            .retain(|codec| told.codecs.iter().any(|other| other.same_encoding(codec)));
-        for datagram in keep_alive.run(cx.now, cx.config.keep_alive, &media, peer) {
-            cx.send(datagram);
         }
     }
 

@@ -14,6 +14,7 @@ impl Call {
     /// A message of the call's Call-ID has come.
     pub(crate) fn handle(&mut self, cx: &mut Context<'_>, heard: Heard) {
         self.last_heard = cx.now;
+        self.heard_of |= heard.side != self.caller();
         let heard = self.in_vms_transaction(heard);
         if self.added_response(cx, &heard) {
             return;
@@ -223,7 +224,7 @@ impl Call {
         };
         // In an ACK it answers what the gateway offered.
         let answers = *heard.message.method() == Method::Ack;
-        match heard.side {
+        let body = match heard.side {
             Side::Vm => {
                 let mut media = at_anchor(&promised, self.anchor);
                 let offer = self.gateway.as_ref().filter(|_| answers);
@@ -232,15 +233,16 @@ impl Call {
                 }
                 let body = self.told_gateway.say(described.with(&media, None));
                 self.vm = Some(described);
-                self.pass_with(cx, heard, Some(&body));
+                body
             }
             Side::Net => {
                 let body = self.told_vm.say(described.sdp.bytes().to_vec());
                 self.gateway = Some(described);
-                self.pass_with(cx, heard, Some(&body));
+                body
             }
-        }
+        };
         self.set_flows(cx);
+        self.pass_with(cx, heard, Some(&body));
     }
 
     /// From here on the call goes through the VM.

@@ -128,7 +128,15 @@ impl Call {
 
     /// Something has become of the TC's leg.
     pub(crate) fn tc_event(&mut self, cx: &mut Context<'_>, event: TcEvent) {
-        if self.is_over() || matches!(self.tc.state, TcState::Idle | TcState::Gone(_)) {
+        if matches!(self.tc.state, TcState::Idle | TcState::Gone(_)) {
+            return;
+        }
+        if self.is_over() {
+            // It was to wait for the VM's credentials, and did not.
+            if !matches!(event, TcEvent::Ringing | TcEvent::Reinvite { .. }) {
+                self.tc.state = TcState::Idle;
+                self.tc.offer = None;
+            }
             return;
         }
         match event {

@@ -25,10 +25,15 @@ impl Call {
             // A session refresh or a request for the gateway's offer.
             None if !initial => return self.pass(cx, &heard),
             None => Err(Reason::SdpNotUnderstood),
-            Some(sdp) => Described::offer(sdp).map_err(|error| match error.reason() {
-                Reason::NoCommonCodec => Reason::SdpNotUnderstood,
-                reason => reason,
-            }),
+            Some(sdp) => match Described::offer(sdp) {
+                // Nothing that it could be told the gateway chose.
+                Ok(offer) if !offer.carries_speech() => Err(Reason::SdpNotUnderstood),
+                Ok(offer) => Ok(offer),
+                Err(error) => Err(match error.reason() {
+                    Reason::NoCommonCodec => Reason::SdpNotUnderstood,
+                    reason => reason,
+                }),
+            },
         };
         let offer = match described {
             Ok(offer) => offer,
@@ -155,8 +160,9 @@ impl Call {
         }
         let body = answer_to_vm(&offer.offer, &gateway, cx.config.discard);
         let body = body.map(|body| self.told_vm.say(body));
-        self.pass_with(cx, heard, body.as_deref());
+        // The guard too, before the VM knows where to send.
         self.set_flows(cx);
+        self.pass_with(cx, heard, body.as_deref());
     }
 
     /// Step 303: the gateway's media and codecs.

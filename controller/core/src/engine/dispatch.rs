@@ -293,14 +293,14 @@ impl Engine {
         Some(id)
     }
 
-    /// Forgets the call that ended first, if one has.
+    /// Forgets the call that ended first, if one has, or one that is only watched.
     fn make_room(&mut self, now: Time) -> bool {
         let over = self
             .calls
             .values()
-            .filter(|call| call.is_ended())
-            .min_by_key(|call| (call.last_heard(), call.id()))
-            .map(Call::id);
+            .filter_map(|call| Some((call.may_go()?, call.id())))
+            .min()
+            .map(|(_, id)| id);
         if let Some(id) = over {
             self.with_call(now, id, |call, cx| call.forget(cx));
             self.remove(id);

@@ -1,0 +1,155 @@
+//! What peers seldom do, and what must not go wrong then: guards that come too
+//! late, a thin client that goes while nobody asks, INVITEs that nobody answers,
+//! strangers' messages.
+
+mod scene;
+
+use scene::*;
+use sidestep_core::call::Reason;
+use sidestep_core::engine::{Datagram, Datapath, FlowKind, Output, Path, Side};
+use sidestep_core::sip::Method;
+
+/// What comes out for a message, in its order.
+fn outputs(scene: &mut Scene, side: Side, payload: &str) -> Vec<Output> {
+    let (src, dst) = match side {
+        Side::Vm => (VM, GATEWAY),
+        Side::Net => (GATEWAY, VM),
+    };
+    let datagram = Datagram {
+        side,
+        src: address(src),
+        dst: address(dst),
+        payload: payload.as_bytes().to_vec(),
+    };
+    scene.engine.handle_datagram(scene.now, datagram);
+    std::iter::from_fn(|| scene.engine.poll_output()).collect()
+}
+
+/// The VM is told nothing before its guard stands.
+fn guarded_first(outputs: &[Output], to: &str) {
+    let told = outputs
+        .iter()
+        .position(|output| matches!(output, Output::Send(d) if d.side == Side::Vm))
+        .expect("something for the VM");
+    let guard = outputs.iter().position(|output| match output {
+        Output::Datapath(Datapath::Set { flows, .. }) => flows
+            .iter()
+            .any(|f| f.kind == FlowKind::Guard && f.dst.to_string() == to),
+        _ => false,
+    });
+    assert!(guard.expect("a guard") < told, "{outputs:?}");
+}
+
+#[test]
+fn early_media_is_guarded_before_the_vm_hears_of_it() {
+    let mut call = outgoing::called(Scene::registered(config(), Some(&tc_sdp())));
+    let early = call.gateway.response(&call.invite, 183, &gateway_sdp());
+    let outputs = outputs(&mut call.scene, Side::Net, &early);
+    guarded_first(&outputs, "192.0.2.1:7000");
+}
+
+/// The VM asks for the gateway's offer, and hears its real address.
+#[test]
+fn an_address_that_passes_is_guarded_before_the_vm_hears_of_it() {
+    let mut call = outgoing::up(config());
+    call.scene.vm_sends(call.vm.request("INVITE", ""));
+    let invite = call.scene.at_gateway();
+    let offer = sdp("10.71.3.31:8200", "0 101", 2, "");
+    let ok = call.gateway.response(&invite, 200, &offer);
+    let outputs = outputs(&mut call.scene, Side::Net, &ok);
+    guarded_first(&outputs, "10.71.3.31:8200");
+}
+
+/// The TC offers, the gateway challenges the VM, and the TC hangs up before the
+/// INVITE comes again: it goes through the VM.
+#[test]
+fn a_tc_that_goes_while_the_vm_looks_for_its_password() {
+    let mut scene = Scene::registered(config(), None);
+    let (mut vm, gateway, mut tc) = (Ua::vm(), Ua::gateway(), Ua::tc());
+    scene.vm_sends(vm.request("INVITE", &vm_sdp()));
+    let invite = scene.at_tc();
+    tc.learn(&invite);
+    scene.tc_sends(tc.response(&invite, 200, &tc_sdp()));
+    let invite = scene.at_gateway();
+    scene.wait(3000);
+    is_request(&scene.at_tc(), Method::Ack);
+    scene.gateway_sends(gateway.response(&invite, 407, ""));
+    let challenge = scene.at_vm();
+    scene.vm_sends(vm.ack_refusal(&challenge));
+    scene.at_gateway();
+    scene.tc_sends(tc.request("BYE", ""));
+    is_response(&scene.at_tc(), 200, Method::Bye);
+    scene.vm_sends(vm.request("INVITE", &vm_sdp()));
+    // Called again, since it is registered still.
+    is_request(&scene.at_tc(), Method::Invite);
+    scene.tc.clear();
+    scene.gateway.clear();
+    scene.wait(6000);
+    is_request(&scene.at_gateway(), Method::Invite);
+    scene.is("setup", Path::Vm, Some(Reason::TcNoAnswer));
+}
+
+/// Nothing could be answered to the VM's offer: it goes as it came.
+#[test]
+fn an_offer_without_speech_is_left_alone() {
+    for formats in ["101", "96"] {
+        let mut scene = Scene::registered(config(), Some(&tc_sdp()));
+        let offer = sdp("10.71.1.11:7000", formats, 1, "");
+        let offer = offer.replace("a=rtpmap:96 opus/48000/2\r\n", "");
+        let invite = Ua::vm().request("INVITE", &offer);
+        scene.vm_sends(&invite);
+        assert_eq!(text(scene.at_gateway().bytes()), invite);
+        scene.is("setup", Path::Vm, Some(Reason::SdpNotUnderstood));
+    }
+}
+
+/// The gateway is dead: when the VM has given up, nobody keeps the TC waiting.
+#[test]
+fn an_invite_that_nobody_answers_is_forgotten() {
+    for incoming in [false, true] {
+        let mut scene = Scene::registered(config(), None);
+        if incoming {
+            scene.gateway_sends(Ua::gateway().request("INVITE", &gateway_sdp()));
+        } else {
+            scene.vm_sends(Ua::vm().request("INVITE", &vm_sdp()));
+            let invite = scene.at_tc();
+            let mut tc = Ua::tc();
+            tc.learn(&invite);
+            scene.tc_sends(tc.response(&invite, 200, &tc_sdp()));
+        }
+        scene.wait(41_000);
+        scene.is("ending", Path::Pending, None);
+        if !incoming {
+            is_request(&scene.at_tc(), Method::Ack);
+            is_request(&scene.at_tc(), Method::Bye);
+        }
+        scene.is_clean();
+    }
+}
+
+/// One that rings may ring on.
+#[test]
+fn an_invite_that_rings_is_not() {
+    let mut call = outgoing::called(Scene::registered(config(), Some(&tc_sdp())));
+    call.scene
+        .gateway_sends(call.gateway.response(&call.invite, 100, ""));
+    call.scene.wait(300_000);
+    call.scene.is("setup", Path::Pending, None);
+}
+
+/// Whoever sends responses to no INVITE fills no table with them.
+#[test]
+fn strangers_responses_leave_room_for_calls() {
+    let mut scene = Scene::registered(config(), Some(&tc_sdp()));
+    scene.engine.set_call_limit(4);
+    let mut stranger = Ua::vm();
+    for number in 0..8 {
+        stranger.call_id = format!("strange-{number}");
+        let invite = stranger.request("INVITE", "");
+        let invite = sidestep_core::sip::Message::parse(invite.as_bytes()).unwrap();
+        scene.gateway_sends(Ua::gateway().response(&invite, 200, &gateway_sdp()));
+    }
+    scene.vm.clear();
+    let call = outgoing::called(scene);
+    assert_eq!(audio(&call.invite), "10.71.2.21:9000 0 8 101");
+}
