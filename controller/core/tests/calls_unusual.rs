@@ -153,3 +153,88 @@ fn strangers_responses_leave_room_for_calls() {
     let call = outgoing::called(scene);
     assert_eq!(audio(&call.invite), "10.71.2.21:9000 0 8 101");
 }
+
+/// Redirected (302): the call that comes again is with another gateway, and what
+/// we ask of our own goes there.
+#[test]
+fn a_redirected_call_is_with_the_new_gateway() {
+    const OTHER: &str = "10.71.3.32:5060";
+    let mut scene = Scene::registered(config(), Some(&tc_sdp()));
+    let (mut vm, mut gateway) = (Ua::vm(), Ua::gateway());
+    scene.vm_sends(vm.request("INVITE", &vm_sdp()));
+    let invite = scene.at_gateway();
+    let route = "Record-Route: <sip:10.71.3.31:5060;lr>\r\n";
+    scene.gateway_sends(gateway.response_with(&invite, 180, route, ""));
+    scene.at_vm();
+    scene.gateway_sends(gateway.response(&invite, 302, ""));
+    let moved = scene.at_vm();
+    scene.vm_sends(vm.ack_refusal(&moved));
+    scene.at_gateway();
+
+    (gateway.here, gateway.tag) = (OTHER, "other".into());
+    scene.put(Side::Vm, VM, OTHER, vm.request("INVITE", &vm_sdp()));
+    let invite = scene.at_gateway();
+    assert_eq!(audio(&invite), "10.71.2.21:9000 0 8 101");
+    // Rings without a Contact.
+    let rings = gateway.response(&invite, 180, "");
+    let rings = rings.replace("Contact: <sip:gw@10.71.3.32:5060>\r\n", "");
+    scene.put(Side::Net, OTHER, VM, rings);
+    scene.at_vm();
+    let ok = gateway.response(&invite, 200, &gateway_sdp());
+    scene.put(Side::Net, OTHER, VM, ok);
+    assert_eq!(scene.call().gateway, address(OTHER));
+    let mut tc = Ua::tc();
+    let at_tc = scene.at_tc();
+    tc.learn(&at_tc);
+    scene.tc_sends(tc.response(&at_tc, 486, ""));
+    scene.at_tc();
+    for _ in 0..2 {
+        let sent = scene.gateway.pop_front().unwrap();
+        assert_eq!(sent.dst, address(OTHER), "{}", text(&sent.payload));
+        assert!(!text(&sent.payload).contains("Route:"));
+        assert!(text(&sent.payload).contains(";tag=other"));
+    }
+}
+
+/// A call that was hung up comes again with its Call-ID and tag.
+#[test]
+fn a_call_id_that_is_used_again() {
+    let mut call = outgoing::up(config());
+    call.scene.vm_sends(call.vm.request("BYE", ""));
+    let bye = call.scene.at_gateway();
+    call.scene
+        .gateway_sends(call.gateway.response(&bye, 200, ""));
+    is_response(&call.scene.at_vm(), 200, Method::Bye);
+    call.scene.tc.clear();
+    call.vm.remote = "<sip:peer@10.71.3.31:5060>".into();
+    call.scene.vm_sends(call.vm.request("INVITE", &vm_sdp()));
+    call.invite = call.scene.at_gateway();
+    call.gateway.tag = "again".into();
+    call.tc = Ua::tc();
+    outgoing::answered(&mut call);
+    call.scene.silence();
+}
+
+/// The VM has gone while its call went back to it: neither side keeps a call that
+/// the other does not have (RFC 3261 §13.3.1.4).
+#[test]
+fn an_answer_that_the_vm_never_acknowledges_ends_the_call() {
+    let mut call = outgoing::called(Scene::registered(config(), Some(&tc_sdp())));
+    let at_tc = outgoing::answered(&mut call);
+    call.scene.tc_sends(call.tc.response(&at_tc, 486, ""));
+    is_request(&call.scene.at_gateway(), Method::Ack);
+    let again = call.scene.at_gateway();
+    is_request(&again, Method::Invite);
+    let ok = call.gateway.response(&again, 200, &gateway_sdp());
+    call.scene.gateway_sends(ok);
+    is_request(&call.scene.at_gateway(), Method::Ack);
+    is_response(&call.scene.at_vm(), 200, Method::Invite);
+    call.scene.is("up", Path::Vm, Some(Reason::TcRefused));
+    call.scene.wait(33_000);
+    is_request(&call.scene.at_gateway(), Method::Bye);
+    let to_vm = call.scene.vm.pop_back().unwrap();
+    assert!(to_vm.payload.starts_with(b"BYE "));
+    call.scene.is("ending", Path::Vm, Some(Reason::TcRefused));
+    call.scene.tc.clear();
+    call.scene.is_clean();
+}

@@ -4,6 +4,7 @@ use super::described::answer_to_vm;
 use super::heard::Heard;
 use super::state::{Exchange, Progress, TcState};
 use super::{AFTERMATH, Call, Context, LINGER, LISTED, Reason};
+use crate::engine::Side;
 
 impl Call {
     /// A CANCEL of either side (RFC 3261 §9). What is held back goes first, so
@@ -17,6 +18,13 @@ impl Call {
     pub(super) fn bye(&mut self, cx: &mut Context<'_>, heard: &Heard) {
         self.let_go(cx);
         self.pass(cx, heard);
+        self.end(cx);
+    }
+
+    /// A BYE to both sides, each as from the other.
+    pub(super) fn hang_up(&mut self, cx: &mut Context<'_>) {
+        self.bye_to(cx, Side::Net);
+        self.bye_to(cx, Side::Vm);
         self.end(cx);
     }
 

@@ -78,8 +78,7 @@ impl Call {
         match self.plane {
             Plane::Vm(_) => {
                 if initial && callers && self.is_over() {
-                    self.progress = Progress::Setup;
-                    self.flows_until = None;
+                    self.begin_again(&heard);
                 }
                 if self.exchange.is_ours() {
                     return self.reject(cx, &heard, 491);
@@ -92,8 +91,7 @@ impl Call {
                 self.pass(cx, &heard);
             }
             _ if initial => {
-                self.progress = Progress::Setup;
-                self.flows_until = None;
+                self.begin_again(&heard);
                 match heard.side {
                     Side::Vm => self.vm_offers(cx, heard, true),
                     Side::Net => self.gateway_offers(cx, heard, true),
@@ -106,6 +104,22 @@ impl Call {
             },
             _ => self.pass_translated(cx, &heard),
         }
+    }
+
+    /// The caller's INVITE: the first, or one with credentials (RFC 3261 §22.2),
+    /// to where it was redirected (§8.1.3.4), or of a Call-ID that serves twice.
+    fn begin_again(&mut self, heard: &Heard) {
+        if self.is_over() {
+            self.gateway = None;
+            self.vm_holds = false;
+            if !self.is_through_vm() {
+                self.plane = Plane::Pending;
+            }
+        }
+        self.dialog
+            .begin_again(&heard.message, heard.side, heard.src, heard.dst);
+        self.progress = Progress::Setup;
+        self.flows_until = None;
     }
 
     fn response(&mut self, cx: &mut Context<'_>, heard: Heard) {

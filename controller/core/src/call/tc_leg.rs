@@ -317,9 +317,7 @@ impl Call {
         }
         self.tc.state = TcState::Gone(Reason::TcLost);
         self.let_go(cx);
-        self.bye_to(cx, Side::Net);
-        self.bye_to(cx, Side::Vm);
-        self.end(cx);
+        self.hang_up(cx);
     }
 
     /// The TC's leg ends, if there is one.

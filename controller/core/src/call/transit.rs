@@ -222,7 +222,11 @@ impl Call {
             return;
         };
         if repetition.until <= cx.now {
+            // The VM is not there any more (§13.3.1.4).
             self.repetition = None;
+            if !self.is_over() {
+                self.hang_up(cx);
+            }
         } else if repetition.next <= cx.now {
             repetition.interval = (repetition.interval * 2).min(T2);
             repetition.next = cx.now + repetition.interval;

@@ -164,6 +164,24 @@ impl Dialog {
         dialog
     }
 
+    /// The caller's INVITE comes again outside any dialog: what the callee said
+    /// before is void, and it may be another one. Numbers go on.
+    pub fn begin_again(&mut self, invite: &Message, side: Side, src: SocketAddr, dst: SocketAddr) {
+        let caller = self.party(side);
+        caller.signalling = src;
+        let callee = self.party(opposite(side));
+        callee.signalling = dst;
+        callee.tag = None;
+        callee.target = None;
+        callee.contact = None;
+        self.confirmed = false;
+        self.route = match side {
+            Side::Vm => Vec::new(),
+            Side::Net => record_route(invite),
+        };
+        self.learn_request(invite, side);
+    }
+
     fn party(&mut self, side: Side) -> &mut Party {
         match side {
             Side::Vm => &mut self.vm,
