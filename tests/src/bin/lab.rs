@@ -54,7 +54,9 @@ fn main() -> Result<()> {
                     lab.namespace(site).name()
                 );
             }
-            println!("`cargo xtask lab shell vm1` opens a shell in one, `cargo xtask lab down` ends it.");
+            println!(
+                "`cargo xtask lab shell vm1` opens a shell in one, `cargo xtask lab down` ends it."
+            );
         }
         Action::Down { name } => Lab::down(&name)?,
         Action::Shell { site, name } => {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Namespace, PREFIX, directory_of};
+use super::{Namespace, PREFIX, directories, directory_of};
 
 /// Takes down every lab whose owner's process is gone. Labs made by name
 /// (`lab up`) have no owner and stay.
@@ -38,7 +38,7 @@ fn labs() -> Vec<String> {
         .into_iter()
         .filter_map(|name| name.rsplit_once('-').map(|(lab, _)| lab.to_owned()))
         .chain(entries("/sys/fs/bpf"))
-        .chain(entries(&std::env::temp_dir().to_string_lossy()))
+        .chain(entries(&directories().to_string_lossy()))
         .filter(|name| name.starts_with(&prefix))
         .collect();
     labs.sort();
