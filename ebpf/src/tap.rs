@@ -168,6 +168,10 @@ fn signalling(
         Some(vm) if vm.ifindex == ifindex => {}
         _ => return Err(Refusal::NotOurVm),
     }
+    if (frame.eth().src[0] | frame.eth().dst[0]) & 1 != 0 {
+        // Multicast and broadcast are for others too, and nobody's next hop.
+        return Err(Refusal::NotOurs);
+    }
     let door = open_door(side, now_ns)?;
     if fragment == Fragment::First {
         fragments::remember(frame.ip(), side, now_ns);
@@ -226,30 +230,35 @@ fn enter(frame: &mut Frame, door: &Door) -> Result<(), Refusal> {
 }
 
 /// Keeps the MACs of a taken frame, for the way back. The VM's own choice of a
-/// next hop stands; what others send tells of remotes that the VM has not
-/// written to yet, and of the VM's MAC.
+/// next hop stands; what others send tells of the VM's MAC, and of remotes that
+/// the VM does not write to: a thin client at the registrar, whose router may
+/// change its MAC.
 #[inline(always)]
 fn learn(eth: &Ethernet, side: Side, vm_be: u32, remote_be: u32) {
     let (vm_mac, peer_mac) = match side {
         Side::Vm => (eth.src, eth.dst),
         Side::Net => (eth.dst, eth.src),
     };
-    if (vm_mac[0] | peer_mac[0]) & 1 != 0 {
-        // Multicast is nobody's address.
-        return;
-    }
+    let seen = Neighbour {
+        vm_mac,
+        peer_mac,
+        chosen_by_vm: matches!(side, Side::Vm) as u16,
+    };
     for remote_be in [remote_be, 0] {
         let key = NeighbourKey { vm_be, remote_be };
-        // SAFETY: twelve bytes; a torn read costs one needless write.
-        let known = unsafe { NEIGHBOURS.get(key) };
-        let peer_mac = match (known, side) {
-            (Some(known), Side::Net) => known.peer_mac,
-            _ => peer_mac,
+        // SAFETY: fourteen bytes; a torn read costs one needless write.
+        let learned = match unsafe { NEIGHBOURS.get(key) } {
+            Some(known) if known.chosen_by_vm != 0 && matches!(side, Side::Net) => {
+                let learned = Neighbour { vm_mac, ..*known };
+                if *known == learned {
+                    continue;
+                }
+                learned
+            }
+            Some(known) if *known == seen => continue,
+            _ => seen,
         };
-        let seen = Neighbour { vm_mac, peer_mac };
-        if known.copied() != Some(seen) {
-            // When the map refuses, the next taken frame tries again.
-            let _ = NEIGHBOURS.insert(key, seen, 0);
-        }
+        // When the map refuses, the next taken frame tries again.
+        let _ = NEIGHBOURS.insert(key, learned, 0);
     }
 }

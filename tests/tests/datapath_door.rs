@@ -23,10 +23,12 @@ const NS_MAC: Mac = [0x02, 0xd0, 0, 0, 0, 0x01];
 const KNOWN: Neighbour = Neighbour {
     vm_mac: [0x02, 0x71, 0x01, 0, 0, 0x11],
     peer_mac: [0x02, 0x71, 0x01, 0, 0, 0x01],
+    chosen_by_vm: 1,
 };
 const LAST: Neighbour = Neighbour {
     vm_mac: [0x02, 0x71, 0x01, 0, 0, 0x11],
     peer_mac: [0x02, 0x71, 0x01, 0, 0, 0x02],
+    chosen_by_vm: 1,
 };
 
 /// The host ends of both doors, a VM on tap 0x1_0203, MACs of its gateway.

@@ -43,18 +43,18 @@ impl Tap {
         Self { programs, tap }
     }
 
-    fn from_vm(&self, packet: &Packet) -> TcxRun {
+    fn vm_sends(&self, packet: &Packet) -> TcxRun {
         self.programs.tcx(TAP_FROM_VM, &packet.bytes(), self.tap, 0)
     }
 
-    fn to_vm(&self, packet: &Packet) -> TcxRun {
+    fn vm_gets(&self, packet: &Packet) -> TcxRun {
         self.programs.tcx(TAP_TO_VM, &packet.bytes(), self.tap, 0)
     }
 
     /// Both programs let it be, and count this.
     fn passes_both_ways(&mut self, from_vm: &Packet, to_vm: &Packet, counter: Option<Counter>) {
-        assert_eq!(self.from_vm(from_vm), passed(from_vm));
-        assert_eq!(self.to_vm(to_vm), passed(to_vm));
+        assert_eq!(self.vm_sends(from_vm), passed(from_vm));
+        assert_eq!(self.vm_gets(to_vm), passed(to_vm));
         let counted: Vec<_> = counter.map(|counter| (counter, 2)).into_iter().collect();
         assert_eq!(self.programs.counted(), counted);
         assert_eq!(self.programs.neighbour(VM, ANY), None);
@@ -107,11 +107,12 @@ fn what_the_vm_signals_goes_into_the_vm_door() {
     isolated(|| {
         let mut tap = Tap::set_up();
         let expected = taken(&invite(), VM_MAC, DOOR_VM_MAC);
-        assert_eq!(tap.from_vm(&invite()), expected);
+        assert_eq!(tap.vm_sends(&invite()), expected);
         assert_eq!(tap.programs.counted(), [(Counter::TakenFromVm, 1)]);
         let learned = Some(Neighbour {
             vm_mac: VM_MAC,
             peer_mac: ROUTER_MAC,
+            chosen_by_vm: 1,
         });
         assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned);
         assert_eq!(tap.programs.neighbour(VM, ANY), learned);
@@ -123,11 +124,12 @@ fn what_others_signal_to_the_vm_goes_into_the_net_door() {
     isolated(|| {
         let mut tap = Tap::set_up();
         let expected = taken(&answer(), ROUTER_MAC, DOOR_NET_MAC);
-        assert_eq!(tap.to_vm(&answer()), expected);
+        assert_eq!(tap.vm_gets(&answer()), expected);
         assert_eq!(tap.programs.counted(), [(Counter::TakenToVm, 1)]);
         let learned = Some(Neighbour {
             vm_mac: VM_MAC,
             peer_mac: ROUTER_MAC,
+            chosen_by_vm: 0,
         });
         assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned);
         assert_eq!(tap.programs.neighbour(VM, ANY), learned);
@@ -154,10 +156,10 @@ fn which_ports_are_signalling_and_which_way() {
         ];
         for (vm_port, far_port, from_vm, to_vm) in cases {
             let packet = invite().between(&vm(vm_port), &far(far_port));
-            let was_taken = tap.from_vm(&packet).action == TcxAction::Redirect;
+            let was_taken = tap.vm_sends(&packet).action == TcxAction::Redirect;
             assert_eq!(was_taken, from_vm, "from {vm_port} to {far_port}");
             let packet = answer().between(&far(far_port), &vm(vm_port));
-            let was_taken = tap.to_vm(&packet).action == TcxAction::Redirect;
+            let was_taken = tap.vm_gets(&packet).action == TcxAction::Redirect;
             assert_eq!(was_taken, to_vm, "to {vm_port} from {far_port}");
         }
         assert_eq!(
@@ -198,7 +200,7 @@ fn with_a_stale_lease_signalling_passes() {
             tap.passes_both_ways(&invite(), &answer(), Some(Counter::LeaseStale));
         }
         tap.programs.set_lease(now_ns() + LEASE_NS);
-        assert_eq!(tap.from_vm(&invite()).action, TcxAction::Redirect);
+        assert_eq!(tap.vm_sends(&invite()).action, TcxAction::Redirect);
     });
 }
 
@@ -247,7 +249,7 @@ fn later_fragments_follow_their_first() {
         let third = invite().id(77).fragment(2_960, false).payload(b"z");
         for fragment in [&first, &second, &third, &second] {
             let expected = taken(fragment, VM_MAC, DOOR_VM_MAC);
-            assert_eq!(tap.from_vm(fragment), expected);
+            assert_eq!(tap.vm_sends(fragment), expected);
         }
         assert_eq!(
             tap.programs.counted(),
@@ -259,7 +261,7 @@ fn later_fragments_follow_their_first() {
         let second = answer().id(77).fragment(1_480, false).payload(b"y");
         for fragment in [&first, &second] {
             let expected = taken(fragment, ROUTER_MAC, DOOR_NET_MAC);
-            assert_eq!(tap.to_vm(fragment), expected);
+            assert_eq!(tap.vm_gets(fragment), expected);
         }
         assert_eq!(
             tap.programs.counted(),
@@ -275,10 +277,10 @@ fn later_fragments_of_anything_else_pass() {
         let first = invite().id(77).fragment(0, true).payload(&[b'x'; 1_472]);
         let later = invite().id(77).fragment(1_480, false).payload(b"y");
         // Its first has not been seen.
-        assert_eq!(tap.from_vm(&later), passed(&later));
+        assert_eq!(tap.vm_sends(&later), passed(&later));
         assert_eq!(tap.programs.counted(), [(Counter::FragmentUnknown, 1)]);
 
-        tap.from_vm(&first);
+        tap.vm_sends(&first);
         tap.programs.counted();
         let strangers = [
             later.clone().id(78),
@@ -286,17 +288,17 @@ fn later_fragments_of_anything_else_pass() {
             later.clone().between("10.71.1.12:5060", GATEWAY_SIP),
         ];
         for stranger in &strangers {
-            assert_eq!(tap.from_vm(stranger), passed(stranger));
+            assert_eq!(tap.vm_sends(stranger), passed(stranger));
         }
         // The same datagram seen on the other side of the VM is another one.
-        assert_eq!(tap.to_vm(&later), passed(&later));
+        assert_eq!(tap.vm_gets(&later), passed(&later));
         assert_eq!(tap.programs.counted(), [(Counter::FragmentUnknown, 4)]);
 
         // A first fragment that was not taken is not remembered.
         let media = rtp_of_vm().id(79).fragment(0, true);
         let rest = rtp_of_vm().id(79).fragment(1_480, false);
-        assert_eq!(tap.from_vm(&media), passed(&media));
-        assert_eq!(tap.from_vm(&rest), passed(&rest));
+        assert_eq!(tap.vm_sends(&media), passed(&media));
+        assert_eq!(tap.vm_sends(&rest), passed(&rest));
         assert_eq!(tap.programs.counted(), [(Counter::FragmentUnknown, 1)]);
     });
 }
@@ -307,14 +309,14 @@ fn a_first_fragment_is_forgotten_after_a_while() {
         let mut tap = Tap::set_up();
         let first = invite().id(77).fragment(0, true).payload(&[b'x'; 1_472]);
         let later = invite().id(77).fragment(1_480, false).payload(b"y");
-        tap.from_vm(&first);
+        tap.vm_sends(&first);
         tap.programs.counted();
         let mut fragments = tap.programs.fragments();
         let key = fragments.keys().next().unwrap().unwrap();
         fragments
             .insert(key, now_ns() - FRAGMENT_LIFETIME_NS - 1, 0)
             .unwrap();
-        assert_eq!(tap.from_vm(&later), passed(&later));
+        assert_eq!(tap.vm_sends(&later), passed(&later));
         assert_eq!(tap.programs.counted(), [(Counter::FragmentUnknown, 1)]);
     });
 }
@@ -325,10 +327,10 @@ fn later_fragments_pass_when_nobody_is_behind_the_door() {
         let mut tap = Tap::set_up();
         let first = invite().id(77).fragment(0, true).payload(&[b'x'; 1_472]);
         let later = invite().id(77).fragment(1_480, false).payload(b"y");
-        tap.from_vm(&first);
+        tap.vm_sends(&first);
         tap.programs.counted();
         tap.programs.set_lease(0);
-        assert_eq!(tap.from_vm(&later), passed(&later));
+        assert_eq!(tap.vm_sends(&later), passed(&later));
         assert_eq!(tap.programs.counted(), [(Counter::LeaseStale, 1)]);
     });
 }
@@ -339,45 +341,54 @@ fn macs_are_learned_from_taken_frames_only() {
         let mut tap = Tap::set_up();
         tap.passes_both_ways(&rtp_of_vm(), &rtp_to_vm(), None);
 
-        // What others send tells of the remote, until the VM says better.
-        let learned = |peer_mac| {
+        // What others send tells of the remote, the last of it, until the VM
+        // says better.
+        let learned = |peer_mac, chosen_by_vm| {
             Some(Neighbour {
                 vm_mac: VM_MAC,
                 peer_mac,
+                chosen_by_vm,
             })
         };
-        tap.to_vm(&answer().macs(OTHER_ROUTER_MAC, VM_MAC));
-        assert_eq!(
-            tap.programs.neighbour(VM, GATEWAY),
-            learned(OTHER_ROUTER_MAC)
-        );
-        tap.from_vm(&invite());
-        assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned(ROUTER_MAC));
-        assert_eq!(tap.programs.neighbour(VM, ANY), learned(ROUTER_MAC));
-        tap.to_vm(&answer().macs(OTHER_ROUTER_MAC, VM_MAC));
-        assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned(ROUTER_MAC));
-        assert_eq!(tap.programs.neighbour(VM, ANY), learned(ROUTER_MAC));
+        for router in [ROUTER_MAC, OTHER_ROUTER_MAC] {
+            tap.vm_gets(&answer().macs(router, VM_MAC));
+            assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned(router, 0));
+        }
+        tap.vm_sends(&invite());
+        assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned(ROUTER_MAC, 1));
+        assert_eq!(tap.programs.neighbour(VM, ANY), learned(ROUTER_MAC, 1));
+        tap.vm_gets(&answer().macs(OTHER_ROUTER_MAC, VM_MAC));
+        assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned(ROUTER_MAC, 1));
+        assert_eq!(tap.programs.neighbour(VM, ANY), learned(ROUTER_MAC, 1));
 
         // The VM's MAC is learned from both.
         let new_mac = [0x02, 0x71, 0x01, 0, 0, 0x12];
-        tap.to_vm(&answer().macs(OTHER_ROUTER_MAC, new_mac));
+        tap.vm_gets(&answer().macs(OTHER_ROUTER_MAC, new_mac));
         assert_eq!(
             tap.programs.neighbour(VM, GATEWAY),
             Some(Neighbour {
                 vm_mac: new_mac,
-                peer_mac: ROUTER_MAC
+                peer_mac: ROUTER_MAC,
+                chosen_by_vm: 1,
             })
         );
-
-        // A broadcast is taken, but is nobody's MAC.
-        let neighbour = tap.programs.neighbour(VM, ANY);
-        tap.from_vm(&invite().macs(VM_MAC, BROADCAST));
-        tap.to_vm(&answer().macs(ROUTER_MAC, BROADCAST));
-        assert_eq!(tap.programs.neighbour(VM, ANY), neighbour);
         assert_eq!(
             tap.programs.counted(),
-            [(Counter::TakenFromVm, 2), (Counter::TakenToVm, 4)]
+            [(Counter::TakenFromVm, 1), (Counter::TakenToVm, 4)]
         );
+    });
+}
+
+#[test]
+fn multicast_and_broadcast_are_for_others_too_and_pass() {
+    isolated(|| {
+        let mut tap = Tap::set_up();
+        let announced = invite().macs(VM_MAC, BROADCAST);
+        assert_eq!(tap.vm_sends(&announced), passed(&announced));
+        let heard = answer().macs(ROUTER_MAC, BROADCAST);
+        assert_eq!(tap.vm_gets(&heard), passed(&heard));
+        assert_eq!(tap.programs.neighbour(VM, ANY), None);
+        assert_eq!(tap.programs.counted(), []);
     });
 }
 
@@ -391,7 +402,7 @@ fn a_bypassed_vms_own_media_is_counted_and_dropped() {
             action(FlowKind::Guard, 4),
         );
         assert_eq!(
-            tap.from_vm(&rtp_of_vm()),
+            tap.vm_sends(&rtp_of_vm()),
             TcxRun {
                 action: TcxAction::Drop,
                 ..passed(&rtp_of_vm())
@@ -409,14 +420,14 @@ fn a_bypassed_vms_own_media_is_counted_and_dropped() {
 
         // One port off is another flow; so is the same to the VM of that tap.
         let rtcp = rtp_of_vm().between("10.71.1.11:30001", "10.71.3.31:30001");
-        assert_eq!(tap.from_vm(&rtcp), passed(&rtcp));
-        assert_eq!(tap.to_vm(&rtp_of_vm()), passed(&rtp_of_vm()));
+        assert_eq!(tap.vm_sends(&rtcp), passed(&rtcp));
+        assert_eq!(tap.vm_gets(&rtp_of_vm()), passed(&rtp_of_vm()));
         assert_eq!(tap.programs.counted(), []);
 
         // Neither the lease nor the doors matter.
         tap.programs.set_lease(0);
         tap.programs.set_door(Side::Vm, 0, DOOR_VM_MAC);
-        assert_eq!(tap.from_vm(&rtp_of_vm()).action, TcxAction::Drop);
+        assert_eq!(tap.vm_sends(&rtp_of_vm()).action, TcxAction::Drop);
         assert_eq!(tap.programs.counted(), [(Counter::Guarded, 1)]);
     });
 }
@@ -430,7 +441,7 @@ fn a_guard_without_a_port_stands_for_all_of_the_vms() {
         let far = "10.71.3.31:30000";
         tap.programs
             .set_flow("10.71.1.11:0", far, action(FlowKind::Guard, 4));
-        assert_eq!(tap.from_vm(&rtp_of_vm()).action, TcxAction::Drop);
+        assert_eq!(tap.vm_sends(&rtp_of_vm()).action, TcxAction::Drop);
         assert_eq!(tap.programs.counted(), [(Counter::Guarded, 1)]);
         assert_eq!(tap.programs.stats(4).packets, 1);
 
@@ -440,19 +451,19 @@ fn a_guard_without_a_port_stands_for_all_of_the_vms() {
             ("10.71.1.12:30000", far),
         ] {
             let other = rtp_of_vm().between(src, dst);
-            assert_eq!(tap.from_vm(&other), passed(&other));
+            assert_eq!(tap.vm_sends(&other), passed(&other));
         }
-        assert_eq!(tap.to_vm(&rtp_of_vm()), passed(&rtp_of_vm()));
+        assert_eq!(tap.vm_gets(&rtp_of_vm()), passed(&rtp_of_vm()));
         // What is known of the exact flow goes first.
         tap.programs
             .set_flow("10.71.1.11:30000", far, action(FlowKind::Relay, 1));
-        assert_eq!(tap.from_vm(&rtp_of_vm()), passed(&rtp_of_vm()));
+        assert_eq!(tap.vm_sends(&rtp_of_vm()), passed(&rtp_of_vm()));
         assert_eq!(tap.programs.counted(), [(Counter::Relayed, 1)]);
         // Only a guard may lack its port.
         tap.programs
             .set_flow("10.71.1.11:0", far, action(FlowKind::Relay, 4));
         let other = rtp_of_vm().between("10.71.1.11:40000", far);
-        assert_eq!(tap.from_vm(&other), passed(&other));
+        assert_eq!(tap.vm_sends(&other), passed(&other));
         assert_eq!(tap.programs.counted(), []);
     });
 }
@@ -464,8 +475,8 @@ fn relayed_media_is_counted_and_passes_both_ways() {
         let (vm, far) = ("10.71.1.11:30000", "10.71.3.31:30000");
         tap.programs.set_flow(vm, far, action(FlowKind::Relay, 1));
         tap.programs.set_flow(far, vm, action(FlowKind::Relay, 2));
-        assert_eq!(tap.from_vm(&rtp_of_vm()), passed(&rtp_of_vm()));
-        assert_eq!(tap.to_vm(&rtp_to_vm()), passed(&rtp_to_vm()));
+        assert_eq!(tap.vm_sends(&rtp_of_vm()), passed(&rtp_of_vm()));
+        assert_eq!(tap.vm_gets(&rtp_to_vm()), passed(&rtp_to_vm()));
         assert_eq!(tap.programs.counted(), [(Counter::Relayed, 2)]);
         assert_eq!(tap.programs.stats(1).ssrc, 0xcc);
         assert_eq!(tap.programs.stats(2).ssrc, 0xdd);
@@ -479,7 +490,7 @@ fn flows_of_the_uplink_pass_the_tap() {
         let (vm, far) = ("10.71.1.11:30000", "10.71.3.31:30000");
         for kind in [FlowKind::Direct, FlowKind::Steered] {
             tap.programs.set_flow(vm, far, action(kind, 1));
-            assert_eq!(tap.from_vm(&rtp_of_vm()), passed(&rtp_of_vm()));
+            assert_eq!(tap.vm_sends(&rtp_of_vm()), passed(&rtp_of_vm()));
         }
         assert_eq!(tap.programs.counted(), []);
         assert_eq!(tap.programs.stats(1).packets, 0);
@@ -504,7 +515,7 @@ fn what_is_not_understood_passes() {
             (rtp_of_vm().fragment(0, true), Some(Counter::MediaFragment)),
         ];
         for (packet, counter) in cases {
-            assert_eq!(tap.from_vm(&packet), passed(&packet));
+            assert_eq!(tap.vm_sends(&packet), passed(&packet));
             let counted: Vec<_> = counter.map(|counter| (counter, 1)).into_iter().collect();
             assert_eq!(tap.programs.counted(), counted);
         }
@@ -539,16 +550,16 @@ fn what_guarded_media_carries_is_told_apart_as_on_the_uplink() {
         let mut tap = Tap::set_up();
         let (vm, far) = ("10.71.1.11:30000", "10.71.3.31:30000");
         tap.programs.set_flow(vm, far, action(FlowKind::Guard, 4));
-        tap.from_vm(&rtp_of_vm().payload(&[0; 20]));
+        tap.vm_sends(&rtp_of_vm().payload(&[0; 20]));
         assert_eq!(
             tap.programs.counted(),
             [(Counter::Guarded, 1), (Counter::NotRtp, 1)]
         );
-        tap.from_vm(&rtp_of_vm().rtcp(201, 1));
+        tap.vm_sends(&rtp_of_vm().rtcp(201, 1));
         assert_eq!(tap.programs.counted(), [(Counter::Guarded, 1)]);
         tap.programs
             .set_flow(vm, far, action(FlowKind::Guard, 1 << 20));
-        tap.from_vm(&rtp_of_vm());
+        tap.vm_sends(&rtp_of_vm());
         assert_eq!(
             tap.programs.counted(),
             [(Counter::Guarded, 1), (Counter::NoStats, 1)]

@@ -40,6 +40,9 @@ pub struct Neighbour {
     pub vm_mac: [u8; 6],
     /// The MAC through which the VM reaches the far address.
     pub peer_mac: [u8; 6],
+    /// 1: the VM itself has sent there, and its choice of a next hop stands. 0:
+    /// only what others sent is known, and the last of it counts.
+    pub chosen_by_vm: u16,
 }
 
 /// A datagram whose later fragments have to follow the first.
