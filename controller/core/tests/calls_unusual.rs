@@ -238,3 +238,26 @@ fn an_answer_that_the_vm_never_acknowledges_ends_the_call() {
     call.scene.tc.clear();
     call.scene.is_clean();
 }
+
+/// Whoever stops when the gateway has taken the VM's media, but before the VM has
+/// heard of the gateway's, leaves the VM with an answer that nobody acknowledges.
+#[test]
+fn a_hand_back_lasts_until_the_vm_has_answered() {
+    let mut call = outgoing::up(config());
+    assert!(!call.scene.engine.is_waiting());
+    call.scene.engine.shutdown(call.scene.now);
+    call.scene.drain();
+    assert!(call.scene.engine.is_waiting());
+    let to_gateway = call.scene.at_gateway();
+    let answer = sdp("10.71.3.31:8000", "8 101", 2, "");
+    call.scene
+        .gateway_sends(call.gateway.response(&to_gateway, 200, &answer));
+    call.scene.is("up", Path::Vm, Some(Reason::Stopping));
+    let to_vm = call.scene.at_vm();
+    is_request(&to_vm, Method::Invite);
+    assert!(call.scene.engine.is_waiting(), "the VM has not answered");
+    call.scene
+        .vm_sends(call.vm.response(&to_vm, 200, &vm_sdp()));
+    is_request(&call.scene.at_vm(), Method::Ack);
+    assert!(!call.scene.engine.is_waiting());
+}

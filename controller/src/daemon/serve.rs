@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sidestep_core::call::Reason;
-use sidestep_core::engine::{self, Datagram, Engine, Output, Path};
+use sidestep_core::engine::{self, Datagram, Engine, Output};
 use sidestep_core::time::Time;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -109,7 +109,7 @@ impl Daemon {
         let end = Instant::now() + DRAIN;
         loop {
             self.turn();
-            if !self.bypassed() {
+            if !self.engine.is_waiting() {
                 return;
             }
             let wake = self.wake().min(end).min(Instant::now() + LEASE);
@@ -205,13 +205,6 @@ impl Daemon {
         // Also tries again what could not be attached.
         self.interfaces
             .reconcile(&mut self.datapath, &mut self.door);
-    }
-
-    fn bypassed(&self) -> bool {
-        self.engine
-            .calls()
-            .iter()
-            .any(|call| call.state != "ended" && matches!(call.path, Path::Direct | Path::Steered))
     }
 
     /// When the core wants to be woken.

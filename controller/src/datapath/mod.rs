@@ -12,7 +12,7 @@ mod object;
 mod readout;
 mod table;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -241,6 +241,7 @@ impl Datapath {
         {
             self.ended.pop_front();
         }
+        let live: HashSet<u32> = live.iter().copied().collect();
         for (call, last_ns) in self.flows.calls() {
             let last = last_ns.max(nanoseconds(self.started));
             let idle = Duration::from_nanos(nanoseconds(now).saturating_sub(last));

@@ -257,6 +257,11 @@ impl Call {
         matches!(self.progress, Progress::Ended { until } if until <= now)
     }
 
+    /// Whether an offer of ours to the VM or the gateway is not answered.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.exchange.is_ours()
+    }
+
     fn leg(&self) -> LegId {
         LegId(self.id)
     }

@@ -165,6 +165,12 @@ impl Engine {
         self.settle(now);
     }
 
+    /// Whether a request of ours in a call waits for its answer: who stops now
+    /// leaves an answer without its ACK, and 32 s later the call is hung up.
+    pub fn is_waiting(&self) -> bool {
+        self.calls.values().any(Call::is_waiting)
+    }
+
     /// The calls, oldest first; ended ones for another minute.
     pub fn calls(&self) -> Vec<CallView> {
         let mut views: Vec<CallView> = self
