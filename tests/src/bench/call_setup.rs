@@ -33,8 +33,11 @@ const NO_LIMIT: u32 = 10_000_000;
 pub struct Extent {
     /// Calls a second while delay is measured.
     pub rate: u32,
-    /// How many of them.
+    /// How many of them in a round.
     pub calls: u32,
+    /// Rounds; of each number the median counts, so that one moment in which
+    /// the machine had other things to do does not decide.
+    pub rounds: usize,
     /// Calls a second tried for the highest, rising, 3 s each.
     pub rates: Vec<u32>,
 }
@@ -74,7 +77,7 @@ pub struct Row {
     pub way: &'static str,
     /// In words.
     pub title: &'static str,
-    /// Calls whose set-up was timed.
+    /// Calls whose set-up was timed, in all rounds.
     pub calls: usize,
     /// Half of the calls were set up in this time, ms.
     pub setup_median_ms: f64,
@@ -120,12 +123,15 @@ fn measure_way(way: Way, extent: &Extent, progress: &impl Fn(&str)) -> Result<Ro
     }
 
     progress(&format!(
-        "{}: {} calls, {} a second",
+        "{}: {} × {} calls, {} a second",
         way.title(),
+        extent.rounds,
         extent.calls,
         extent.rate
     ));
-    let times = place(&lab, extent.rate, extent.calls)?;
+    let rounds = (0..extent.rounds)
+        .map(|_| place(&lab, extent.rate, extent.calls))
+        .collect::<Result<Vec<_>>>()?;
     if let Some(sidestep) = &sidestep {
         let calls = sidestep.query(&lab, "calls")?;
         let right = calls.iter().filter(|call| call["path"] == way.id()).count();
@@ -146,13 +152,17 @@ fn measure_way(way: Way, extent: &Extent, progress: &impl Fn(&str)) -> Result<Ro
         }
     }
     drop(thin_client);
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let median_ms = |fraction: f64| {
+        let mut of_rounds: Vec<Duration> = rounds.iter().map(|r| at(r, fraction)).collect();
+        of_rounds.sort_unstable();
+        at(&of_rounds, 0.5).as_secs_f64() * 1e3
+    };
     Ok(Row {
         way: way.id(),
         title: way.title(),
-        calls: times.len(),
-        setup_median_ms: ms(at(&times, 0.5)),
-        setup_p99_ms: ms(at(&times, 0.99)),
+        calls: rounds.iter().map(Vec::len).sum(),
+        setup_median_ms: median_ms(0.5),
+        setup_p99_ms: median_ms(0.99),
         added_median_ms: 0.0,
         added_p99_ms: 0.0,
         calls_per_second: best,

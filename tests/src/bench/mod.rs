@@ -17,7 +17,7 @@ mod test_run;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use machine::Machine;
@@ -66,6 +66,7 @@ struct CallSetup {
 /// Measures, prints, writes.
 pub fn run(options: &Options) -> Result<()> {
     let started = Instant::now();
+    let preferred = prefer_this_process();
     let machine = Machine::look()?;
     println!("Machine: {}", machine.describe());
     if !machine.is_quiet() {
@@ -73,6 +74,9 @@ pub fn run(options: &Options) -> Result<()> {
             "Not quiet: {:.0} % of the CPUs were busy before anything was measured.",
             machine.busy_before_percent
         );
+    }
+    if let Err(error) = preferred {
+        println!("Measured at ordinary priority: {error:#}");
     }
     let wanted = |part: &str| options.only.is_empty() || options.only.iter().any(|o| o == part);
     let xdp = wanted("xdp").then(|| xdp(options.quick)).transpose()?;
@@ -100,6 +104,19 @@ pub fn run(options: &Options) -> Result<()> {
         results.took_s,
         path.display()
     );
+    Ok(())
+}
+
+/// This process, and what it starts, before other programs on the machine: at
+/// nice -20.
+fn prefer_this_process() -> Result<()> {
+    let pid = std::process::id().to_string();
+    let output = std::process::Command::new("renice")
+        .args(["-n", "-20", "-p", &pid])
+        .output()
+        .context("renice")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "renice: {}", said.trim());
     Ok(())
 }
 
@@ -211,23 +228,32 @@ fn call_setup(quick: bool) -> Result<CallSetup> {
         call_setup::Extent {
             rate: 20,
             calls: 20,
+            rounds: 1,
             rates: Vec::new(),
         }
     } else {
         call_setup::Extent {
             rate: 50,
-            calls: 250,
+            calls: 200,
+            rounds: 3,
             rates: vec![100, 200, 400, 800],
         }
     };
     let rows = call_setup::measure(&extent, |doing| println!("  … {doing}"))?;
-    let method = format!(
-        "SIPp in the VM calls SIPp at the gateway, {} calls, {} a second, each ended after 200 ms; \
-         the same scenario each time, no media. Set-up: INVITE to 200 on the VM's interface. \
-         Calls a second: the highest of {:?} at which no call failed and 99 of 100 were set up \
-         within 500 ms; SIPp, its logs and the capture run on the same CPUs.",
-        extent.calls, extent.rate, extent.rates
+    let mut method = format!(
+        "SIPp in the VM calls SIPp at the gateway, {} times {} calls, {} a second, each ended after \
+         200 ms; the same scenario each time, no media; of each number the median of the rounds. \
+         Set-up: INVITE to 200 on the VM's interface. SIPp, its logs and the capture run on the \
+         same CPUs.",
+        extent.rounds, extent.calls, extent.rate
     );
+    if !extent.rates.is_empty() {
+        method += &format!(
+            " Calls a second: the highest of {:?} at which no call failed and 99 of 100 were set \
+             up within 500 ms.",
+            extent.rates
+        );
+    }
     let mut table = Table::new(&[
         "call set-up",
         "median ms",
