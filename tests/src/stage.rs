@@ -49,6 +49,11 @@ pub fn phone(lab: &Lab, vm: Site) -> Result<Baresip> {
     Baresip::start(lab, vm, &baresip::Setup::default())
 }
 
+/// Has a softphone call the gateway.
+pub fn dial_gateway(phone: &mut Baresip) -> Result<()> {
+    phone.dial(&format!("sip:100@{}", sip(Site::Gw)))
+}
+
 /// The project's thin client at tc1, registered for the first VM.
 pub fn thin_client(
     lab: &Lab,

@@ -10,7 +10,8 @@ use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::peers::thin_client::{Setup, ThinClient};
 use sidestep_tests::stage::{
-    SET_UP, Wires, expect_reason, gateway, phone, sip, stock_client, thin_client, wait_over,
+    SET_UP, Wires, dial_gateway, expect_reason, gateway, phone, sip, stock_client, thin_client,
+    wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -106,7 +107,7 @@ fn outgoing(lab: &Lab, sidestep: &Sidestep, scenario: &str, reason: &str) -> Res
     let wires = Wires::start(lab)?;
     let mut gw = gateway(lab, scenario)?;
     let mut vm = phone(lab, Site::Vm1)?;
-    vm.dial(&format!("sip:100@{}", sip(Site::Gw)))?;
+    dial_gateway(&mut vm)?;
     vm.wait_established(1, SET_UP)?;
     let call = sidestep.wait_call(lab, "vm")?;
     expect_reason(&call, Some(reason))?;

@@ -7,19 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 use sidestep_tests::lab::{Lab, Site, in_lab};
-use sidestep_tests::peers::baresip::Baresip;
 use sidestep_tests::peers::capture::Capture;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
-    GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, Wires, gateway, hear, phone, sip, thin_client,
-    wait_over,
+    GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, Wires, dial_gateway, gateway, hear, phone, sip,
+    thin_client, wait_over,
 };
 use sidestep_tests::wait::{seconds, wait_for};
-
-fn dial(phone: &mut Baresip) -> Result<()> {
-    phone.dial(&format!("sip:100@{}", sip(Site::Gw)))
-}
 
 /// All media by an anchor.
 fn steer(config: &mut serde_json::Value) {
@@ -49,7 +44,7 @@ fn killed_daemon_costs_no_packet_and_no_call() {
         let wires = Wires::start(lab)?;
         let mut gw = gateway(lab, "answer")?;
         let mut vm = phone(lab, Site::Vm1)?;
-        dial(&mut vm)?;
+        dial_gateway(&mut vm)?;
         vm.wait_established(1, SET_UP)?;
         sidestep.wait_call(lab, "steered")?;
         hear(
@@ -102,7 +97,7 @@ fn killed_daemon_costs_no_packet_and_no_call() {
         drop(_tc);
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let mut gw = gateway(lab, "answer")?;
-        dial(&mut vm)?;
+        dial_gateway(&mut vm)?;
         vm.wait_established(2, SET_UP)?;
         sidestep.wait_call(lab, "steered")?;
         hear(&wires.gateway, Site::Vm1.ip(), Site::Gw.ip(), TC_TONE)?;
@@ -139,7 +134,7 @@ fn stopped_daemon_leaves_nothing_behind() {
         let wires = Wires::start(lab)?;
         let mut gw = gateway(lab, "answer")?;
         let mut vm = phone(lab, Site::Vm1)?;
-        dial(&mut vm)?;
+        dial_gateway(&mut vm)?;
         vm.wait_established(1, SET_UP)?;
         sidestep.wait_call(lab, "direct")?;
         wires.hear_direct()?;
@@ -157,7 +152,7 @@ fn stopped_daemon_leaves_nothing_behind() {
         gw.process().kill()?;
 
         let mut gw = gateway(lab, "answer")?;
-        dial(&mut vm)?;
+        dial_gateway(&mut vm)?;
         vm.wait_established(2, SET_UP)?;
         wires.hear_through_vm()?;
         vm.hang_up()?;
@@ -192,7 +187,7 @@ fn kept_datapath_goes_on_and_is_taken_over() {
         let wires = Wires::start(lab)?;
         let mut gw = gateway(lab, "answer")?;
         let mut vm = phone(lab, Site::Vm1)?;
-        dial(&mut vm)?;
+        dial_gateway(&mut vm)?;
         vm.wait_established(1, SET_UP)?;
         sidestep.wait_call(lab, "steered")?;
         hear(
@@ -251,7 +246,7 @@ fn tap_that_appears_later_is_taken() {
         sidestep.wait_attached(lab, "tap1")?;
         let mut gw = gateway(lab, "answer")?;
         let mut vm = phone(lab, Site::Vm1)?;
-        dial(&mut vm)?;
+        dial_gateway(&mut vm)?;
         vm.wait_established(1, SET_UP)?;
         sidestep.wait_call(lab, "vm")?;
         vm.hang_up()?;

@@ -10,7 +10,7 @@ use sidestep_tests::peers::capture::{Capture, Datagram};
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
-    GATEWAY_TONE, SET_UP, TC_TONE, gateway, hear, phone, sip, stock_client, wait_over,
+    GATEWAY_TONE, SET_UP, TC_TONE, dial_gateway, gateway, hear, phone, sip, stock_client, wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -208,7 +208,7 @@ fn tap_that_returns_is_taken_again() {
         sidestep.wait_attached(lab, "tap1")?;
         let mut gw = gateway(lab, "answer")?;
         let mut vm = phone(lab, Site::Vm1)?;
-        vm.dial(&format!("sip:100@{}", sip(Site::Gw)))?;
+        dial_gateway(&mut vm)?;
         vm.wait_established(1, SET_UP)?;
         sidestep.wait_call(lab, "direct")?;
         vm.hang_up()?;

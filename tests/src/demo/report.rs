@@ -149,7 +149,7 @@ fn thousands(value: &serde_json::Value) -> String {
     let digits = value.as_u64().unwrap_or(0).to_string();
     let mut grouped = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
