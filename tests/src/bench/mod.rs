@@ -143,6 +143,12 @@ fn xdp(quick: bool) -> Result<test_run::XdpCosts> {
          mean of the middle half.\n",
         costs.flows, costs.packets
     ));
+    if costs.kernel_statistics {
+        println!(
+            "Another program had the kernel keep BPF statistics, which cost every packet tens of \
+             ns: these ratios flatter. Measure again without it.\n"
+        );
+    }
     Ok(costs)
 }
 

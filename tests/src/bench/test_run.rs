@@ -56,6 +56,9 @@ pub struct XdpCosts {
     pub packets: u64,
     /// ns per packet of the bare program.
     pub bare_ns: f64,
+    /// Whether the kernel kept statistics of BPF programs meanwhile, for some
+    /// other program: two clock readings, tens of ns, on every packet.
+    pub kernel_statistics: bool,
     /// Each path of `uplink`.
     pub paths: Vec<PathCost>,
 }
@@ -94,6 +97,8 @@ pub fn measure(rounds: usize) -> Result<XdpCosts> {
                 ns.push(run(uplink, &path.frame, path.action).context(path.name)?);
             }
         }
+        // The kernel counts runs only while it keeps statistics.
+        let kernel_statistics = swap_macs.info()?.run_count() > 0;
         let bare_ns = interquartile_mean(bare_ns);
         let paths = paths.iter().zip(path_ns).map(|(path, ns)| {
             let ns = interquartile_mean(ns);
@@ -113,6 +118,7 @@ pub fn measure(rounds: usize) -> Result<XdpCosts> {
             flows: FLOWS,
             packets: u64::from(REPEAT) * rounds as u64,
             bare_ns,
+            kernel_statistics,
             paths: paths.collect(),
         })
     })
