@@ -12,41 +12,56 @@ use crate::{paths, setup, step};
 /// The target of kernel programs on a little-endian machine.
 const BPF_TARGET: &str = "bpfel-unknown-none";
 
-/// cargo, as the person called it.
+/// The kernel crate has a target of its own, and the core's tests run apart.
+pub const NOT_FOR_THE_HOST: [&str; 4] =
+    ["--exclude", "sidestep-ebpf", "--exclude", "sidestep-core"];
+
+/// cargo, as the person called it. Every call names the object alike: a build
+/// script that sees another environment runs again, and all after it.
 pub fn cargo() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
-    command.current_dir(paths::root());
+    command
+        .current_dir(paths::root())
+        .env("SIDESTEP_EBPF_OBJECT", paths::ebpf_object());
     command
 }
 
 /// cargo for the kernel crate: its core is built from source (the target has
-/// none), and bpf-linker makes BTF from the debug information.
+/// none), and bpf-linker makes BTF from the debug information. It has a target
+/// directory of its own, since RUSTC_BOOTSTRAP makes build scripts run again.
 pub fn cargo_ebpf(verb: &str) -> Command {
     let mut command = cargo();
     command
         .arg(verb)
         .args(["--package", "sidestep-ebpf", "--release"])
         .args(["--target", BPF_TARGET, "-Z", "build-std=core"])
+        .arg("--target-dir")
+        .arg(paths::ebpf_target())
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-C debuginfo=2 -C link-arg=--btf")
         .env("PATH", setup::path_with_tools());
     command
 }
 
-/// Everything a host needs: the object, `sidestep` with the object in it,
-/// `thin-client`.
-pub fn all() -> Result<()> {
+/// What a host needs: the object, `sidestep` with the object in it, `thin-client`.
+pub fn product() -> Result<()> {
     ebpf()?;
     step::say("building sidestep and thin-client");
-    step::run(cargo().args([
-        "build",
-        "--release",
-        "--package",
-        "sidestep",
-        "--package",
-        "thin-client",
-    ]))
+    let packages = ["--package", "sidestep", "--package", "thin-client"];
+    step::run(cargo().args(["build", "--release"]).args(packages))
+}
+
+/// The same, and lab, demo and bench. All in one call and as the tests are
+/// built, so that no dependency is built twice with other features.
+pub fn with_lab() -> Result<()> {
+    ebpf()?;
+    step::say("building sidestep, thin-client and the lab");
+    step::run(
+        cargo()
+            .args(["build", "--release", "--bins", "--workspace"])
+            .args(NOT_FOR_THE_HOST),
+    )
 }
 
 /// The kernel programs, copied to where the controller's build script looks, and
@@ -54,7 +69,7 @@ pub fn all() -> Result<()> {
 pub fn ebpf() -> Result<()> {
     step::say("building the kernel programs");
     step::run(&mut cargo_ebpf("build"))?;
-    let built = paths::target().join(BPF_TARGET).join("release");
+    let built = paths::ebpf_target().join(BPF_TARGET).join("release");
     let object = paths::ebpf_object();
     copy_if_changed(
         &built.join("sidestep-ebpf-bare"),
@@ -63,17 +78,8 @@ pub fn ebpf() -> Result<()> {
     copy_if_changed(&built.join("sidestep-ebpf"), &object)
 }
 
-/// Runs a binary of the tests crate, with the binaries just built.
+/// Becomes a binary of the tests crate, with the binaries just built.
 pub fn run_tests_bin(name: &str, args: &[String]) -> Result<()> {
-    step::say(&format!("building {name}"));
-    step::run(cargo().args([
-        "build",
-        "--release",
-        "--package",
-        "sidestep-tests",
-        "--bin",
-        name,
-    ]))?;
     let mut command = Command::new(paths::release(name));
     step::replace_self(
         with_binaries(&mut command)

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::build::{cargo, cargo_ebpf, with_binaries};
+use crate::build::{NOT_FOR_THE_HOST, cargo, cargo_ebpf, with_binaries};
 use crate::step;
 
 /// Formatting and clippy, warnings denied, for host crates and the kernel crate.
@@ -10,7 +10,7 @@ pub fn lint() -> Result<()> {
     step::say("formatting");
     step::run(cargo().args(["fmt", "--all", "--check"]))?;
     step::say("clippy: host crates");
-    step::run(with_binaries(cargo().args([
+    step::run(cargo().args([
         "clippy",
         "--workspace",
         "--exclude",
@@ -19,7 +19,7 @@ pub fn lint() -> Result<()> {
         "--",
         "-D",
         "warnings",
-    ])))?;
+    ]))?;
     step::say("clippy: kernel programs");
     step::run(cargo_ebpf("clippy").args(["--", "-D", "warnings"]))
 }
@@ -35,7 +35,7 @@ pub fn test(filter: Option<&str>) -> Result<()> {
     step::say("tests of the daemon, the thin client, the kernel programs, and end to end");
     let mut rest = cargo();
     rest.args(["test", "--release", "--workspace"])
-        .args(["--exclude", "sidestep-ebpf", "--exclude", "sidestep-core"])
+        .args(NOT_FOR_THE_HOST)
         .args(filter)
         // The machine's cores are shared with the labs that the tests make.
         .args(["--", "--test-threads", "2"]);

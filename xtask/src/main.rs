@@ -102,13 +102,13 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Build => {
             setup::toolchain()?;
-            build::all()?;
+            build::product()?;
             step::say(&format!("built {}", paths::release("sidestep").display()));
             Ok(())
         }
         Command::Run { args } => {
             setup::toolchain()?;
-            build::all()?;
+            build::product()?;
             let mut sidestep = std::process::Command::new(paths::release("sidestep"));
             step::replace_self(sidestep.arg("run").args(args))
         }
@@ -116,21 +116,21 @@ fn run(command: Command) -> Result<()> {
             // The lab alone needs no peer and no kernel program, but its crate
             // is built against the daemon's, which embeds them.
             setup::toolchain()?;
-            build::all()?;
+            build::with_lab()?;
             build::run_tests_bin("lab", &args)
         }
         Command::Demo { args } => {
             step::needs_root("cargo xtask demo")?;
             setup::toolchain()?;
             setup::peers()?;
-            build::all()?;
+            build::with_lab()?;
             build::run_tests_bin("demo", &args)
         }
         Command::Bench { args } => {
             step::needs_root("cargo xtask bench")?;
             setup::toolchain()?;
             setup::peers()?;
-            build::all()?;
+            build::with_lab()?;
             build::run_tests_bin("bench", &args)
         }
         Command::Test { filter } => test(filter.as_deref()),
@@ -147,6 +147,6 @@ fn test(filter: Option<&str>) -> Result<()> {
     step::needs_root("cargo xtask test")?;
     setup::toolchain()?;
     setup::peers()?;
-    build::all()?;
+    build::with_lab()?;
     ci::test(filter)
 }

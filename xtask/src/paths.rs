@@ -23,6 +23,11 @@ pub fn tools() -> PathBuf {
     target().join("tools")
 }
 
+/// Where the kernel crate is built.
+pub fn ebpf_target() -> PathBuf {
+    target().join("bpf")
+}
+
 /// The eBPF object, where the controller's build script looks for it.
 pub fn ebpf_object() -> PathBuf {
     target().join("ebpf/sidestep.bpf.o")
