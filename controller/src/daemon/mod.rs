@@ -126,6 +126,7 @@ fn engine(config: &Config, datapath: &Datapath, seed: [u8; 32]) -> Engine {
     let mut engine = Engine::new(config.engine(seed, datapath.first_call()), clock::now());
     let (_, max_flows) = datapath.fill();
     engine.set_call_limit(max_flows as usize / FLOWS_OF_A_CALL);
+    engine.leave_anchors(datapath.anchors_of_an_earlier_run());
     engine
 }
 

@@ -202,6 +202,8 @@ impl Daemon {
     fn collect(&mut self) {
         let live: Vec<u32> = self.engine.calls().iter().map(|call| call.id).collect();
         self.datapath.collect(&live, clock::now());
+        self.engine
+            .leave_anchors(self.datapath.anchors_of_an_earlier_run());
         // Also tries again what could not be attached.
         self.interfaces
             .reconcile(&mut self.datapath, &mut self.door);

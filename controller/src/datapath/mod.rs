@@ -13,7 +13,7 @@ mod readout;
 mod table;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
 
@@ -250,6 +250,11 @@ impl Datapath {
                 self.end(call, now);
             }
         }
+    }
+
+    /// Anchors of the flows that an earlier run has left.
+    pub fn anchors_of_an_earlier_run(&self) -> impl Iterator<Item = SocketAddrV4> {
+        self.flows.anchors_before(self.first_call)
     }
 
     /// All flows, and those of calls that ended a short while ago.

@@ -6,6 +6,7 @@
 //! its addresses change.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKind, FlowStats};
 
@@ -177,6 +178,18 @@ impl<M: FlowMaps> FlowTable<M> {
     /// Flows in the map.
     pub fn len(&self) -> usize {
         self.owners.len()
+    }
+
+    /// Anchors' RTP ports of calls with a number below `call`.
+    pub fn anchors_before(&self, call: u32) -> impl Iterator<Item = SocketAddrV4> {
+        self.anchors
+            .iter()
+            .filter(move |(_, owner)| **owner < call)
+            .map(|(anchor, _)| {
+                let address = Ipv4Addr::from(u32::from_be(anchor.addr_be));
+                SocketAddrV4::new(address, u16::from_be(anchor.port_be))
+            })
+            .filter(|anchor| anchor.port() % 2 == 0)
     }
 
     /// Calls that have flows, with the time of their last packet (ns of

@@ -257,6 +257,23 @@ fn flows_of_an_earlier_run_go_on_and_their_statistics_are_not_given_out() {
 }
 
 #[test]
+fn anchors_of_an_earlier_runs_flows_are_known_until_they_end() {
+    let mut left = steered(10, FlowLeg::GatewayToTc);
+    left.action.call = 4;
+    left.key.dst_be = u32::from_ne_bytes([10, 71, 1, 11]);
+    left.key.dst_port_be = 40_002_u16.to_be();
+    let mut rtcp = left;
+    rtcp.key.dst_port_be = 40_003_u16.to_be();
+    let memory = Memory::with_room(8);
+    let mut table = FlowTable::adopt(memory, vec![left, rtcp], 8);
+    table.set(5, &[steered(20, FlowLeg::GatewayToTc)]).unwrap();
+    let anchors: Vec<String> = table.anchors_before(5).map(|a| a.to_string()).collect();
+    assert_eq!(anchors, ["10.71.1.11:40002"]);
+    table.remove(4);
+    assert_eq!(table.anchors_before(5).count(), 0);
+}
+
+#[test]
 fn a_vm_with_a_new_mac_keeps_its_steered_flows() {
     let mut table = table(8);
     table

@@ -25,6 +25,8 @@ pub(crate) fn choose(rules: &[PathRule], tc: IpAddr, gateway: IpAddr) -> PathCho
 pub(crate) struct Anchors {
     ports: RangeInclusive<u16>,
     taken: HashSet<SocketAddrV4>,
+    /// Of flows that outlived an earlier run; not to be given to a call.
+    foreign: HashSet<SocketAddrV4>,
     /// Where the next search begins, so that a port rests before it serves again.
     next: u16,
 }
@@ -35,6 +37,7 @@ impl Anchors {
         Self {
             ports,
             taken: HashSet::new(),
+            foreign: HashSet::new(),
             next,
         }
     }
@@ -51,11 +54,16 @@ impl Anchors {
                 _ => first,
             };
             let anchor = SocketAddrV4::new(vm, port);
-            if self.taken.insert(anchor) {
+            if !self.foreign.contains(&anchor) && self.taken.insert(anchor) {
                 return Some(anchor);
             }
         }
         None
+    }
+
+    /// Leaves these pairs, and no others, to the flows of an earlier run.
+    pub(crate) fn leave(&mut self, foreign: HashSet<SocketAddrV4>) {
+        self.foreign = foreign;
     }
 
     /// Gives a pair back.
@@ -248,6 +256,21 @@ mod tests {
         // Another VM has another address.
         assert!(anchors.take(Ipv4Addr::new(10, 0, 0, 2)).is_some());
         anchors.give_back(SocketAddrV4::new(vm, 40002));
+        assert_eq!(anchors.take(vm).map(|anchor| anchor.port()), Some(40002));
+        assert_eq!(anchors.in_use(), 3);
+    }
+
+    #[test]
+    fn anchors_of_an_earlier_runs_flows_are_left_to_them() {
+        let vm = Ipv4Addr::new(10, 0, 0, 1);
+        let mut anchors = Anchors::new(40000..=40005);
+        anchors.leave([SocketAddrV4::new(vm, 40002)].into());
+        let mut ports = || anchors.take(vm).map(|anchor| anchor.port());
+        assert_eq!(
+            [ports(), ports(), ports()],
+            [Some(40000), Some(40004), None]
+        );
+        anchors.leave(HashSet::new());
         assert_eq!(anchors.take(vm).map(|anchor| anchor.port()), Some(40002));
         assert_eq!(anchors.in_use(), 3);
     }

@@ -2,7 +2,7 @@
 //! call, or straight on.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use super::{CallView, ClientView, Datagram, EngineConfig, Event, Output, Path, Side};
 use crate::call::{Anchors, Call, Context, Heard, Reason, begins_call};
@@ -191,6 +191,12 @@ impl Engine {
     /// those that were not reported again.
     pub fn malformed_counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.malformed.iter().map(|(kind, count)| (*kind, *count))
+    }
+
+    /// Leaves these anchors (even ports), and no others, to flows that an earlier
+    /// run has left in the datapath: no call gets them.
+    pub fn leave_anchors(&mut self, anchors: impl IntoIterator<Item = SocketAddrV4>) {
+        self.anchors.leave(anchors.into_iter().collect());
     }
 
     /// How many pairs of anchor ports are in use.
