@@ -37,13 +37,13 @@ fn discard(address: Ipv4Addr, host: &Host, area: &mut Area<'_>) {
         area.fail(
             subject,
             format!("{address} is an address of this host ({})", link.ifname),
-            "choose an address where nothing answers, as 192.0.2.1",
+            "choose an address where nothing answers: of 192.0.2.0/24, 198.51.100.0/24 or 203.0.113.0/24 (RFC 5737), one that this host has no route to",
         );
     } else if let Some(link) = neighbour(address, host) {
         area.warn(
             subject,
             format!("{address} is in the network of {link}, so a host there may have it"),
-            "choose an address where nothing answers, as 192.0.2.1",
+            "choose an address where nothing answers: of 192.0.2.0/24, 198.51.100.0/24 or 203.0.113.0/24 (RFC 5737), one that this host has no route to",
         );
     } else {
         let by = route_to(address).and_then(|route| route.dev);
