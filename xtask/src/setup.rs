@@ -196,19 +196,28 @@ fn rust_src_from_debian(rustc: &Rustc) -> Result<()> {
     Ok(())
 }
 
-/// The mirror that apt takes Debian itself from.
+/// The mirror that apt takes Debian itself from. apt knows it once it has read its
+/// lists, which a new machine may not have yet.
 fn debian_mirror() -> Result<String> {
+    if let Some(mirror) = listed_mirror()? {
+        return Ok(mirror);
+    }
+    step::say("apt has no package lists yet: apt-get update");
+    apt_get(&["update", "-q"])?;
+    listed_mirror()?.context("apt knows no Debian mirror (is this Debian?)")
+}
+
+fn listed_mirror() -> Result<Option<String>> {
     let targets = step::run_quietly(Command::new("apt-get").args([
         "indextargets",
         "--format",
         "$(ORIGIN) $(REPO_URI)",
     ]))?;
-    targets
+    let mut mirrors = targets
         .lines()
         .filter_map(|line| line.strip_prefix("Debian "))
-        .find(|uri| !uri.contains("security"))
-        .map(str::to_owned)
-        .context("apt knows no Debian mirror (is this Debian, and has `apt-get update` been run?)")
+        .filter(|uri| !uri.contains("security"));
+    Ok(mirrors.next().map(str::to_owned))
 }
 
 fn bpf_linker(rustc: &Rustc) -> Result<()> {

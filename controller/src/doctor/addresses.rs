@@ -29,6 +29,10 @@ pub(super) fn examine(config: &Config, host: &Host, area: &mut Area<'_>) {
     discard(config.media.discard, host, area);
 }
 
+/// What to do about a discard address (RFC 5737 names the networks).
+const OTHER_DISCARD: &str = "choose one where nothing answers, of 192.0.2.0/24, \
+    198.51.100.0/24 or 203.0.113.0/24, that no interface of this host is in";
+
 /// Nothing must answer at the discard address; the tap's guard drops what the VM
 /// sends there, but an answer on a link nearby would be a mistake all the same.
 fn discard(address: Ipv4Addr, host: &Host, area: &mut Area<'_>) {
@@ -37,13 +41,13 @@ fn discard(address: Ipv4Addr, host: &Host, area: &mut Area<'_>) {
         area.fail(
             subject,
             format!("{address} is an address of this host ({})", link.ifname),
-            "choose an address where nothing answers: of 192.0.2.0/24, 198.51.100.0/24 or 203.0.113.0/24 (RFC 5737), one that this host has no route to",
+            OTHER_DISCARD,
         );
     } else if let Some(link) = neighbour(address, host) {
         area.warn(
             subject,
             format!("{address} is in the network of {link}, so a host there may have it"),
-            "choose an address where nothing answers: of 192.0.2.0/24, 198.51.100.0/24 or 203.0.113.0/24 (RFC 5737), one that this host has no route to",
+            OTHER_DISCARD,
         );
     } else {
         let by = route_to(address).and_then(|route| route.dev);
