@@ -1,6 +1,6 @@
 //! The maps, under the names of [`sidestep_abi::map`]. All are pinned by name, in
-//! the directory that the loader gives (but `LOGGED`, which nobody needs to find again); `FLOWS` and `FLOW_STATS` get their
-//! configured size from it.
+//! the directory that the loader gives, but `LOGGED`, which nobody needs to find
+//! again; `FLOWS` and `FLOW_STATS` get their configured size from it.
 
 use aya_ebpf::{
     macros::map,

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lab::{Lab, Site, tap};
 use crate::peers::audio::{RATE, purity};
 use crate::peers::baresip::{self, Baresip};
-use crate::peers::capture::{Capture, Stream, Trace};
+use crate::peers::capture::{Capture, Datagram, Stream, Trace};
 use crate::peers::sidestep::Sidestep;
 use crate::peers::sipp::{Run, Sipp};
 use crate::peers::thin_client::{self, ThinClient};
@@ -292,3 +292,22 @@ pub fn requests(trace: &Trace, method: &str, from: Ipv4Addr, to: Ipv4Addr) -> us
 
 /// A limit that a call's set-up never comes near.
 pub const SET_UP: Duration = Duration::from_secs(8);
+
+/// A configuration with all media by an anchor.
+pub fn steer(config: &mut Value) {
+    config["media"]["paths"] = json!([{"path": "steered"}]);
+}
+
+/// The datagram of the first INVITE from one endpoint to another, whole.
+///
+/// # Errors
+///
+/// None has come within 5 s.
+pub fn invite(wire: &Capture, from: Site, to: Site) -> Result<Datagram> {
+    wire.wait_for("an INVITE", seconds(5), |trace| {
+        let found = trace.sip().find(|(d, text)| {
+            *d.src.ip() == from.ip() && *d.dst.ip() == to.ip() && text.starts_with("INVITE ")
+        });
+        found.map(|(datagram, _)| datagram.clone())
+    })
+}

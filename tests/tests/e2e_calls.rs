@@ -2,7 +2,6 @@
 //! and Fig. 4 of the document on real wires.
 
 use anyhow::{Result, ensure};
-use serde_json::json;
 use sidestep_tests::lab::{Site, in_lab};
 use sidestep_tests::peers::baresip::{self, Baresip};
 use sidestep_tests::peers::capture::Capture;
@@ -10,7 +9,7 @@ use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
     GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, Wires, agree, dial_gateway, expect_reason, frozen,
-    gateway, hear, phone, requests, sip, stock_client, thin_client, wait_over,
+    gateway, hear, phone, requests, sip, steer, stock_client, thin_client, wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -206,11 +205,6 @@ fn unreachable_thin_client_is_steered() {
         gw.finish(seconds(5))?;
         wait_over(lab, &sidestep)
     });
-}
-
-/// All media by an anchor.
-fn steer(config: &mut serde_json::Value) {
-    config["media"]["paths"] = json!([{"path": "steered"}]);
 }
 
 /// The anchor port that the gateway sends its RTP to.

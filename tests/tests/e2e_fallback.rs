@@ -1,8 +1,6 @@
 //! Whatever stands in the way of a bypass, the call is set up through the VM as
 //! if Sidestep were not there, and says why.
 
-use std::net::SocketAddrV4;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use sidestep_tests::lab::{Lab, Site, in_lab};
@@ -10,8 +8,8 @@ use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::peers::thin_client::{Setup, ThinClient};
 use sidestep_tests::stage::{
-    SET_UP, Wires, dial_gateway, expect_reason, gateway, phone, sip, stock_client, thin_client,
-    wait_over,
+    SET_UP, Wires, dial_gateway, expect_reason, gateway, invite, phone, sip, stock_client,
+    thin_client, wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -183,22 +181,14 @@ fn session_description_that_makes_no_sense_is_left_alone() {
         expect_reason(&call, Some("sdp-not-understood"))?;
         vm.finish(seconds(10))?;
         gw.finish(seconds(5))?;
-        let sent = invite(&wires.tap, Site::Vm1, Site::Gw)?;
-        let arrived = invite(&wires.gateway, Site::Vm1, Site::Gw)?;
-        ensure!(sent == arrived, "changed on its way:\n{sent}\n{arrived}");
+        let sent = invite(&wires.tap, Site::Vm1, Site::Gw)?.payload;
+        let arrived = invite(&wires.gateway, Site::Vm1, Site::Gw)?.payload;
+        ensure!(
+            sent == arrived,
+            "changed on its way:\n{}\n{}",
+            String::from_utf8_lossy(&sent),
+            String::from_utf8_lossy(&arrived)
+        );
         wait_over(lab, &sidestep)
     });
-}
-
-fn invite(wire: &sidestep_tests::peers::capture::Capture, from: Site, to: Site) -> Result<String> {
-    let ends = (
-        SocketAddrV4::new(from.ip(), 5060),
-        SocketAddrV4::new(to.ip(), 5060),
-    );
-    wire.wait_for("an INVITE", seconds(3), |trace| {
-        let found = trace
-            .sip()
-            .find(|(d, text)| (d.src, d.dst) == ends && text.starts_with("INVITE "));
-        found.map(|(_, text)| text)
-    })
 }

@@ -11,15 +11,10 @@ use sidestep_tests::peers::capture::Capture;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
-    GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, Wires, dial_gateway, gateway, hear, phone, sip,
+    GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, Wires, dial_gateway, gateway, hear, phone, sip, steer,
     thin_client, wait_over,
 };
 use sidestep_tests::wait::{seconds, wait_for};
-
-/// All media by an anchor.
-fn steer(config: &mut serde_json::Value) {
-    config["media"]["paths"] = json!([{"path": "steered"}]);
-}
 
 /// RTP packets that the thin client got from its anchor so far.
 fn steered_packets(wires: &Wires) -> Result<u64> {

@@ -6,27 +6,18 @@ use std::net::UdpSocket;
 use anyhow::{Context, Result, ensure};
 use sidestep_tests::lab::{Namespace, Site, in_lab};
 use sidestep_tests::peers::baresip::{self, Baresip};
-use sidestep_tests::peers::capture::{Capture, Datagram};
+use sidestep_tests::peers::capture::Capture;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
-    GATEWAY_TONE, SET_UP, TC_TONE, dial_gateway, gateway, hear, phone, sip, stock_client, wait_over,
+    GATEWAY_TONE, SET_UP, TC_TONE, dial_gateway, gateway, hear, invite, phone, sip, stock_client,
+    wait_over,
 };
 use sidestep_tests::wait::seconds;
 
 /// Makes an INVITE of more than 4,000 octets: three packets of an MTU of 1,500.
 fn padding() -> String {
     "x".repeat(3600)
-}
-
-/// The datagram of the first INVITE from one endpoint to another.
-fn invite(wire: &Capture, from: Site, to: Site) -> Result<Datagram> {
-    wire.wait_for("an INVITE", seconds(5), |trace| {
-        let found = trace.sip().find(|(d, text)| {
-            *d.src.ip() == from.ip() && *d.dst.ip() == to.ip() && text.starts_with("INVITE ")
-        });
-        found.map(|(datagram, _)| datagram.clone())
-    })
 }
 
 /// Fragments are gathered, and leave as fragments again: both directions, a

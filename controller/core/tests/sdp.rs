@@ -1,6 +1,6 @@
 //! Session descriptions: what is read, what is answered.
 
-use std::net::SocketAddr;
+mod sdp_text;
 
 use sidestep_core::media::{Codec, Direction, Media};
 use sidestep_core::sdp::{
@@ -8,40 +8,7 @@ use sidestep_core::sdp::{
     intersect,
 };
 
-fn fixture(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/data/sdp/{name}.sdp", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read(path).unwrap()
-}
-
-fn parse(bytes: &[u8]) -> SessionDescription {
-    SessionDescription::parse(bytes).unwrap()
-}
-
-fn addr(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
-fn codec(payload_type: u8, name: &str, clock_rate: u32) -> Codec {
-    Codec {
-        payload_type,
-        name: name.into(),
-        clock_rate,
-        channels: None,
-        fmtp: None,
-    }
-}
-
-fn fmtp(mut codec: Codec, fmtp: &str) -> Codec {
-    codec.fmtp = Some(fmtp.into());
-    codec
-}
-
-/// A description with one audio stream and these lines after `m=`.
-fn audio_with(session: &str, attributes: &str) -> Vec<u8> {
-    format!("v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\n{session}t=0 0\r\nm=audio 4000 RTP/AVP 0\r\n{attributes}").into_bytes()
-}
-
-const SESSION_C: &str = "c=IN IP4 10.0.0.1\r\n";
+use sdp_text::{SESSION_C, addr, audio_with, codec, fixture, fmtp, parse};
 
 #[test]
 fn reads_a_softphones_offer() {

@@ -1,38 +1,12 @@
 //! Other media in a session description: what an edit changes, and what it
 //! leaves.
 
-use std::net::SocketAddr;
+mod sdp_text;
 
-use sidestep_core::media::{Codec, Direction, Media};
-use sidestep_core::sdp::{AudioReplacement, SessionDescription, static_codec};
+use sidestep_core::media::{Direction, Media};
+use sidestep_core::sdp::{AudioReplacement, static_codec};
 
-fn fixture(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/data/sdp/{name}.sdp", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read(path).unwrap()
-}
-
-fn parse(bytes: &[u8]) -> SessionDescription {
-    SessionDescription::parse(bytes).unwrap()
-}
-
-fn addr(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
-fn codec(payload_type: u8, name: &str, clock_rate: u32) -> Codec {
-    Codec {
-        payload_type,
-        name: name.into(),
-        clock_rate,
-        channels: None,
-        fmtp: None,
-    }
-}
-
-fn fmtp(mut codec: Codec, fmtp: &str) -> Codec {
-    codec.fmtp = Some(fmtp.into());
-    codec
-}
+use sdp_text::{SESSION_C, addr, audio_with, codec, fixture, fmtp, parse};
 
 /// The original with these texts replaced, each of which must be there once.
 fn expect(original: &[u8], changes: &[(&str, &str)]) -> String {
@@ -43,13 +17,6 @@ fn expect(original: &[u8], changes: &[(&str, &str)]) -> String {
     }
     text
 }
-
-/// A description with one audio stream and these lines after `m=`.
-fn audio_with(session: &str, attributes: &str) -> Vec<u8> {
-    format!("v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\n{session}t=0 0\r\nm=audio 4000 RTP/AVP 0\r\n{attributes}").into_bytes()
-}
-
-const SESSION_C: &str = "c=IN IP4 10.0.0.1\r\n";
 
 #[test]
 fn the_address_alone() {
