@@ -33,6 +33,8 @@ const PEERS: &[(&str, &str)] = &[
     ("ethtool", "ethtool"),
     ("sipp", "sip-tester"),
     ("baresip", "baresip-core"),
+    ("linphonec", "linphone-cli"),
+    ("kamailio", "kamailio"),
     ("rtpengine", "rtpengine-daemon"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),

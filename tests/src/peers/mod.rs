@@ -1,5 +1,5 @@
 //! Drivers of real peers: programs that nobody here wrote (SIPp, baresip,
-//! tcpdump), and the project's own two (`sidestep`, `thin-client`).
+//! linphone, Kamailio, tcpdump), and the project's own two (`sidestep`, `thin-client`).
 //!
 //! Each runs in a box of the lab, logs into the lab's directory, and dies with
 //! its value.
@@ -7,6 +7,8 @@
 pub mod audio;
 pub mod baresip;
 pub mod capture;
+pub mod kamailio;
+pub mod linphone;
 mod process;
 pub mod sidestep;
 pub mod sipp;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -22,10 +22,24 @@ pub struct Process {
 impl Process {
     /// Starts a program; what it prints goes to `<name>.log` in `directory`.
     pub fn start(name: &str, directory: &Path, command: &mut Command) -> Result<Self> {
+        Self::spawn(name, directory, command.stdin(Stdio::null()))
+    }
+
+    /// The same for a program that takes commands from its standard input.
+    pub fn start_with_input(
+        name: &str,
+        directory: &Path,
+        command: &mut Command,
+    ) -> Result<(Self, ChildStdin)> {
+        let mut process = Self::spawn(name, directory, command.stdin(Stdio::piped()))?;
+        let input = process.child.stdin.take().context("no standard input")?;
+        Ok((process, input))
+    }
+
+    fn spawn(name: &str, directory: &Path, command: &mut Command) -> Result<Self> {
         let log = directory.join(format!("{name}.log"));
         let out = File::create(&log).with_context(|| format!("making {}", log.display()))?;
         let child = command
-            .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
             .spawn()

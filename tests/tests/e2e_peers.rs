@@ -1,0 +1,88 @@
+//! Other people's software between and at the ends of a call: a record-routing
+//! proxy, and a second family of softphone.
+
+use anyhow::ensure;
+use sidestep_tests::lab::{Site, in_lab};
+use sidestep_tests::peers::kamailio::{GATEWAY_PORT, Kamailio};
+use sidestep_tests::peers::linphone::Linphone;
+use sidestep_tests::peers::sidestep::Sidestep;
+use sidestep_tests::peers::sipp::{Run, Sipp};
+use sidestep_tests::stage::{
+    SET_UP, VM_TONE, Wires, dial_gateway, expect_reason, gateway, phone, requests, sip,
+    thin_client, wait_over,
+};
+use sidestep_tests::wait::seconds;
+
+/// Kamailio stays in the dialog by Record-Route: ACK and BYE take the route set
+/// through it, in calls of either side, and media goes direct all the same.
+#[test]
+fn calls_through_a_record_routing_proxy() {
+    in_lab(|lab| {
+        let _proxy = Kamailio::start(lab, Site::Gw, sip(Site::Vm1))?;
+        let sidestep = Sidestep::start(lab)?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        let mut gw = Sipp::start(lab, Site::Gw, &behind_proxy("answer"))?;
+        dial_gateway(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        let call = sidestep.wait_call(lab, "direct")?;
+        expect_reason(&call, None)?;
+        wires.hear_direct()?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)?;
+
+        let calling = behind_proxy("call").calling(sip(Site::Gw));
+        let mut gw = Sipp::start(lab, Site::Gw, &calling)?;
+        vm.wait_for("CALL_INCOMING", SET_UP)?;
+        vm.accept()?;
+        vm.wait_established(2, SET_UP)?;
+        sidestep.wait_call(lab, "direct")?;
+        wires.hear_direct()?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wires.nothing_past_tap()?;
+        wait_over(lab, &sidestep)?;
+        let byes = requests(&wires.gateway.stop()?, "BYE", Site::Vm1.ip(), Site::Gw.ip());
+        ensure!(byes == 2, "{byes} BYE of the VM at the proxy");
+        Ok(())
+    });
+}
+
+/// The gateway on the proxy's box, at a port of its own.
+fn behind_proxy(scenario: &'static str) -> Run<'static> {
+    Run {
+        port: GATEWAY_PORT,
+        ..Run::new(scenario)
+    }
+}
+
+/// linphone in the VM calls, and is called.
+#[test]
+fn linphone_in_the_vm() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let mut vm = Linphone::start(lab, Site::Vm1, VM_TONE)?;
+        let mut gw = gateway(lab, "answer")?;
+        vm.dial(&format!("sip:100@{}", sip(Site::Gw)))?;
+        let call = sidestep.wait_call(lab, "direct")?;
+        expect_reason(&call, None)?;
+        wires.hear_direct()?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)?;
+
+        let mut gw = Sipp::start(lab, Site::Gw, &Run::new("call").calling(sip(Site::Vm1)))?;
+        vm.wait_for_text("Receiving new incoming call")?;
+        vm.accept()?;
+        sidestep.wait_call(lab, "direct")?;
+        wires.hear_direct()?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wires.nothing_past_tap()?;
+        wait_over(lab, &sidestep)
+    });
+}
