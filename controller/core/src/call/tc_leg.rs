@@ -9,7 +9,7 @@ use super::{Call, Context, OWED, Reason};
 use crate::engine::Side;
 use crate::media::{Direction, Media};
 use crate::sdp::{self, Answerer};
-use crate::tc::TcEvent;
+use crate::tc::{CallProgress, TcEvent};
 
 /// Whether the TC knows, and takes, what the gateway said last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +123,14 @@ impl Call {
             && let Consent::Failed(reason) = self.tell_tc(cx)
         {
             self.hand_back(cx, reason);
+        }
+    }
+
+    /// The TC's user is to hear that the callee rings, or that it does no more
+    /// (steps 508, 514).
+    pub(super) fn ring_back(&mut self, cx: &mut Context<'_>, progress: CallProgress) {
+        if self.outgoing && !matches!(self.tc.state, TcState::Idle | TcState::Gone(_)) {
+            cx.tc.progress(cx.now, self.leg(), progress);
         }
     }
 

@@ -11,6 +11,7 @@ use super::state::{Exchange, Held, Plane, TcState, VmOffer};
 use super::tc_leg::Consent;
 use super::{Call, Context, Reason};
 use crate::engine::Side;
+use crate::tc::CallProgress;
 
 /// How long the answer to an offer in a call may take: as long as its sender
 /// waits (Timers B and F, RFC 3261 §17.1).
@@ -125,6 +126,9 @@ impl Call {
         };
         match heard.message.status().unwrap_or(0) {
             status @ ..=199 => {
+                if offer.initial && status == 180 {
+                    self.ring_back(cx, CallProgress::Ringback);
+                }
                 self.gateway_rings(cx, &mut offer, &heard);
                 if offer.initial {
                     self.advance(cx, status);
@@ -152,6 +156,8 @@ impl Call {
             return;
         };
         self.gateway = Some(gateway.clone());
+        // What the gateway plays is to be heard instead of our ringback.
+        self.ring_back(cx, CallProgress::Quiet);
         if offer.fall_back.is_none() {
             self.set_flows(cx);
             if let Consent::Failed(reason) = self.tell_tc(cx) {
@@ -197,6 +203,7 @@ impl Call {
             return self.take_back(cx, offer, held, Reason::NoCommonCodec);
         }
         self.set_flows(cx);
+        self.ring_back(cx, CallProgress::Quiet);
         match self.tell_tc(cx) {
             Consent::Agreed => self.tc_agrees(cx, offer, held),
             Consent::Waiting => {

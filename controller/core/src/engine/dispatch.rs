@@ -220,7 +220,7 @@ impl Engine {
             self.output
                 .extend(outcome.events.into_iter().map(Output::Event));
             self.output.extend(outcome.reply.map(Output::Send));
-        } else if !self.tc.handle_datagram(now, src, dst, message)
+        } else if !self.tc.handle_sip(now, src, dst, message)
             && message.is_request()
             && *message.method() != Method::Ack
         {

@@ -16,21 +16,52 @@ pub struct Binding {
     pub vm: usize,
     /// That VM's address, which is the registrar's.
     pub vm_address: Ipv4Addr,
-    /// The URI of the Contact, as it came: the Request-URI of calls.
-    pub contact: Vec<u8>,
-    /// Where requests to it are sent; see [`destination`].
+    /// Protocol, and what is to be known in it.
+    pub signalling: Signalling,
+    /// Where requests to it are sent; for SIP see [`destination`].
     pub address: SocketAddr,
     /// Its media, where it registered any; no codecs: address only.
     pub media: Option<Media>,
     /// When the binding ends.
     pub expires: Time,
-    /// When this contact was first bound: of two accounts of one VM the later
+    /// When it was first bound where it is: of two accounts of one VM the later
     /// one gets the calls.
     pub since: Time,
+}
+
+/// What a thin client speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signalling {
+    /// SIP (RFC 3261).
+    Sip(SipContact),
+}
+
+/// What a REGISTER has bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SipContact {
+    /// The URI of the Contact, as it came: the Request-URI of calls.
+    pub uri: Vec<u8>,
     /// Call-ID of its last REGISTER (§10.3).
     pub call_id: Vec<u8>,
     /// CSeq number of its last REGISTER.
     pub cseq: u32,
+}
+
+impl Signalling {
+    /// Its name, as `sidestep clients` shows it.
+    pub const fn protocol(&self) -> &'static str {
+        match self {
+            Self::Sip(_) => "sip",
+        }
+    }
+}
+
+impl Binding {
+    /// What a REGISTER has bound; `None` where it was another protocol's.
+    pub fn sip(&self) -> Option<&SipContact> {
+        let Signalling::Sip(contact) = &self.signalling;
+        Some(contact)
+    }
 }
 
 /// Where to send requests for a contact that was announced from `source`, in a

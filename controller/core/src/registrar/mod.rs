@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use self::account::Account;
 use self::answered::{Answered, Fingerprint};
-pub use self::binding::{Binding, destination};
+pub use self::binding::{Binding, Signalling, SipContact, destination};
 use self::nonce::NonceMint;
 use self::refusal::Refusal;
 use self::wish::Wish;
@@ -234,7 +234,8 @@ impl Registrar {
             return Err(Refusal::OtherUser);
         }
         let wish = wish::wish(request)?;
-        let in_order = self.accounts[account].binding.as_ref().is_none_or(|bound| {
+        let bound = self.accounts[account].binding.as_ref();
+        let in_order = bound.and_then(Binding::sip).is_none_or(|bound| {
             bound.call_id != request.call_id() || bound.cseq < request.cseq().0
         });
         if wish != Wish::Query && !in_order {
@@ -245,9 +246,9 @@ impl Registrar {
             Wish::RemoveAll => self.unbind(account),
             Wish::Remove(contacts) => {
                 let bound = self.accounts[account].binding.as_ref();
-                let named = bound.is_some_and(|bound| {
-                    contacts.iter().any(|uri| same_contact(uri, &bound.contact))
-                });
+                let named = bound
+                    .and_then(Binding::sip)
+                    .is_some_and(|bound| contacts.iter().any(|uri| same_contact(uri, &bound.uri)));
                 if named { self.unbind(account) } else { None }
             }
             Wish::Bind { contact, seconds } => {
@@ -313,20 +314,23 @@ impl Registrar {
         } = &mut self.accounts[account];
         let vm_address = self.vms.get(*vm).ok_or(Refusal::OtherVm)?.address;
         let before = binding.take();
-        let kept = before
-            .as_ref()
-            .filter(|bound| bound.contact == terms.contact && bound.address == address);
+        let kept = before.as_ref().filter(|bound| {
+            let uri = bound.sip().map(|bound| &bound.uri);
+            uri == Some(&terms.contact) && bound.address == address
+        });
         let bound = Binding {
             user: user.clone(),
             vm: *vm,
             vm_address,
             since: kept.map_or(now, |bound| bound.since),
-            contact: terms.contact,
+            signalling: Signalling::Sip(SipContact {
+                uri: terms.contact,
+                call_id: request.call_id().to_vec(),
+                cseq: request.cseq().0,
+            }),
             address,
             media: terms.media,
             expires: terms.expires,
-            call_id: request.call_id().to_vec(),
-            cseq: request.cseq().0,
         };
         let same = kept.is_some_and(|kept| kept.media == bound.media);
         self.ends.set(&account, Some(bound.expires));
@@ -346,12 +350,13 @@ impl Registrar {
         let tag = self.identifiers.token();
         let request = mark_received(request.clone(), src);
         let mut response = ResponseBuilder::new(&request, 200, Some(&tag));
-        if let Some(bound) = &self.accounts[account].binding {
+        let bound = self.accounts[account].binding.as_ref();
+        if let Some((bound, contact)) = bound.and_then(|bound| Some((bound, bound.sip()?))) {
             let left = bound.expires.since(now).as_secs();
             let tail = format!(">;expires={left}");
             response = response.header(
                 Name::CONTACT,
-                [b"<", bound.contact.as_slice(), tail.as_bytes()].concat(),
+                [b"<", contact.uri.as_slice(), tail.as_bytes()].concat(),
             );
         }
         response.build()
@@ -413,7 +418,7 @@ impl Registrar {
                 .get(binding.vm)
                 .map(|vm| vm.name.clone())
                 .unwrap_or_default(),
-            protocol: "sip",
+            protocol: binding.signalling.protocol(),
             address: binding.address,
             media: binding.media.clone(),
             expires: binding.expires,

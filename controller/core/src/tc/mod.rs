@@ -1,42 +1,44 @@
-//! The user agent toward thin clients (RFC 3261): the call's third leg.
+//! The thin client's leg of a call, whatever protocol the thin client speaks.
 //!
 //! What comes in: what the call machine wants of a leg ([`TcAgent::invite`],
 //! [`TcAgent::ack_with`], [`TcAgent::reinvite`], [`TcAgent::answer_reinvite`],
-//! [`TcAgent::bye`]), what thin clients send to the registrar's port, and time.
-//! What goes out: datagrams, and what has become of each leg.
+//! [`TcAgent::progress`], [`TcAgent::bye`]), what thin clients send to the
+//! registrar's port, and time. What goes out: datagrams, and what has become of
+//! each leg.
 //!
 //! ```text
 //!            invite ─► Answered ─► ack_with
 //! any time:  reinvite ─► Answered ─► ack_with          (ours)
 //!            Reinvite ─► answer_reinvite               (the thin client's)
+//!            progress                                  (what its user hears)
 //! end:       bye, or Bye, Lost; before the first Answered: Refused, NoAnswer
 //! ```
 //!
-//! A leg is an ordinary SIP dialog with an endpoint that nobody had to prepare
-//! but by auto-answer; nothing of the VM's or the gateway's signalling shows in
-//! it.
+//! Descriptions are SDP in every protocol, offer and answer as RFC 3264 has
+//! them; [`Binding::signalling`] says which protocol it is:
+//!
+//! | here | SIP | H.248 | MGCP |
+//! | --- | --- | --- | --- |
+//! | `invite` with an offer | INVITE | Add with Remote (606) | CRCX with a description |
+//! | `invite` without one | INVITE without a body | Add without Remote (502) | CRCX without one |
+//! | `Answered` | 200 | Reply with Local (503, 607) | its response |
+//! | `ack_with` an answer | ACK | Modify with Remote (508) | MDCX |
+//! | `reinvite` | re-INVITE | Modify with Remote | MDCX |
+//! | `Reinvite` | the peer's re-INVITE | a Reply with another Local (509) | a response with another description |
+//! | `progress` | nothing | signals cg/rt, al/ri (508, 514, 608) | L/rt, L/rg |
+//! | `bye` | BYE, CANCEL | Subtract | DLCX |
+//! | `Bye` | the peer's BYE | Notify of al/on | NTFY of L/hu |
+//! | `Lost` | 481, no answer | ServiceChange, no reply | RSIP, no response |
 
-mod answers;
-mod context;
-mod dialog;
-mod leg;
-mod outside;
-mod requests;
+mod sip;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use self::context::{Context, Incoming, Purpose, Serial};
-use self::leg::{Leg, Stage};
-use crate::deadlines::Deadlines;
 use crate::engine::Datagram;
-use crate::registrar::Binding;
+use crate::registrar::{Binding, Signalling};
 pub use crate::sip::BRANCH_PREFIX;
-use crate::sip::identifiers::{Identifiers, derive};
-use crate::sip::received::{mark_received, reply_address};
-use crate::sip::transaction::{Addresses, Expired, RequestFate, ResponseFate, Transactions};
-use crate::sip::{Message, Method};
+use crate::sip::Message;
 use crate::time::Time;
 
 /// A leg, by the number of its call.
@@ -57,249 +59,128 @@ pub enum TcOutput {
 pub enum TcEvent {
     /// The thin client rings or says that it works on it; once.
     Ringing,
-    /// Our INVITE or re-INVITE was answered: its session description (step 305,
-    /// 404). [`TcAgent::ack_with`] is due. Also the answer that came with the
-    /// ACK of the thin client's re-INVITE without a description; then nothing is
-    /// due.
+    /// Our offer, or the wish for one, was answered: the thin client's session
+    /// description (step 305, 404, 503, 607). [`TcAgent::ack_with`] is due. Also
+    /// the answer that came late to a re-INVITE of the thin client's that had no
+    /// description; then nothing is due.
     Answered {
         /// The answer; the offer, where ours had none.
         sdp: Vec<u8>,
     },
-    /// The thin client's re-INVITE or UPDATE: [`TcAgent::answer_reinvite`] is due.
+    /// The thin client offers other media (step 509 with changed information):
+    /// [`TcAgent::answer_reinvite`] is due.
     Reinvite {
         /// Its offer; `None`: it wants ours.
         sdp: Option<Vec<u8>>,
     },
-    /// Our INVITE was refused, and the leg is over; or our re-INVITE was, and the
-    /// leg goes on with the session it had.
+    /// Our first offer was refused, and the leg is over; or a later one was, and
+    /// the leg goes on with the session it had.
     Refused {
-        /// Status code of the answer.
+        /// Status code as SIP has them: 488 where no codec suits.
         status: u16,
     },
-    /// Our INVITE was not answered in time, and the leg is over.
+    /// Our first offer was not answered in time, and the leg is over.
     NoAnswer,
     /// The thin client hung up; the leg is over.
     Bye,
-    /// The thin client has lost the dialog or does not answer in it; the leg is
+    /// The thin client has lost the leg, or does not answer in it; the leg is
     /// over.
     Lost,
+}
+
+/// How far the call is with its other party: what the thin client's user is to
+/// hear of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallProgress {
+    /// The user is called: the telephone rings (step 608).
+    Alerting,
+    /// The called party rings: ringback (step 508).
+    Ringback,
+    /// Neither any more (steps 514, 612).
+    Quiet,
 }
 
 /// All thin-client legs.
 #[derive(Debug)]
 pub struct TcAgent {
-    registrar_port: u16,
-    cx: Context,
-    /// Key of the tags of responses that leave no state.
-    tag_key: [u8; 32],
-    legs: BTreeMap<Serial, Leg>,
-    by_id: BTreeMap<LegId, Serial>,
-    by_call_id: BTreeMap<Vec<u8>, Serial>,
-    wakes: Deadlines<Serial>,
-    next: Serial,
+    sip: sip::Agent,
 }
 
 impl TcAgent {
     /// No leg yet. Legs are called from the VM's address and `registrar_port`.
     pub fn new(seed: [u8; 32], registrar_port: u16, answer_timeout: Duration) -> Self {
         Self {
-            registrar_port,
-            cx: Context {
-                answer_timeout,
-                identifiers: Identifiers::new(seed, "thin-client legs"),
-                transactions: Transactions::default(),
-                output: VecDeque::new(),
-            },
-            tag_key: derive(seed, "thin-client tags"),
-            legs: BTreeMap::new(),
-            by_id: BTreeMap::new(),
-            by_call_id: BTreeMap::new(),
-            wakes: Deadlines::default(),
-            next: 0,
+            sip: sip::Agent::new(seed, registrar_port, answer_timeout),
         }
     }
 
-    /// Calls a thin client; without an offer its 2xx brings one (RFC 3725 flow I).
-    /// A leg that has this number is ended first.
+    /// Calls a thin client; without an offer its answer brings one (RFC 3725 flow
+    /// I). A leg that has this number is ended first.
     pub fn invite(&mut self, now: Time, leg: LegId, to: &Binding, offer: Option<Vec<u8>>) {
         self.bye(now, leg);
-        let serial = self.next;
-        self.next += 1;
-        let new = Leg::call(
-            &mut self.cx,
-            now,
-            (serial, leg),
-            to,
-            self.registrar_port,
-            offer,
-        );
-        self.by_id.insert(leg, serial);
-        self.by_call_id
-            .insert(new.dialog.call_id.clone().into_bytes(), serial);
-        self.legs.insert(serial, new);
-        self.settle(serial);
+        match &to.signalling {
+            Signalling::Sip(contact) => self.sip.invite(now, leg, (to, &contact.uri), offer),
+        }
     }
 
     /// Acknowledges the last [`TcEvent::Answered`], with the answer where our
-    /// INVITE had no offer.
+    /// invitation had no offer.
     pub fn ack_with(&mut self, now: Time, leg: LegId, answer: Option<Vec<u8>>) {
-        self.with(leg, |leg, cx| leg.ack(cx, now, answer));
+        self.sip.ack_with(now, leg, answer);
     }
 
-    /// Offers a new session in the dialog; waits for its turn while another offer
+    /// Offers a new session in the leg; waits for its turn while another offer
     /// is under way, of which only the newest waits.
     pub fn reinvite(&mut self, now: Time, leg: LegId, offer: Vec<u8>) {
-        self.with(leg, |leg, cx| leg.reinvite(cx, now, offer));
+        self.sip.reinvite(now, leg, offer);
     }
 
     /// Answers [`TcEvent::Reinvite`]: with a description, or a status code of 300
     /// to 699. Without a word for 64·T1 (32 s) the agent answers 500.
     pub fn answer_reinvite(&mut self, now: Time, leg: LegId, answer: Result<Vec<u8>, u16>) {
-        self.with(leg, |leg, cx| leg.answer(cx, now, answer));
+        self.sip.answer_reinvite(now, leg, answer);
     }
 
-    /// Ends the leg, by CANCEL while it is not answered. No event of it follows;
-    /// the number may be used again at once.
+    /// Tells how far the call is. A SIP telephone needs no telling: it answers
+    /// at once, and makes its own tones.
+    pub fn progress(&mut self, _now: Time, _leg: LegId, _progress: CallProgress) {}
+
+    /// Ends the leg, answered or not. No event of it follows; the number may be
+    /// used again at once.
     pub fn bye(&mut self, now: Time, leg: LegId) {
-        self.with(leg, |leg, cx| leg.bye(cx, now));
+        self.sip.bye(now, leg);
     }
 
-    /// A message has come from a thin client to the registrar's port. False: it
-    /// was none for this agent (a REGISTER, or a response to nothing).
-    pub fn handle_datagram(
+    /// A SIP message has come from a thin client to the registrar's port. False:
+    /// it was none for this agent (a REGISTER, or a response to nothing).
+    pub fn handle_sip(
         &mut self,
         now: Time,
         src: SocketAddr,
         dst: SocketAddr,
         message: &Message,
     ) -> bool {
-        if !message.is_request() {
-            return self.response(now, src, message);
-        }
-        if *message.method() == Method::Register {
-            return false;
-        }
-        let addresses = Addresses {
-            local: dst,
-            remote: reply_address(message, src),
-        };
-        let serial = self.by_call_id.get(message.call_id()).copied();
-        let leg = serial.and_then(|serial| self.legs.get_mut(&serial));
-        let Some(leg) = leg.filter(|leg| leg.has(message)) else {
-            if let Some(response) = outside::response(&self.tag_key, message, src) {
-                self.cx.send(addresses, response);
-            }
-            return true;
-        };
-        match self.cx.transactions.request(now, message, addresses) {
-            RequestFate::New(key) => {
-                let request = mark_received(message.clone(), src);
-                leg.request(&mut self.cx, now, src, Incoming { key, request });
-            }
-            RequestFate::Ack => leg.acknowledged(&mut self.cx, now, message),
-            RequestFate::Absorbed | RequestFate::Unmatched => {}
-        }
-        let serial = leg.serial;
-        self.settle(serial);
-        true
+        self.sip.handle_message(now, src, dst, message)
     }
 
     /// Bytes have come that [`Message::parse`] refused: 400 where they are a
     /// request that can be answered, else nothing.
     pub fn handle_unparsed(&mut self, src: SocketAddr, dst: SocketAddr, bytes: &[u8]) {
-        if let Some((remote, response)) = outside::bad_request(&self.tag_key, src, bytes) {
-            let addresses = Addresses { local: dst, remote };
-            self.cx.send(addresses, response);
-        }
+        self.sip.handle_unparsed(src, dst, bytes);
     }
 
     /// Runs the timers that have run out by `now`.
     pub fn handle_timeout(&mut self, now: Time) {
-        for expired in self.cx.transactions.timeout(now) {
-            // Without an ACK of a refusal of ours nothing is amiss.
-            let Expired::Request((serial, Purpose::Invite(cseq))) = expired else {
-                continue;
-            };
-            if let Some(leg) = self.legs.get_mut(&serial) {
-                leg.invite_timed_out(&mut self.cx, now, cseq);
-                self.settle(serial);
-            }
-        }
-        while let Some(serial) = self.wakes.take_due(now) {
-            let Some(leg) = self.legs.get_mut(&serial) else {
-                continue;
-            };
-            if leg.timeout(&mut self.cx, now) {
-                self.by_call_id.remove(leg.dialog.call_id.as_bytes());
-                self.legs.remove(&serial);
-            }
-            self.settle(serial);
-        }
-        self.cx.flush();
+        self.sip.handle_timeout(now);
     }
 
     /// When the next timer runs out.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let transactions = self.cx.transactions.next_timeout();
-        transactions.into_iter().chain(self.wakes.next()).min()
+        self.sip.poll_timeout()
     }
 
     /// The next datagram or event.
     pub fn poll_output(&mut self) -> Option<TcOutput> {
-        self.cx.output.pop_front()
-    }
-
-    fn response(&mut self, now: Time, src: SocketAddr, response: &Message) -> bool {
-        let (serial, purpose) = match self.cx.transactions.response(now, response) {
-            ResponseFate::Deliver(waiting) => waiting,
-            ResponseFate::Absorbed => {
-                self.cx.flush();
-                return true;
-            }
-            // A 2xx that has outlived its transaction still has to be
-            // acknowledged.
-            ResponseFate::Unmatched => match self.late(response) {
-                Some(waiting) => waiting,
-                None => return false,
-            },
-        };
-        if let (Some(leg), Purpose::Invite(cseq)) = (self.legs.get_mut(&serial), purpose) {
-            leg.invite_response(&mut self.cx, now, src, cseq, response);
-        }
-        self.settle(serial);
-        true
-    }
-
-    fn late(&self, response: &Message) -> Option<(Serial, Purpose)> {
-        let serial = *self.by_call_id.get(response.call_id())?;
-        let leg = self.legs.get(&serial)?;
-        let (cseq, method) = response.cseq();
-        let accepted = matches!(response.status(), Some(200..=299)) && method == Method::Invite;
-        let ours = response.from_tag() == Some(leg.dialog.local_tag.as_bytes());
-        (accepted && ours).then_some((serial, Purpose::Invite(cseq)))
-    }
-
-    fn with(&mut self, leg: LegId, act: impl FnOnce(&mut Leg, &mut Context)) {
-        let Some(serial) = self.by_id.get(&leg).copied() else {
-            return;
-        };
-        if let Some(leg) = self.legs.get_mut(&serial) {
-            act(leg, &mut self.cx);
-        }
-        self.settle(serial);
-    }
-
-    /// After anything has happened to a leg.
-    fn settle(&mut self, serial: Serial) {
-        self.cx.flush();
-        let Some(leg) = self.legs.get(&serial) else {
-            self.wakes.set(&serial, None);
-            return;
-        };
-        self.wakes.set(&serial, leg.wake());
-        let is_over = matches!(leg.stage, Stage::Over { .. });
-        if is_over && self.by_id.get(&leg.number) == Some(&serial) {
-            self.by_id.remove(&leg.number);
-        }
+        self.sip.poll_output()
     }
 }

@@ -35,7 +35,7 @@ fn a_thin_client_registers_step_301() {
     assert_eq!((view.name.as_str(), view.vm.as_str()), ("tc17", "desk-17"));
     assert!(view.registered && view.media.is_none());
     let binding = registrar.binding_for_vm(0).expect("a binding");
-    assert_eq!(binding.contact, b"sip:tc17@10.71.2.21:5062");
+    assert_eq!(binding.sip().unwrap().uri, b"sip:tc17@10.71.2.21:5062");
     assert_eq!(binding.address, TC.parse().unwrap());
     assert_eq!(binding.expires, at(602));
     assert_eq!(registrar.binding_for_vm(1), None);
@@ -74,7 +74,10 @@ fn baresip_registers() {
     let reply = deliver(&mut registrar, at(0), source, VM, request.as_bytes());
     assert_eq!(reply.status, 200);
     let bound = registrar.binding_for_vm(0).unwrap();
-    assert_eq!(bound.contact, b"sip:tc17-0x55d0c8a9f2a0@10.71.2.22:5060");
+    assert_eq!(
+        bound.sip().unwrap().uri,
+        b"sip:tc17-0x55d0c8a9f2a0@10.71.2.22:5060"
+    );
     assert_eq!(bound.address, source.parse().unwrap());
 }
 
@@ -174,7 +177,7 @@ fn the_newest_contact_wins() {
     let moved = tc.send(&mut registrar, at(1), elsewhere);
     assert_eq!(moved.clients().len(), 1);
     assert_eq!(
-        registrar.binding_for_vm(0).unwrap().contact,
+        registrar.binding_for_vm(0).unwrap().sip().unwrap().uri,
         b"sip:tc17@10.71.2.21:5099"
     );
     assert_eq!(registrar.clients().len(), 1);
@@ -188,7 +191,7 @@ fn the_newest_contact_wins() {
     let lines = format!("Contact: <sip:tc17@10.71.2.21:5099>;expires=0, {CONTACT};expires=70\r\n");
     assert_eq!(tc.send(&mut registrar, at(12), &lines).status, 200);
     assert_eq!(
-        registrar.binding_for_vm(0).unwrap().contact,
+        registrar.binding_for_vm(0).unwrap().sip().unwrap().uri,
         b"sip:tc17@10.71.2.21:5062"
     );
 }
@@ -292,5 +295,5 @@ fn responses_and_calls_find_a_client_behind_a_nat() {
     }
     let binding = registrar.binding_for_vm(0).unwrap();
     assert_eq!(binding.address, "10.9.9.9:41000".parse().unwrap());
-    assert_eq!(binding.contact, b"sip:tc17@192.168.0.9:5062");
+    assert_eq!(binding.sip().unwrap().uri, b"sip:tc17@192.168.0.9:5062");
 }

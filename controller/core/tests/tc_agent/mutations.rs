@@ -68,7 +68,7 @@ fn mutated_messages_do_no_harm() {
             let (src, dst) = (phone.source, VM.parse().unwrap());
             match Message::parse(&bytes) {
                 Ok(message) => {
-                    phone.agent.handle_datagram(phone.now, src, dst, &message);
+                    phone.agent.handle_sip(phone.now, src, dst, &message);
                 }
                 Err(_) => phone.agent.handle_unparsed(src, dst, &bytes),
             }

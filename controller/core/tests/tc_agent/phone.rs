@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sidestep_core::engine::Side;
-use sidestep_core::registrar::Binding;
+use sidestep_core::registrar::{Binding, Signalling, SipContact};
 use sidestep_core::sip::{Message, Method, Name, ResponseBuilder};
 use sidestep_core::tc::{LegId, TcAgent, TcEvent, TcOutput};
 use sidestep_core::time::Time;
@@ -21,13 +21,15 @@ pub fn binding() -> Binding {
         user: "tc18".into(),
         vm: 0,
         vm_address: "10.71.1.11".parse().unwrap(),
-        contact: b"sip:tc18-0x55d0c8@10.71.2.22:5060".to_vec(),
+        signalling: Signalling::Sip(SipContact {
+            uri: b"sip:tc18-0x55d0c8@10.71.2.22:5060".to_vec(),
+            call_id: b"r".to_vec(),
+            cseq: 1,
+        }),
         address: TC.parse().unwrap(),
         media: None,
         expires: Time::from_origin(Duration::from_secs(600)),
         since: Time::ZERO,
-        call_id: b"r".to_vec(),
-        cseq: 1,
     }
 }
 
@@ -141,7 +143,7 @@ impl Phone {
     pub fn deliver(&mut self, bytes: &[u8]) -> bool {
         let message = Message::parse(bytes).expect("a message");
         let (src, dst) = (self.source, VM.parse().unwrap());
-        self.agent.handle_datagram(self.now, src, dst, &message)
+        self.agent.handle_sip(self.now, src, dst, &message)
     }
 
     /// Calls, with or without an offer, and returns the INVITE.

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::TcEvent;
 use super::context::{Context, sdp_of};
 use super::leg::{Exchange, Leg, Stage, send_bye};
 use crate::sip::Message;
+use crate::tc::TcEvent;
 use crate::time::Time;
 
 impl Leg {

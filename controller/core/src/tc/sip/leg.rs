@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::context::{ALLOW, Context, Incoming, Purpose, Serial};
 use super::dialog::Dialog;
-use super::{LegId, TcEvent};
 use crate::registrar::Binding;
 use crate::sip::transaction::{Addresses, ClientKey, T1, T2, WAIT, cancel_of};
 use crate::sip::{Message, Method, Name, ResponseBuilder};
+use crate::tc::{LegId, TcEvent};
 use crate::time::Time;
 
 /// How often a re-INVITE that met a 491 is sent again.
@@ -116,7 +116,7 @@ impl Leg {
         cx: &mut Context,
         now: Time,
         (serial, number): (Serial, LegId),
-        to: &Binding,
+        to: (&Binding, &[u8]),
         port: u16,
         offer: Option<Vec<u8>>,
     ) -> Self {

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::TcEvent;
 use super::context::{Context, Incoming, plain, sdp_of};
 use super::leg::{Exchange, Leg, Stage};
 use crate::sip::transaction::WAIT;
 use crate::sip::{Message, Method, Name};
+use crate::tc::TcEvent;
 use crate::time::Time;
 
 impl Leg {

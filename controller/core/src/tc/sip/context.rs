@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{LegId, TcEvent, TcOutput};
 use crate::engine::{Datagram, Side};
 use crate::sip::identifiers::Identifiers;
 use crate::sip::transaction::{Addresses, ServerKey, Transactions};
 use crate::sip::{Message, Name, ResponseBuilder};
+use crate::tc::{LegId, TcEvent, TcOutput};
 use crate::time::Time;
 
 /// The methods that a thin client may send to us.

@@ -38,7 +38,11 @@ pub(super) struct Dialog {
 impl Dialog {
     /// Before the INVITE: the identity is the VM's, at whose address the thin
     /// client has registered.
-    pub(super) fn new(to: &Binding, port: u16, identifiers: &mut Identifiers) -> Self {
+    pub(super) fn new(
+        (to, contact): (&Binding, &[u8]),
+        port: u16,
+        identifiers: &mut Identifiers,
+    ) -> Self {
         let local_tag = identifiers.token();
         let address = SocketAddr::from((to.vm_address, port));
         Self {
@@ -46,9 +50,9 @@ impl Dialog {
             local: format!("<sip:{USER}@{}>;tag={local_tag}", to.vm_address),
             local_tag,
             remote_tag: None,
-            remote: [b"<", to.contact.as_slice(), b">"].concat(),
+            remote: [b"<", contact, b">"].concat(),
             contact: format!("sip:{USER}@{address}"),
-            target: to.contact.clone(),
+            target: contact.to_vec(),
             routes: Vec::new(),
             addresses: Addresses {
                 local: address,
@@ -56,7 +60,7 @@ impl Dialog {
             },
             local_cseq: 0,
             remote_cseq: None,
-            registered: (to.contact.clone(), to.address),
+            registered: (contact.to_vec(), to.address),
         }
     }
 

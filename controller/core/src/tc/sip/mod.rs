@@ -1,0 +1,251 @@
+//! Thin clients that speak SIP: the user agent toward them (RFC 3261).
+//!
+//! A leg is an ordinary SIP dialog with an endpoint that nobody had to prepare
+//! but by auto-answer; nothing of the VM's or the gateway's signalling shows in
+//! it. What comes in and goes out is [`super::TcAgent`]'s, in SIP's words.
+
+mod answers;
+mod context;
+mod dialog;
+mod leg;
+mod outside;
+mod requests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use self::context::{Context, Incoming, Purpose, Serial};
+use self::leg::{Leg, Stage};
+use crate::deadlines::Deadlines;
+use crate::registrar::Binding;
+use crate::sip::identifiers::{Identifiers, derive};
+use crate::sip::received::{mark_received, reply_address};
+use crate::sip::transaction::{Addresses, Expired, RequestFate, ResponseFate, Transactions};
+use crate::sip::{Message, Method};
+use crate::tc::{LegId, TcOutput};
+use crate::time::Time;
+
+/// All legs with SIP telephones.
+#[derive(Debug)]
+pub(super) struct Agent {
+    registrar_port: u16,
+    cx: Context,
+    /// Key of the tags of responses that leave no state.
+    tag_key: [u8; 32],
+    legs: BTreeMap<Serial, Leg>,
+    by_id: BTreeMap<LegId, Serial>,
+    by_call_id: BTreeMap<Vec<u8>, Serial>,
+    wakes: Deadlines<Serial>,
+    next: Serial,
+}
+
+impl Agent {
+    /// No leg yet. Legs are called from the VM's address and `registrar_port`.
+    pub(super) fn new(seed: [u8; 32], registrar_port: u16, answer_timeout: Duration) -> Self {
+        Self {
+            registrar_port,
+            cx: Context {
+                answer_timeout,
+                identifiers: Identifiers::new(seed, "thin-client legs"),
+                transactions: Transactions::default(),
+                output: VecDeque::new(),
+            },
+            tag_key: derive(seed, "thin-client tags"),
+            legs: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            by_call_id: BTreeMap::new(),
+            wakes: Deadlines::default(),
+            next: 0,
+        }
+    }
+
+    /// Calls a thin client; without an offer its 2xx brings one (RFC 3725 flow I).
+    /// `to`: the binding, and its contact's URI.
+    pub(super) fn invite(
+        &mut self,
+        now: Time,
+        leg: LegId,
+        to: (&Binding, &[u8]),
+        offer: Option<Vec<u8>>,
+    ) {
+        let serial = self.next;
+        self.next += 1;
+        let new = Leg::call(
+            &mut self.cx,
+            now,
+            (serial, leg),
+            to,
+            self.registrar_port,
+            offer,
+        );
+        self.by_id.insert(leg, serial);
+        self.by_call_id
+            .insert(new.dialog.call_id.clone().into_bytes(), serial);
+        self.legs.insert(serial, new);
+        self.settle(serial);
+    }
+
+    /// Acknowledges the last [`TcEvent::Answered`], with the answer where our
+    /// INVITE had no offer.
+    pub(super) fn ack_with(&mut self, now: Time, leg: LegId, answer: Option<Vec<u8>>) {
+        self.with(leg, |leg, cx| leg.ack(cx, now, answer));
+    }
+
+    /// Offers a new session in the dialog; waits for its turn while another offer
+    /// is under way, of which only the newest waits.
+    pub(super) fn reinvite(&mut self, now: Time, leg: LegId, offer: Vec<u8>) {
+        self.with(leg, |leg, cx| leg.reinvite(cx, now, offer));
+    }
+
+    /// Answers [`TcEvent::Reinvite`]: with a description, or a status code of 300
+    /// to 699. Without a word for 64·T1 (32 s) the agent answers 500.
+    pub(super) fn answer_reinvite(&mut self, now: Time, leg: LegId, answer: Result<Vec<u8>, u16>) {
+        self.with(leg, |leg, cx| leg.answer(cx, now, answer));
+    }
+
+    /// Ends the leg, by CANCEL while it is not answered. No event of it follows;
+    /// the number may be used again at once.
+    pub(super) fn bye(&mut self, now: Time, leg: LegId) {
+        self.with(leg, |leg, cx| leg.bye(cx, now));
+    }
+
+    /// A message has come from a thin client to the registrar's port. False: it
+    /// was none for this agent (a REGISTER, or a response to nothing).
+    pub(super) fn handle_message(
+        &mut self,
+        now: Time,
+        src: SocketAddr,
+        dst: SocketAddr,
+        message: &Message,
+    ) -> bool {
+        if !message.is_request() {
+            return self.response(now, src, message);
+        }
+        if *message.method() == Method::Register {
+            return false;
+        }
+        let addresses = Addresses {
+            local: dst,
+            remote: reply_address(message, src),
+        };
+        let serial = self.by_call_id.get(message.call_id()).copied();
+        let leg = serial.and_then(|serial| self.legs.get_mut(&serial));
+        let Some(leg) = leg.filter(|leg| leg.has(message)) else {
+            if let Some(response) = outside::response(&self.tag_key, message, src) {
+                self.cx.send(addresses, response);
+            }
+            return true;
+        };
+        match self.cx.transactions.request(now, message, addresses) {
+            RequestFate::New(key) => {
+                let request = mark_received(message.clone(), src);
+                leg.request(&mut self.cx, now, src, Incoming { key, request });
+            }
+            RequestFate::Ack => leg.acknowledged(&mut self.cx, now, message),
+            RequestFate::Absorbed | RequestFate::Unmatched => {}
+        }
+        let serial = leg.serial;
+        self.settle(serial);
+        true
+    }
+
+    /// Bytes have come that [`Message::parse`] refused: 400 where they are a
+    /// request that can be answered, else nothing.
+    pub(super) fn handle_unparsed(&mut self, src: SocketAddr, dst: SocketAddr, bytes: &[u8]) {
+        if let Some((remote, response)) = outside::bad_request(&self.tag_key, src, bytes) {
+            let addresses = Addresses { local: dst, remote };
+            self.cx.send(addresses, response);
+        }
+    }
+
+    /// Runs the timers that have run out by `now`.
+    pub(super) fn handle_timeout(&mut self, now: Time) {
+        for expired in self.cx.transactions.timeout(now) {
+            // Without an ACK of a refusal of ours nothing is amiss.
+            let Expired::Request((serial, Purpose::Invite(cseq))) = expired else {
+                continue;
+            };
+            if let Some(leg) = self.legs.get_mut(&serial) {
+                leg.invite_timed_out(&mut self.cx, now, cseq);
+                self.settle(serial);
+            }
+        }
+        while let Some(serial) = self.wakes.take_due(now) {
+            let Some(leg) = self.legs.get_mut(&serial) else {
+                continue;
+            };
+            if leg.timeout(&mut self.cx, now) {
+                self.by_call_id.remove(leg.dialog.call_id.as_bytes());
+                self.legs.remove(&serial);
+            }
+            self.settle(serial);
+        }
+        self.cx.flush();
+    }
+
+    /// When the next timer runs out.
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        let transactions = self.cx.transactions.next_timeout();
+        transactions.into_iter().chain(self.wakes.next()).min()
+    }
+
+    /// The next datagram or event.
+    pub(super) fn poll_output(&mut self) -> Option<TcOutput> {
+        self.cx.output.pop_front()
+    }
+
+    fn response(&mut self, now: Time, src: SocketAddr, response: &Message) -> bool {
+        let (serial, purpose) = match self.cx.transactions.response(now, response) {
+            ResponseFate::Deliver(waiting) => waiting,
+            ResponseFate::Absorbed => {
+                self.cx.flush();
+                return true;
+            }
+            // A 2xx that has outlived its transaction still has to be
+            // acknowledged.
+            ResponseFate::Unmatched => match self.late(response) {
+                Some(waiting) => waiting,
+                None => return false,
+            },
+        };
+        if let (Some(leg), Purpose::Invite(cseq)) = (self.legs.get_mut(&serial), purpose) {
+            leg.invite_response(&mut self.cx, now, src, cseq, response);
+        }
+        self.settle(serial);
+        true
+    }
+
+    fn late(&self, response: &Message) -> Option<(Serial, Purpose)> {
+        let serial = *self.by_call_id.get(response.call_id())?;
+        let leg = self.legs.get(&serial)?;
+        let (cseq, method) = response.cseq();
+        let accepted = matches!(response.status(), Some(200..=299)) && method == Method::Invite;
+        let ours = response.from_tag() == Some(leg.dialog.local_tag.as_bytes());
+        (accepted && ours).then_some((serial, Purpose::Invite(cseq)))
+    }
+
+    fn with(&mut self, leg: LegId, act: impl FnOnce(&mut Leg, &mut Context)) {
+        let Some(serial) = self.by_id.get(&leg).copied() else {
+            return;
+        };
+        if let Some(leg) = self.legs.get_mut(&serial) {
+            act(leg, &mut self.cx);
+        }
+        self.settle(serial);
+    }
+
+    /// After anything has happened to a leg.
+    fn settle(&mut self, serial: Serial) {
+        self.cx.flush();
+        let Some(leg) = self.legs.get(&serial) else {
+            self.wakes.set(&serial, None);
+            return;
+        };
+        self.wakes.set(&serial, leg.wake());
+        let is_over = matches!(leg.stage, Stage::Over { .. });
+        if is_over && self.by_id.get(&leg.number) == Some(&serial) {
+            self.by_id.remove(&leg.number);
+        }
+    }
+}
