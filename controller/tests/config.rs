@@ -35,6 +35,8 @@ fn example() -> PathBuf {
 fn only_vms_must_be_given() {
     let config = read("vms: [{name: a, tap: tapa, address: 10.0.0.1}]").expect("sound");
     assert_eq!(config.signalling.sip, [5060]);
+    assert_eq!(config.signalling.h248, [2944, 2945]);
+    assert_eq!(config.signalling.mgcp, [2427, 2727]);
     assert_eq!(config.signalling.registrar, 5070);
     assert_eq!(config.registration.realm, "sidestep");
     assert_eq!(config.registration.expires.default, 600);
@@ -49,6 +51,18 @@ fn only_vms_must_be_given() {
     );
     let warned: Vec<&str> = config.warnings.iter().map(|w| w.field.as_str()).collect();
     assert_eq!(warned, ["uplinks", "vms[0]"]);
+}
+
+/// An empty list leaves a protocol alone, and no port of it is taken.
+#[test]
+fn protocols_by_ports() {
+    let text = format!("{SOUND}signalling: {{sip: [5060, 5062], h248: [], mgcp: [2427]}}\n");
+    let config = read(&text).expect("sound");
+    assert_eq!(config.signalling.gateway_ports(), [5060, 5062, 2427]);
+    let core = config.engine([0; 32], 1);
+    assert_eq!(core.sip_ports, [5060, 5062]);
+    assert_eq!(core.h248_ports, [0; 0]);
+    assert_eq!(core.mgcp_ports, [2427]);
 }
 
 #[test]

@@ -97,6 +97,26 @@ fn each_fault_names_line_field_and_remedy() {
             "[0]",
         ),
         (
+            "signalling: {mgcp: [2427, 2944]}",
+            "x.yaml:6: signalling.mgcp[1]: 2944 is a port used twice",
+            "signalling.h248",
+        ),
+        (
+            "signalling: {h248: [x]}",
+            "x.yaml:6: signalling.h248[0]: \"x\" is not a UDP port",
+            "1 to",
+        ),
+        (
+            "signalling: {registrar: 2727}",
+            "x.yaml:6: signalling.registrar: 2727 is also signalling.mgcp",
+            "5070",
+        ),
+        (
+            "media: {anchor_ports: 2700-2799}",
+            "x.yaml:6: media.anchor_ports: 2700-2799 contains 2727",
+            "signalling.mgcp",
+        ),
+        (
             "signalling: {registrar: 5060}",
             "x.yaml:6: signalling.registrar: 5060 is also signalling.sip",
             "5070",

@@ -25,7 +25,7 @@ use crate::{
 
 const GUARD: u8 = FlowKind::Guard as u8;
 const RELAY: u8 = FlowKind::Relay as u8;
-const SIP: u8 = PortClass::Sip as u8;
+const GATEWAY: u8 = PortClass::Gateway as u8;
 const REGISTRAR: u8 = PortClass::Registrar as u8;
 
 /// `bpf_redirect` says so when it took the frame.
@@ -131,9 +131,9 @@ fn is_for_tap(action: &FlowAction, side: Side) -> bool {
 #[inline(always)]
 fn is_signalling(key: &FlowKey, side: Side) -> bool {
     match class_of(key.dst_port_be) {
-        SIP => true,
+        GATEWAY => true,
         REGISTRAR if matches!(side, Side::Net) => true,
-        _ => class_of(key.src_port_be) == SIP,
+        _ => class_of(key.src_port_be) == GATEWAY,
     }
 }
 

@@ -35,7 +35,7 @@ impl Tap {
         let tap = ifindex("tap0").unwrap();
         let mut programs = Programs::load();
         programs.set_vm(VM, tap);
-        programs.set_port(5060, PortClass::Sip);
+        programs.set_port(5060, PortClass::Gateway);
         programs.set_port(5070, PortClass::Registrar);
         programs.set_door(Side::Vm, 101, DOOR_VM_MAC);
         programs.set_door(Side::Net, 102, DOOR_NET_MAC);

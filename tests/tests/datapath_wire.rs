@@ -69,7 +69,7 @@ impl Host {
         let mut programs = Programs::load();
         let tap = ifindex("tap0").unwrap();
         programs.set_vm(VM, tap);
-        programs.set_port(5060, PortClass::Sip);
+        programs.set_port(5060, PortClass::Gateway);
         programs.set_door(Side::Vm, ifindex("ssd-vm").unwrap(), DOOR_VM_MAC);
         programs.set_door(Side::Net, ifindex("ssd-net").unwrap(), DOOR_NET_MAC);
         programs.set_lease(now_ns() + 60 * LEASE_NS);

@@ -49,6 +49,29 @@ fn messages_of_no_call() {
     assert_eq!(scene.events, Vec::new());
 }
 
+/// A port says which protocol is spoken there; nothing is looked at as another.
+#[test]
+fn other_protocols_by_their_ports() {
+    let mut scene = Scene::registered(config(), Some(&tc_sdp()));
+    let invite = Ua::vm().request("INVITE", &vm_sdp());
+    for (vm, gateway) in [(2727, 2427), (40_123, 2944), (2945, 40_123)] {
+        let (vm, gateway) = (format!("10.71.1.11:{vm}"), format!("10.71.3.31:{gateway}"));
+        for (side, src, dst) in [(Side::Vm, &vm, &gateway), (Side::Net, &gateway, &vm)] {
+            scene.put(side, src, dst, invite.as_bytes());
+            let inbox = match side {
+                Side::Vm => &mut scene.gateway,
+                Side::Net => &mut scene.vm,
+            };
+            let out = inbox.pop_front().expect("forwarded");
+            assert_eq!(text(&out.payload), invite);
+            assert_eq!((out.src, out.dst), (address(src), address(dst)));
+        }
+    }
+    scene.silence();
+    assert_eq!(scene.engine.calls(), Vec::new());
+    assert_eq!(scene.events, Vec::new());
+}
+
 #[test]
 fn odd_bytes_of_a_call() {
     let mut call = outgoing::up(config());

@@ -149,13 +149,14 @@ fn vm_name(vm: &DraftVm) -> Option<&str> {
 }
 
 fn ports(draft: &Draft, faults: &mut Faults) {
-    unique(draft.sip.iter().map(|at| (at, &at.value)), "a port", faults);
+    let gateway = || draft.sip.iter().chain(&draft.h248).chain(&draft.mgcp);
+    unique(gateway().map(|at| (at, &at.value)), "a port", faults);
     if let Some(registrar) = &draft.registrar
-        && let Some(sip) = draft.sip.iter().find(|at| at.value == registrar.value)
+        && let Some(taken) = gateway().find(|at| at.value == registrar.value)
     {
         let what = format!(
             "{} is also {}; thin clients register at a port of their own, as 5070",
-            registrar.value, sip.field
+            registrar.value, taken.field
         );
         faults.error(registrar.line, &registrar.field, what);
     }
@@ -178,7 +179,7 @@ fn ports(draft: &Draft, faults: &mut Faults) {
             last | 1
         ));
     }
-    for at in draft.sip.iter().chain(&draft.registrar) {
+    for at in gateway().chain(&draft.registrar) {
         if anchors.value.contains(&at.value) {
             fault(format!(
                 "{first}-{last} contains {}, which is {}; choose ports apart",
@@ -332,6 +333,8 @@ fn build(draft: Draft) -> Option<Config> {
         uplinks: draft.uplinks.into_iter().map(|at| at.value).collect(),
         signalling: SignallingConfig {
             sip: draft.sip.into_iter().map(|at| at.value).collect(),
+            h248: draft.h248.into_iter().map(|at| at.value).collect(),
+            mgcp: draft.mgcp.into_iter().map(|at| at.value).collect(),
             registrar: draft.registrar?.value,
         },
         registration: RegistrationConfig {

@@ -30,6 +30,8 @@ impl Config {
                 })
                 .collect(),
             sip_ports: self.signalling.sip.clone(),
+            h248_ports: self.signalling.h248.clone(),
+            mgcp_ports: self.signalling.mgcp.clone(),
             registrar_port: self.signalling.registrar,
             realm: self.registration.realm.clone(),
             expires: self.registration.expires,

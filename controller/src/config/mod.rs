@@ -75,10 +75,24 @@ pub struct DaemonConfig {
 /// Signalling ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignallingConfig {
-    /// UDP ports that carry SIP between VMs and gateways.
+    /// UDP ports that carry SIP between VMs and gateways; at least one.
     pub sip: Vec<u16>,
+    /// UDP ports that carry H.248 between VMs and gateways. Empty: H.248 is left
+    /// alone.
+    pub h248: Vec<u16>,
+    /// UDP ports that carry MGCP between VMs and gateways. Empty: MGCP is left
+    /// alone.
+    pub mgcp: Vec<u16>,
     /// UDP port of the registrar, at each VM's own address.
     pub registrar: u16,
+}
+
+impl SignallingConfig {
+    /// Every port between VMs and gateways.
+    pub fn gateway_ports(&self) -> Vec<u16> {
+        let every = self.sip.iter().chain(&self.h248).chain(&self.mgcp);
+        every.copied().collect()
+    }
 }
 
 /// The registrar for thin clients.

@@ -37,6 +37,8 @@ pub(super) struct Draft {
     pub max_flows: Option<u32>,
     pub uplinks: Vec<At<String>>,
     pub sip: Vec<At<u16>>,
+    pub h248: Vec<At<u16>>,
+    pub mgcp: Vec<At<u16>>,
     pub registrar: Option<At<u16>>,
     pub realm: Option<At<String>>,
     pub expires_min: Option<At<u32>>,
@@ -98,7 +100,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
         &["socket", "pins", "namespace", "log", "max_flows"],
         faults,
     );
-    let signalling = root.section("signalling", &["sip", "registrar"], faults);
+    let signalling = root.section("signalling", &["sip", "h248", "mgcp", "registrar"], faults);
     let registration = root.section("registration", &["realm", "expires"], faults);
     let expires = registration.section("expires", &["min", "default", "max"], faults);
     let media = root.section(
@@ -114,23 +116,11 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
     );
     let folder = file.parent().unwrap_or(Path::new("."));
 
-    let sip_ports = match signalling.list("sip", faults) {
-        List::Absent => vec![At {
-            line: signalling.line(),
-            field: signalling.path_of("sip"),
-            value: 5060,
-        }],
-        List::Faulty => Vec::new(),
-        List::Items(items) if items.is_empty() => {
-            let what = "is empty; name the UDP ports of your gateways and VMs, as [5060]";
-            faults.error(signalling.line_of("sip"), &signalling.path_of("sip"), what);
-            Vec::new()
-        }
-        List::Items(items) => items
-            .iter()
-            .filter_map(|item| item.number(1..=65535, "a UDP port", faults))
-            .collect(),
-    };
+    let sip = ports(&signalling, "sip", &[5060], faults);
+    if sip.is_empty() && !faults.has_error_at(&signalling.path_of("sip")) {
+        let what = "is empty; name the UDP ports of your gateways and VMs, as [5060]";
+        faults.error(signalling.line_of("sip"), &signalling.path_of("sip"), what);
+    }
 
     Draft {
         socket: daemon.path_or("socket", DEFAULT_SOCKET, faults),
@@ -152,7 +142,9 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
             .iter()
             .filter_map(|item| item.text(faults))
             .collect(),
-        sip: sip_ports,
+        sip,
+        h248: ports(&signalling, "h248", &[2944, 2945], faults),
+        mgcp: ports(&signalling, "mgcp", &[2427, 2727], faults),
         registrar: signalling.number_or("registrar", 5070, 1..=65535, "a UDP port", faults),
         realm: registration.text_or("realm", "sidestep", faults),
         expires_min: expires.number_or("min", 60, 1..=3600, SECONDS, faults),
@@ -181,6 +173,23 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
 }
 
 const SECONDS: &str = "a number of seconds";
+
+/// A list of ports, which may be empty.
+fn ports(section: &Fields<'_>, key: &str, default: &[u16], faults: &mut Faults) -> Vec<At<u16>> {
+    let by_default = |&port: &u16| At {
+        line: section.line(),
+        field: section.path_of(key),
+        value: port,
+    };
+    match section.list(key, faults) {
+        List::Absent => default.iter().map(by_default).collect(),
+        List::Faulty => Vec::new(),
+        List::Items(items) => items
+            .iter()
+            .filter_map(|item| item.number(1..=65535, "a UDP port", faults))
+            .collect(),
+    }
+}
 
 fn vms(root: &Fields<'_>, faults: &mut Faults) -> Vec<DraftVm> {
     let mut vms = Vec::new();

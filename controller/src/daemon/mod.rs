@@ -108,7 +108,7 @@ fn open(
     interfaces: &mut Interfaces,
 ) -> Result<(Door, Changes, impl Future<Output = ()> + use<>)> {
     datapath.configure(
-        &config.signalling.sip,
+        &config.signalling.gateway_ports(),
         config.signalling.registrar,
         &config.vms.iter().map(|vm| vm.address).collect::<Vec<_>>(),
         &interfaces.names(),

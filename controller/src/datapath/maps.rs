@@ -53,17 +53,17 @@ impl Maps {
     }
 
     /// The ports to take, and no others.
-    pub fn set_signalling_ports(&mut self, sip: &[u16], registrar: u16) -> Result<()> {
+    pub fn set_signalling_ports(&mut self, gateway: &[u16], registrar: u16) -> Result<()> {
         let wanted = |port: u16| {
-            if sip.contains(&port) {
-                Some(PortClass::Sip)
+            if gateway.contains(&port) {
+                Some(PortClass::Gateway)
             } else if port == registrar {
                 Some(PortClass::Registrar)
             } else {
                 None
             }
         };
-        for port in sip.iter().copied().chain([registrar]) {
+        for port in gateway.iter().copied().chain([registrar]) {
             if let Some(class) = wanted(port) {
                 self.signalling_ports
                     .insert(port.to_be(), class as u8, 0)

@@ -117,7 +117,8 @@ impl Datapath {
         self.first_call
     }
 
-    /// Tells the programs the ports and the VMs, and forgets what only an earlier
+    /// Tells the programs the ports (those between VMs and gateways, and the
+    /// registrar's) and the VMs, and forgets what only an earlier
     /// configuration had. No signalling is taken until the door is open and the
     /// lease runs.
     ///
@@ -126,13 +127,13 @@ impl Datapath {
     /// A map is full.
     pub fn configure(
         &mut self,
-        sip: &[u16],
+        gateway_ports: &[u16],
         registrar: u16,
         vms: &[Ipv4Addr],
         interfaces: &[&str],
     ) -> Result<()> {
         self.maps.end_lease()?;
-        self.maps.set_signalling_ports(sip, registrar)?;
+        self.maps.set_signalling_ports(gateway_ports, registrar)?;
         self.maps.keep_vms(vms)?;
         Attached::forget_others(&self.pins, interfaces);
         Ok(())

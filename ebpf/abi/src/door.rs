@@ -5,9 +5,10 @@
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortClass {
-    /// SIP between a VM and its gateways: taken in both directions, whichever
-    /// end has the port.
-    Sip = 1,
+    /// SIP, H.248 or MGCP between a VM and its gateways: taken in both
+    /// directions, whichever end has the port. Which protocol it is, the daemon
+    /// knows.
+    Gateway = 1,
     /// The registrar for thin clients: taken only toward a VM's address, and
     /// only by destination port.
     Registrar = 2,

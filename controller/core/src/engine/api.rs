@@ -43,6 +43,12 @@ pub struct EngineConfig {
     pub thin_clients: Vec<ThinClientConfig>,
     /// UDP ports that carry SIP between VMs and gateways.
     pub sip_ports: Vec<u16>,
+    /// UDP ports that carry H.248 between VMs and gateways (IANA: 2944 for text,
+    /// 2945 for binary).
+    pub h248_ports: Vec<u16>,
+    /// UDP ports that carry MGCP between VMs and gateways (IANA: 2427 of the
+    /// gateway, 2727 of the call agent).
+    pub mgcp_ports: Vec<u16>,
     /// UDP port of the registrar, at each VM's own address.
     pub registrar_port: u16,
     /// Realm of the registrar's challenges.

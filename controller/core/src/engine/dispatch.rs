@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
-use super::{CallView, ClientView, Datagram, EngineConfig, Event, Output, Path, Side};
+use super::{CallView, ClientView, Datagram, EngineConfig, Event, Output, Path, Protocol, Side};
 use crate::call::{Anchors, Call, Context, Heard, Reason, begins_call};
 use crate::deadlines::Deadlines;
 use crate::registrar::Registrar;
@@ -96,6 +96,12 @@ impl Engine {
             return self.forward(datagram);
         };
         let to_registrar = datagram.side == Side::Net && own.port() == self.config.registrar_port;
+        match Protocol::of(&self.config, &datagram) {
+            _ if to_registrar => {}
+            Protocol::Sip => {}
+            // Not spoken yet: through the VM, as without Sidestep.
+            Protocol::H248 | Protocol::Mgcp => return self.forward(datagram),
+        }
         match Message::parse(&datagram.payload) {
             Ok(message) if to_registrar => self.at_registrar_port(now, &datagram, &message),
             Ok(message) => self.of_call(now, vm, datagram, message),

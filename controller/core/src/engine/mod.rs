@@ -9,9 +9,11 @@
 
 mod api;
 mod dispatch;
+mod protocol;
 
 pub use api::{
     CallMedia, CallView, ClientView, Datagram, Datapath, EngineConfig, Event, ExpiresConfig, Flow,
     FlowKind, Leg, Network, Output, Path, PathChoice, PathRule, Side, ThinClientConfig, VmConfig,
 };
 pub use dispatch::Engine;
+pub use protocol::Protocol;

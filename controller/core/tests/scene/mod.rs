@@ -92,6 +92,8 @@ pub fn config() -> EngineConfig {
             digest: None,
         }],
         sip_ports: vec![5060],
+        h248_ports: vec![2944, 2945],
+        mgcp_ports: vec![2427, 2727],
         registrar_port: 5070,
         realm: "sidestep".into(),
         expires: ExpiresConfig {
