@@ -13,6 +13,7 @@ mod deadlines;
 pub mod decode;
 mod digits;
 pub mod engine;
+pub mod h248;
 pub mod media;
 pub mod registrar;
 pub mod sdp;
