@@ -9,7 +9,7 @@ use std::time::Duration;
 use scene::phone::{Dice, Phone};
 use scene::*;
 use sidestep_core::call::Reason;
-use sidestep_core::engine::{Datagram, Path, PathChoice, Side};
+use sidestep_core::engine::{Datagram, Path, PathChoice, Side, Transport};
 use sidestep_core::sip::Method;
 use sidestep_core::time::Time;
 
@@ -90,6 +90,7 @@ impl World {
         for message in messages {
             let datagram = Datagram {
                 side,
+                transport: Transport::Udp,
                 src: address(src),
                 dst: address(dst),
                 payload: message.into_bytes(),

@@ -6,7 +6,7 @@ mod scene;
 
 use scene::*;
 use sidestep_core::call::Reason;
-use sidestep_core::engine::{Datagram, Datapath, FlowKind, Output, Path, Side};
+use sidestep_core::engine::{Datagram, Datapath, FlowKind, Output, Path, Side, Transport};
 use sidestep_core::sip::Method;
 
 /// What comes out for a message, in its order.
@@ -17,6 +17,7 @@ fn outputs(scene: &mut Scene, side: Side, payload: &str) -> Vec<Output> {
     };
     let datagram = Datagram {
         side,
+        transport: Transport::Udp,
         src: address(src),
         dst: address(dst),
         payload: payload.as_bytes().to_vec(),

@@ -5,8 +5,9 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use sidestep_core::sip::transaction::{
-    Addresses, ClientKey, Effect, Expired, InviteClient, InviteServer, NonInviteClient,
-    NonInviteServer, RequestFate, ResponseFate, ServerKey, Timers, Transactions, cancel_of,
+    Addresses, ClientKey, ClientTransaction, Effect, Expired, InviteClient, InviteServer,
+    NonInviteClient, NonInviteServer, RequestFate, ResponseFate, ServerKey, Timers, Transactions,
+    cancel_of,
 };
 use sidestep_core::sip::{Message, Method, Name};
 use sidestep_core::time::Time;
@@ -490,4 +491,22 @@ fn an_unacknowledged_refusal_expires() {
     }
     assert_eq!(expired, vec![Expired::Ack(key)]);
     assert!(table.is_empty());
+}
+
+/// RFC 3261 §17.1.1.2, §17.1.2.2: over TCP nothing is sent again, and nothing is
+/// waited for at the end.
+#[test]
+fn nothing_is_repeated_over_a_reliable_transport() {
+    for method in [Method::Invite, Method::Bye] {
+        let (mut machine, first) =
+            ClientTransaction::start(at(0), &method, b"request".to_vec(), true);
+        assert_eq!(first, [Effect::Send(b"request".to_vec())]);
+        assert_eq!(machine.timeout(at(31_999)), []);
+        assert_eq!(machine.timeout(at(32_000)), [Effect::TimedOut]);
+
+        let (mut machine, _) = ClientTransaction::start(at(0), &method, b"request".to_vec(), true);
+        machine.response(at(10), 486, || b"ACK".to_vec());
+        machine.timeout(at(10));
+        assert!(machine.is_terminated(), "{method}");
+    }
 }

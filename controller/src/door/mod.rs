@@ -246,6 +246,7 @@ impl Inbound {
                     self.dropped = received.dropped;
                     into.push_back(engine::Datagram {
                         side: self.side,
+                        transport: engine::Transport::Udp,
                         src: SocketAddr::V4(received.src),
                         dst: SocketAddr::V4(received.dst),
                         payload: received.payload.to_vec(),

@@ -9,7 +9,7 @@ use super::transit::{replace_first, reread};
 use super::{Call, Context};
 use crate::engine::{Datagram, Side};
 use crate::sip::dialog::OwnRequest;
-use crate::sip::transaction::{ClientTransaction, Effect, InviteClient, NonInviteClient};
+use crate::sip::transaction::{ClientTransaction, Effect};
 use crate::sip::{Message, MessageEdit, Method, Name, RequestBuilder};
 use crate::time::Time;
 
@@ -65,7 +65,7 @@ pub(super) struct Reissue {
     branch: String,
     datagram: Datagram,
     /// Until a response comes.
-    transaction: Option<InviteClient>,
+    transaction: Option<ClientTransaction>,
     /// Of the refusal.
     ack: Datagram,
 }
@@ -119,13 +119,12 @@ impl Call {
                 body: offer.as_deref(),
             },
         );
-        let (transaction, effects) = if method == Method::Invite {
-            let (machine, effects) = InviteClient::start(cx.now, datagram.payload.clone());
-            (ClientTransaction::Invite(machine), effects)
-        } else {
-            let (machine, effects) = NonInviteClient::start(cx.now, datagram.payload.clone());
-            (ClientTransaction::NonInvite(machine), effects)
-        };
+        let (transaction, effects) = ClientTransaction::start(
+            cx.now,
+            &method,
+            datagram.payload.clone(),
+            datagram.transport.is_reliable(),
+        );
         send_effects(cx, &datagram, &effects);
         self.added.push(AddedRequest {
             toward,
@@ -338,7 +337,12 @@ impl Call {
         let bytes = MessageEdit::new(&request.message).set_cseq(again).finish();
         let datagram = request.onward(replace_first(bytes, &vm_branch, branch.as_bytes()));
         let ack = request.onward(ack_of_refusal(&request.message, &refusal.message, refused));
-        let (transaction, effects) = InviteClient::start(cx.now, datagram.payload.clone());
+        let (transaction, effects) = ClientTransaction::start(
+            cx.now,
+            &Method::Invite,
+            datagram.payload.clone(),
+            datagram.transport.is_reliable(),
+        );
         cx.send(ack.clone());
         send_effects(cx, &datagram, &effects);
         self.reissue = Some(Reissue {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::engine::{Datagram, Side};
+use crate::engine::{Datagram, Side, Transport};
 use crate::sip::dialog::opposite;
 use crate::sip::{Message, Method};
 
@@ -10,6 +10,7 @@ use crate::sip::{Message, Method};
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
     pub(crate) side: Side,
+    pub(crate) transport: Transport,
     pub(crate) src: SocketAddr,
     pub(crate) dst: SocketAddr,
     pub(crate) message: Message,
@@ -39,6 +40,7 @@ impl Heard {
     pub(crate) fn onward(&self, payload: Vec<u8>) -> Datagram {
         Datagram {
             side: opposite(self.side),
+            transport: self.transport,
             src: self.src,
             dst: self.dst,
             payload,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Call, Context};
-use crate::engine::{Datagram, Side};
+use crate::engine::{Datagram, Side, Transport};
 use crate::media::{Codec, Direction, Media};
 use crate::time::Time;
 
@@ -159,6 +159,7 @@ fn silence(codec: &Codec) -> Vec<u8> {
 fn to_vm(src: SocketAddr, dst: SocketAddr, payload: Vec<u8>) -> Datagram {
     Datagram {
         side: Side::Vm,
+        transport: Transport::Udp,
         src,
         dst,
         payload,

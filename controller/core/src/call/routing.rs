@@ -14,6 +14,7 @@ impl Call {
     /// A message of the call's Call-ID has come.
     pub(crate) fn handle(&mut self, cx: &mut Context<'_>, heard: Heard) {
         self.last_heard = cx.now;
+        self.dialog.learn_transport(heard.side, heard.transport);
         self.heard_of |= heard.side != self.caller();
         let heard = self.in_vms_transaction(heard);
         if self.added_response(cx, &heard) {

@@ -253,6 +253,7 @@ fn reply(heard: &Heard, payload: Vec<u8>) -> Datagram {
     }
     Datagram {
         side: heard.side,
+        transport: heard.transport,
         src: heard.dst,
         dst,
         payload,

@@ -21,16 +21,52 @@ pub enum Side {
     Net,
 }
 
-/// A signalling datagram, in or out, with the addresses it has on the wire.
+/// A connection between a VM and another, by the number that the daemon gave it;
+/// a number is never given twice. Sidestep stands in its middle: it has two ends,
+/// one on each [`Side`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// How a message travels (RFC 3261 §18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Transport {
+    /// As a UDP datagram of its own.
+    #[default]
+    Udp,
+    /// In the stream of this connection, at its end on the message's side. Where
+    /// the connection is gone, a later one between the same two serves.
+    Tcp(ConnectionId),
+}
+
+impl Transport {
+    /// Whether nothing is lost or repeated on the way, so that nothing has to be
+    /// sent again (RFC 3261 §17.1.1.2).
+    pub fn is_reliable(self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    /// As the `sent-protocol` of a Via names it (RFC 3261 §20.42).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp(_) => "TCP",
+        }
+    }
+}
+
+/// One message of signalling, in or out, with the addresses it has on the wire:
+/// a UDP datagram, or what the framer cut out of a connection's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datagram {
     /// Where it came in or is to go out.
     pub side: Side,
+    /// How it came, or is to go.
+    pub transport: Transport,
     /// Source. Out: the daemon sends from this address, whoever owns it.
     pub src: SocketAddr,
     /// Destination.
     pub dst: SocketAddr,
-    /// The UDP payload.
+    /// The UDP payload, or the message.
     pub payload: Vec<u8>,
 }
 

@@ -233,6 +233,7 @@ impl Engine {
             let payload = ResponseBuilder::new(message, 481, Some("sidestep")).build();
             self.output.push_back(Output::Send(Datagram {
                 side: Side::Net,
+                transport: datagram.transport,
                 src: dst,
                 dst: src,
                 payload,
@@ -249,6 +250,7 @@ impl Engine {
         };
         let heard = Heard {
             side: datagram.side,
+            transport: datagram.transport,
             src: datagram.src,
             dst: datagram.dst,
             message,
@@ -287,6 +289,7 @@ impl Engine {
         };
         let invite = Heard {
             side,
+            transport: datagram.transport,
             src,
             dst,
             message: message.clone(),

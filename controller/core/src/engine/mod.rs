@@ -12,8 +12,9 @@ mod dispatch;
 mod protocol;
 
 pub use api::{
-    CallMedia, CallView, ClientView, Datagram, Datapath, EngineConfig, Event, ExpiresConfig, Flow,
-    FlowKind, Leg, Network, Output, Path, PathChoice, PathRule, Side, ThinClientConfig, VmConfig,
+    CallMedia, CallView, ClientView, ConnectionId, Datagram, Datapath, EngineConfig, Event,
+    ExpiresConfig, Flow, FlowKind, Leg, Network, Output, Path, PathChoice, PathRule, Side,
+    ThinClientConfig, Transport, VmConfig,
 };
 pub use dispatch::Engine;
 pub use protocol::Protocol;

@@ -52,7 +52,9 @@ use self::nonce::NonceMint;
 use self::refusal::Refusal;
 use self::wish::Wish;
 use crate::deadlines::Deadlines;
-use crate::engine::{ClientView, Datagram, Event, ExpiresConfig, Side, ThinClientConfig, VmConfig};
+use crate::engine::{
+    ClientView, Datagram, Event, ExpiresConfig, Side, ThinClientConfig, Transport, VmConfig,
+};
 use crate::media::Media;
 use crate::sip::digest::{Algorithm, Challenge};
 use crate::sip::identifiers::{Identifiers, derive};
@@ -166,6 +168,7 @@ impl Registrar {
         };
         let reply = Datagram {
             side: Side::Net,
+            transport: Transport::Udp,
             src: dst,
             dst: reply_address(request, src),
             payload,

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::{Message, Method, Name, NameAddr, RequestBuilder, SipUri};
-use crate::engine::{Datagram, Side};
+use crate::engine::{Datagram, Side, Transport};
 
 /// How the CSeq numbers of one side's requests are shifted (RFC 3261 §12.2.1.1:
 /// numbers rise strictly). Each request of our own takes a number; every later
@@ -99,6 +99,9 @@ pub struct Party {
     pub contact: Option<Vec<u8>>,
     /// Where its signalling was seen.
     pub signalling: SocketAddr,
+    /// How its last message came: the other's go to where it sends to, by the
+    /// same connection (RFC 3261 §18.1.1, RFC 5923).
+    pub transport: Option<Transport>,
     /// Shift of its requests' numbers.
     pub cseq: CseqShift,
 }
@@ -111,6 +114,7 @@ impl Party {
             target: None,
             contact: None,
             signalling,
+            transport: None,
             cseq: CseqShift::default(),
         }
     }
@@ -182,6 +186,11 @@ impl Dialog {
         self.learn_request(invite, side);
     }
 
+    /// A message has come from `side` over `transport`.
+    pub fn learn_transport(&mut self, side: Side, transport: Transport) {
+        self.party(side).transport = Some(transport);
+    }
+
     fn party(&mut self, side: Side) -> &mut Party {
         match side {
             Side::Vm => &mut self.vm,
@@ -243,6 +252,7 @@ impl Dialog {
             Side::Net => (&self.vm, &self.gateway),
             Side::Vm => (&self.gateway, &self.vm),
         };
+        let transport = self.way(toward);
         let target = to.target.as_deref().unwrap_or_default();
         let mut route: &[Vec<u8>] = match toward {
             Side::Net => &self.route,
@@ -261,7 +271,7 @@ impl Dialog {
             last = Some([b"<", target, b">"].concat());
         }
         let mut builder = RequestBuilder::new(own.method.clone(), uri)
-            .via(from.signalling, own.branch)
+            .via_over(transport.name(), from.signalling, own.branch)
             .max_forwards()
             .header(Name::FROM, &from.identity)
             .header(Name::TO, &to.identity)
@@ -278,13 +288,27 @@ impl Dialog {
         }
         Datagram {
             side: toward,
+            transport,
             src: from.signalling,
-            dst: self.next_hop(toward, to),
+            dst: match transport {
+                Transport::Udp => self.next_hop(toward, to),
+                Transport::Tcp(_) => to.signalling,
+            },
             payload: builder.build(),
         }
     }
 
-    /// Where requests toward `side` are sent: what the first route or the target
+    /// How requests toward `side` go: as those of the party they seem to come
+    /// from; before it has said anything, as those of the one they go to.
+    pub fn way(&self, toward: Side) -> Transport {
+        let (from, to) = match toward {
+            Side::Net => (&self.vm, &self.gateway),
+            Side::Vm => (&self.gateway, &self.vm),
+        };
+        from.transport.unwrap_or(to.transport.unwrap_or_default())
+    }
+
+    /// Where requests toward `side` are sent over UDP: what the first route or the target
     /// says, where that is an address; else where the peer's signalling was seen.
     fn next_hop(&self, toward: Side, to: &Party) -> SocketAddr {
         let uri = match (toward, self.route.first()) {

@@ -100,7 +100,13 @@ impl RequestBuilder {
     /// Via over UDP, asking for `rport` (RFC 3581).
     #[must_use]
     pub fn via(self, sent_by: impl std::fmt::Display, branch: &str) -> Self {
-        let value = format!("SIP/2.0/UDP {sent_by};branch={branch};rport");
+        self.via_over("UDP", sent_by, branch)
+    }
+
+    /// Via over this transport (`UDP`, `TCP`, `TLS`, …), asking for `rport`.
+    #[must_use]
+    pub fn via_over(self, transport: &str, sent_by: impl std::fmt::Display, branch: &str) -> Self {
+        let value = format!("SIP/2.0/{transport} {sent_by};branch={branch};rport");
         self.header(Name::VIA, value)
     }
 

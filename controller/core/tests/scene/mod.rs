@@ -17,7 +17,7 @@ use std::time::Duration;
 use sidestep_core::call::Reason;
 use sidestep_core::engine::{
     CallView, Datagram, Datapath, Engine, EngineConfig, Event, ExpiresConfig, Flow, FlowKind, Leg,
-    Network, Output, Path, PathChoice, PathRule, Side, ThinClientConfig, VmConfig,
+    Network, Output, Path, PathChoice, PathRule, Side, ThinClientConfig, Transport, VmConfig,
 };
 use sidestep_core::sip::digest::{Login, answer_challenge};
 use sidestep_core::sip::{Message, Method, Name};
@@ -192,6 +192,7 @@ impl Scene {
             self.now,
             Datagram {
                 side,
+                transport: Transport::Udp,
                 src: address(src),
                 dst: address(dst),
                 payload: payload.as_ref().to_vec(),

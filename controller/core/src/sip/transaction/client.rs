@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Effect;
 use super::timers::{T1, T2, T4, Timer, Timers, WAIT, WAIT_D};
+use crate::sip::Method;
 use crate::time::Time;
 
 /// States of the INVITE client transaction (§17.1.1.2, figure 5; RFC 6026 §7.2).
@@ -28,6 +29,7 @@ pub struct InviteClient {
     timers: Timers,
     /// Timer A's next value.
     interval: Duration,
+    reliable: bool,
     request: Vec<u8>,
     /// The ACK of a 3xx to 6xx, once there is one.
     ack: Vec<u8>,
@@ -44,9 +46,19 @@ impl InviteClient {
             state: InviteClientState::Calling,
             timers,
             interval: T1,
+            reliable: false,
             request,
             ack: Vec::new(),
         };
+        (machine, effects)
+    }
+
+    /// Sends the request over a transport that loses nothing: timer A is never
+    /// started, and D is zero (§17.1.1.2).
+    pub fn start_reliable(now: Time, request: Vec<u8>) -> (Self, Vec<Effect>) {
+        let (mut machine, effects) = Self::start(now, request);
+        machine.reliable = true;
+        machine.timers.stop(Timer::A);
         (machine, effects)
     }
 
@@ -69,7 +81,12 @@ impl InviteClient {
                 vec![Effect::Deliver]
             }
             (Calling | Proceeding, 300..) => {
-                self.enter(Completed, Some((Timer::D, now + WAIT_D)));
+                let wait = if self.reliable {
+                    Duration::ZERO
+                } else {
+                    WAIT_D
+                };
+                self.enter(Completed, Some((Timer::D, now + wait)));
                 self.ack = ack();
                 vec![Effect::Send(self.ack.clone()), Effect::Deliver]
             }
@@ -140,6 +157,7 @@ pub struct NonInviteClient {
     timers: Timers,
     /// Timer E's next value.
     interval: Duration,
+    reliable: bool,
     request: Vec<u8>,
 }
 
@@ -154,8 +172,18 @@ impl NonInviteClient {
             state: NonInviteClientState::Trying,
             timers,
             interval: T1,
+            reliable: false,
             request,
         };
+        (machine, effects)
+    }
+
+    /// Sends the request over a transport that loses nothing: timer E is never
+    /// started, and K is zero (§17.1.2.2).
+    pub fn start_reliable(now: Time, request: Vec<u8>) -> (Self, Vec<Effect>) {
+        let (mut machine, effects) = Self::start(now, request);
+        machine.reliable = true;
+        machine.timers.stop(Timer::E);
         (machine, effects)
     }
 
@@ -171,7 +199,8 @@ impl NonInviteClient {
             (Trying | Proceeding, 200..) => {
                 self.state = Completed;
                 self.timers.clear();
-                self.timers.start(Timer::K, now + T4);
+                let wait = if self.reliable { Duration::ZERO } else { T4 };
+                self.timers.start(Timer::K, now + wait);
                 vec![Effect::Deliver]
             }
             (Trying | Proceeding | Completed | Terminated, _) => Vec::new(),
@@ -225,6 +254,31 @@ pub enum ClientTransaction {
 }
 
 impl ClientTransaction {
+    /// Sends a request of this method: see [`InviteClient::start`] and
+    /// [`NonInviteClient::start`].
+    pub fn start(
+        now: Time,
+        method: &Method,
+        request: Vec<u8>,
+        reliable: bool,
+    ) -> (Self, Vec<Effect>) {
+        if *method == Method::Invite {
+            let start = match reliable {
+                true => InviteClient::start_reliable,
+                false => InviteClient::start,
+            };
+            let (machine, effects) = start(now, request);
+            (Self::Invite(machine), effects)
+        } else {
+            let start = match reliable {
+                true => NonInviteClient::start_reliable,
+                false => NonInviteClient::start,
+            };
+            let (machine, effects) = start(now, request);
+            (Self::NonInvite(machine), effects)
+        }
+    }
+
     /// See [`InviteClient::response`].
     pub fn response(
         &mut self,

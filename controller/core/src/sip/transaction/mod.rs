@@ -1,4 +1,4 @@
-//! SIP transactions (RFC 3261 §17), over UDP.
+//! SIP transactions (RFC 3261 §17): over UDP, and those of a client over TCP.
 //!
 //! What comes in: requests to send, messages that have come, timers that have
 //! run out; time is an argument. What goes out: the bytes to send, in order, and

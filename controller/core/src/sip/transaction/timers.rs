@@ -58,6 +58,11 @@ impl Timers {
         self.0.sort();
     }
 
+    /// Stops `timer`.
+    pub(super) fn stop(&mut self, timer: Timer) {
+        self.0.retain(|(_, running)| *running != timer);
+    }
+
     /// Stops all.
     pub(super) fn clear(&mut self) {
         self.0.clear();

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::engine::{Datagram, Side};
+use crate::engine::{Datagram, Side, Transport};
 use crate::sip::identifiers::Identifiers;
 use crate::sip::transaction::{Addresses, ServerKey, Transactions};
 use crate::sip::{Message, Name, ResponseBuilder};
@@ -89,6 +89,7 @@ pub(super) fn plain(request: &Message, status: u16, to_tag: Option<&str>) -> Res
 fn datagram(addresses: Addresses, payload: Vec<u8>) -> TcOutput {
     TcOutput::Send(Datagram {
         side: Side::Net,
+        transport: Transport::Udp,
         src: addresses.local,
         dst: addresses.remote,
         payload,
