@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sidestep::config::{Config, ConfigErrors, load, parse};
-use sidestep_core::engine::PathChoice;
+use sidestep_core::engine::{Network, PathChoice};
+use sidestep_core::registrar::Access;
 
 /// A configuration that is sound; tests add to it or change a line.
 const SOUND: &str = "\
@@ -25,6 +26,13 @@ fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&folder).expect("a test's folder");
     folder
+}
+
+fn sip(password: &str) -> Access {
+    Access::Sip {
+        password: password.into(),
+        digest: None,
+    }
 }
 
 fn example() -> PathBuf {
@@ -106,7 +114,7 @@ fn what_the_core_gets() {
     );
     let engine = read(&text).expect("sound").engine([7; 32], 42);
     assert_eq!(engine.vms[0].name, "desk-17");
-    assert_eq!(engine.thin_clients[0].password, "secret");
+    assert_eq!(engine.thin_clients[0].access, sip("secret"));
     assert_eq!(engine.thin_clients[0].vm, 0);
     assert_eq!((engine.first_call, engine.seed), (42, [7; 32]));
     let rule = &engine.paths[0];
@@ -122,10 +130,51 @@ fn what_the_core_gets() {
     assert!(engine.paths[1].thin_clients.is_none());
 }
 
+/// H.248 and MGCP have no secret: a name, and where it may come from.
+#[test]
+fn thin_clients_of_every_protocol() {
+    let text = format!(
+        "{SOUND}  - {{user: tc18, protocol: h248, mid: '[10.71.2.22]:2944', from: 10.71.2.22, vm: desk-17}}\n\
+         \x20 - {{user: tc19, protocol: h248, mid: <tc19>, termination: tel/1, from: 10.71.2.0/24, vm: desk-17}}\n\
+         \x20 - {{user: tc20, protocol: mgcp, endpoint: aaln/1@tc20, from: 10.71.2.0/24, vm: desk-17}}\n"
+    );
+    let network = |address: &str, prefix| Network {
+        address: address.parse().expect("an address"),
+        prefix,
+    };
+    let access: Vec<Access> = read(&text)
+        .expect("sound")
+        .engine([0; 32], 1)
+        .thin_clients
+        .into_iter()
+        .map(|client| client.access)
+        .collect();
+    assert_eq!(
+        access,
+        [
+            sip("secret"),
+            Access::H248 {
+                mid: "[10.71.2.22]:2944".into(),
+                termination: None,
+                from: network("10.71.2.22", 32),
+            },
+            Access::H248 {
+                mid: "<tc19>".into(),
+                termination: Some("tel/1".into()),
+                from: network("10.71.2.0", 24),
+            },
+            Access::Mgcp {
+                endpoint: "aaln/1@tc20".into(),
+                from: network("10.71.2.0", 24),
+            },
+        ]
+    );
+}
+
 #[test]
 fn a_password_is_text_and_not_shown() {
     let config = read(&SOUND.replace("secret", "0123")).expect("sound");
-    assert_eq!(config.thin_clients[0].password, "0123");
+    assert_eq!(config.thin_clients[0].access, sip("0123"));
     assert!(!format!("{config:?}").contains("0123"), "{config:?}");
 }
 
@@ -161,7 +210,7 @@ fn a_password_file_is_found_beside_the_configuration() {
 
     fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("mode");
     let config = load(&file).expect("sound");
-    assert_eq!(config.thin_clients[0].password, "from a file");
+    assert_eq!(config.thin_clients[0].access, sip("from a file"));
     assert_eq!(config.warnings, []);
 
     fs::set_permissions(&secret, Permissions::from_mode(0o644)).expect("mode");

@@ -329,6 +329,46 @@ fn faults_of_vms_and_thin_clients() {
             "{",
             "x.yaml:5: thin_clients[0].user: missing",
         ),
+        (
+            "password: secret",
+            "password: secret, protocol: h323",
+            "x.yaml:5: thin_clients[0].protocol: \"h323\" is no protocol; write sip, h248 or mgcp",
+        ),
+        (
+            "password: secret",
+            "password: secret, from: 10.0.0.1",
+            "x.yaml:5: thin_clients[0].from: is no key of protocol sip, but of h248 and mgcp",
+        ),
+        (
+            "password: secret",
+            "protocol: mgcp, endpoint: aaln/1@tc17",
+            "x.yaml:5: thin_clients[0].from: missing; give the address or network it registers from",
+        ),
+        (
+            "password: secret",
+            "protocol: h248, mid: <tc17>, password: secret, from: 10.0.0.1",
+            "x.yaml:5: thin_clients[0].password: is no key of protocol h248, but of sip",
+        ),
+        (
+            "password: secret",
+            "protocol: h248, from: 10.0.0.1",
+            "x.yaml:5: thin_clients[0].mid: missing; give its message identifier",
+        ),
+        (
+            "password: secret",
+            "protocol: mgcp, from: 10.0.0.1",
+            "x.yaml:5: thin_clients[0].endpoint: missing; give its endpoint",
+        ),
+        (
+            "password: secret",
+            "protocol: mgcp, endpoint: '*@tc17', from: 10.0.0.1",
+            "x.yaml:5: thin_clients[0].endpoint: \"*@tc17\" names no endpoint; write it as aaln/1@tc17",
+        ),
+        (
+            "password: secret",
+            "protocol: mgcp, endpoint: aaln/1@tc17, from: 10.0.0.1/8",
+            "x.yaml:5: thin_clients[0].from: \"10.0.0.1/8\" is an address within a network",
+        ),
     ];
     for (what, by, fault) in table {
         let lines = faults(&SOUND.replacen(what, by, 1));

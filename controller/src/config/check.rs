@@ -6,14 +6,11 @@ use std::hash::Hash;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sidestep_core::engine::{ExpiresConfig, Network, PathRule};
+use sidestep_core::engine::{ExpiresConfig, Network, PathRule, ThinClientConfig};
 
 use super::fault::Faults;
 use super::read::{At, Draft, DraftPath, DraftThinClient, DraftVm};
-use super::{
-    Config, DaemonConfig, MediaConfig, RegistrationConfig, SignallingConfig, ThinClientConfig,
-    VmConfig,
-};
+use super::{Config, DaemonConfig, MediaConfig, RegistrationConfig, SignallingConfig, VmConfig};
 
 /// IFNAMSIZ less the closing zero.
 const INTERFACE_NAME_MAX: usize = 15;
@@ -116,6 +113,8 @@ fn vms(draft: &Draft, faults: &mut Faults) {
 fn thin_clients(draft: &Draft, faults: &mut Faults) {
     let users = draft.thin_clients.iter().filter_map(|tc| tc.user.as_ref());
     unique(users.map(|at| (at, &at.value)), "a user", faults);
+    let names = draft.thin_clients.iter().filter_map(|tc| tc.name.as_ref());
+    unique(names.map(|at| (at, &at.value)), "a name", faults);
 
     let names: Vec<&str> = draft.vms.iter().filter_map(vm_name).collect();
     for at in draft.thin_clients.iter().filter_map(|tc| tc.vm.as_ref()) {
@@ -309,9 +308,8 @@ fn build(draft: Draft) -> Option<Config> {
         let vm = tc.vm?.value;
         Some(ThinClientConfig {
             user: tc.user?.value,
-            password: tc.password?,
             vm: names.iter().position(|name| *name == vm)?,
-            digest: tc.digest,
+            access: tc.access?,
         })
     };
     let rule = |at: At<DraftPath>| {

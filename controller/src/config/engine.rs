@@ -19,16 +19,7 @@ impl Config {
                     address: vm.address,
                 })
                 .collect(),
-            thin_clients: self
-                .thin_clients
-                .iter()
-                .map(|client| engine::ThinClientConfig {
-                    user: client.user.clone(),
-                    password: client.password.clone(),
-                    vm: client.vm,
-                    digest: client.digest,
-                })
-                .collect(),
+            thin_clients: self.thin_clients.clone(),
             sip_ports: self.signalling.sip.clone(),
             h248_ports: self.signalling.h248.clone(),
             mgcp_ports: self.signalling.mgcp.clone(),

@@ -14,16 +14,15 @@ mod fault;
 mod fields;
 mod read;
 mod secret;
+mod thin_clients;
 mod yaml;
 
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sidestep_core::engine::{ExpiresConfig, PathRule};
-use sidestep_core::sip::digest::Algorithm;
+use sidestep_core::engine::{ExpiresConfig, PathRule, ThinClientConfig};
 
 pub use fault::{ConfigErrors, Fault, located};
 
@@ -113,30 +112,6 @@ pub struct VmConfig {
     pub tap: String,
     /// Its IPv4 address.
     pub address: Ipv4Addr,
-}
-
-/// Account of a thin client.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ThinClientConfig {
-    /// User name, of the address-of-record and of the digest.
-    pub user: String,
-    /// Secret of the digest; from `password` or the first line of `password_file`.
-    pub password: String,
-    /// Its VM: the index in [`Config::vms`].
-    pub vm: usize,
-    /// The one digest algorithm it is challenged with; `None`: SHA-256 and MD5.
-    pub digest: Option<Algorithm>,
-}
-
-impl fmt::Debug for ThinClientConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThinClientConfig")
-            .field("user", &self.user)
-            .field("password", &"…")
-            .field("vm", &self.vm)
-            .field("digest", &self.digest)
-            .finish()
-    }
 }
 
 /// What happens to media.

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use sidestep_core::engine::{Network, PathChoice};
-use sidestep_core::sip::digest::Algorithm;
+use sidestep_core::registrar::Access;
 
 use super::fault::Faults;
 use super::fields::{Fields, List};
@@ -68,9 +68,10 @@ pub(super) struct DraftVm {
 #[derive(Debug)]
 pub(super) struct DraftThinClient {
     pub user: Option<At<String>>,
-    pub password: Option<String>,
     pub vm: Option<At<String>>,
-    pub digest: Option<Algorithm>,
+    pub access: Option<Access>,
+    /// `mid` or `endpoint`, in small letters.
+    pub name: Option<At<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -151,7 +152,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
         expires_default: expires.number_or("default", 600, 1..=604_800, SECONDS, faults),
         expires_max: expires.number_or("max", 3600, 1..=604_800, SECONDS, faults),
         vms: vms(&root, faults),
-        thin_clients: thin_clients(&root, folder, faults),
+        thin_clients: super::thin_clients::read(&root, folder, faults),
         discard: media.address_or("discard", Ipv4Addr::new(192, 0, 2, 1), faults),
         anchor_ports: media.port_range_or("anchor_ports", 40000..=40999, faults),
         tc_answer_timeout_ms: media
@@ -204,38 +205,6 @@ fn vms(root: &Fields<'_>, faults: &mut Faults) -> Vec<DraftVm> {
         });
     }
     vms
-}
-
-fn thin_clients(root: &Fields<'_>, folder: &Path, faults: &mut Faults) -> Vec<DraftThinClient> {
-    let mut clients = Vec::new();
-    for item in root.list("thin_clients", faults).items() {
-        let client = item.mapping(
-            &["user", "password", "password_file", "vm", "digest"],
-            faults,
-        );
-        let digest = client.text_or("digest", "any", faults);
-        clients.push(DraftThinClient {
-            user: client.text("user", "name the user it registers as", faults),
-            password: super::secret::password(&client, folder, faults),
-            vm: client.text("vm", "name the VM whose media it takes over", faults),
-            digest: digest.and_then(|at| digest_choice(&at, faults)),
-        });
-    }
-    clients
-}
-
-/// `any`, or the one algorithm of a softphone that stumbles over the other.
-fn digest_choice(at: &At<String>, faults: &mut Faults) -> Option<Algorithm> {
-    match at.value.as_str() {
-        "any" => None,
-        "sha-256" => Some(Algorithm::Sha256),
-        "md5" => Some(Algorithm::Md5),
-        other => {
-            let what = format!("{other:?} is no digest choice; write any, sha-256 or md5");
-            faults.error(at.line, &at.field, what);
-            None
-        }
-    }
 }
 
 fn paths(media: &Fields<'_>, faults: &mut Faults) -> Vec<At<DraftPath>> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::call::Reason;
 use crate::media::Media;
-use crate::sip::digest::Algorithm;
+use crate::registrar::Access;
 use crate::time::Time;
 
 /// Which side of a VM a datagram is on.
@@ -119,18 +119,15 @@ pub struct VmConfig {
 }
 
 /// A thin client's account.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThinClientConfig {
-    /// User name: of the address-of-record and of the digest.
+    /// User name, by which calls and clients show it; for SIP that of the
+    /// address-of-record and of the digest, too.
     pub user: String,
-    /// Secret of the digest (RFC 7616, RFC 3261 §22).
-    pub password: String,
     /// The VM whose media it takes over; the index in [`EngineConfig::vms`].
     pub vm: usize,
-    /// The one digest algorithm it is challenged with. `None`: SHA-256 and MD5,
-    /// in this order (RFC 8760 §2.4); but there are softphones that give up at a
-    /// challenge they do not know (baresip 1.0).
-    pub digest: Option<Algorithm>,
+    /// What it speaks, and how it shows who it is.
+    pub access: Access,
 }
 
 /// Bounds of a registration's expiry, s.

@@ -1,5 +1,6 @@
 //! An account, and the credentials that a request brings for one.
 
+use super::access::Access;
 use super::binding::Binding;
 use super::nonce::UsedNonces;
 use super::refusal::Refusal;
@@ -11,7 +12,8 @@ use crate::sip::{Message, Name, SipUri};
 #[derive(Debug)]
 pub(super) struct Account {
     pub(super) user: String,
-    pub(super) password: String,
+    /// `None`: it has no secret, since it does not speak SIP.
+    pub(super) password: Option<String>,
     pub(super) vm: usize,
     pub(super) digest: Option<Algorithm>,
     pub(super) used: UsedNonces,
@@ -20,11 +22,15 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn new(config: ThinClientConfig) -> Self {
+        let (password, digest) = match config.access {
+            Access::Sip { password, digest } => (Some(password), digest),
+            Access::H248 { .. } | Access::Mgcp { .. } => (None, None),
+        };
         Self {
             user: config.user,
-            password: config.password,
+            password,
             vm: config.vm,
-            digest: config.digest,
+            digest,
             used: UsedNonces::default(),
             binding: None,
         }

@@ -34,6 +34,7 @@
 //!
 //! Memory is bounded by the accounts and by constants, whatever is sent.
 
+mod access;
 mod account;
 mod answered;
 mod binding;
@@ -45,6 +46,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use self::access::Access;
 use self::account::Account;
 use self::answered::{Answered, Fingerprint};
 pub use self::binding::{Binding, Signalling, SipContact, destination};
@@ -270,10 +272,10 @@ impl Registrar {
     fn authenticate(&mut self, now: Time, request: &Message) -> Result<usize, Refusal> {
         let credentials = account::credentials(request, &self.realm)?;
         let index = self.by_user.get(&credentials.username).copied();
-        let password = index.map(|index| self.accounts[index].password.as_str());
+        let password = index.and_then(|index| self.accounts[index].password.as_deref());
         // An unknown user costs the same work as a wrong password.
         let right = credentials.verify(password.unwrap_or_default(), Method::Register.as_str());
-        let Some(index) = index.filter(|_| right) else {
+        let Some(index) = index.filter(|_| right && password.is_some()) else {
             return Err(Refusal::WrongPassword);
         };
         if !takes(self.accounts[index].digest, credentials.algorithm) {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sidestep_core::engine::{ClientView, Event, ExpiresConfig, ThinClientConfig, VmConfig};
-use sidestep_core::registrar::Registrar;
+use sidestep_core::registrar::{Access, Registrar};
 use sidestep_core::sip::digest::{Algorithm, Login, answer_challenge};
 use sidestep_core::sip::{Message, Name};
 use sidestep_core::time::Time;
@@ -27,9 +27,11 @@ pub fn registrar() -> Registrar {
 pub fn registrar_with_seed(seed: [u8; 32]) -> Registrar {
     let account = |user: &str, vm| ThinClientConfig {
         user: user.into(),
-        password: format!("secret of {user}"),
         vm,
-        digest: None,
+        access: Access::Sip {
+            password: format!("secret of {user}"),
+            digest: None,
+        },
     };
     let vm = |name: &str, address: &str| VmConfig {
         name: name.into(),
@@ -41,7 +43,10 @@ pub fn registrar_with_seed(seed: [u8; 32]) -> Registrar {
             account("tc18", 1),
             account("spare", 0),
             ThinClientConfig {
-                digest: Some(Algorithm::Md5),
+                access: Access::Sip {
+                    password: "secret of stock".into(),
+                    digest: Some(Algorithm::Md5),
+                },
                 ..account("stock", 0)
             },
         ],

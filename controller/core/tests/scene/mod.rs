@@ -19,6 +19,7 @@ use sidestep_core::engine::{
     CallView, Datagram, Datapath, Engine, EngineConfig, Event, ExpiresConfig, Flow, FlowKind, Leg,
     Network, Output, Path, PathChoice, PathRule, Side, ThinClientConfig, Transport, VmConfig,
 };
+use sidestep_core::registrar::Access;
 use sidestep_core::sip::digest::{Login, answer_challenge};
 use sidestep_core::sip::{Message, Method, Name};
 use sidestep_core::time::Time;
@@ -87,9 +88,11 @@ pub fn config() -> EngineConfig {
         ],
         thin_clients: vec![ThinClientConfig {
             user: "tc17".into(),
-            password: "secret".into(),
             vm: 0,
-            digest: None,
+            access: Access::Sip {
+                password: "secret".into(),
+                digest: None,
+            },
         }],
         sip_ports: vec![5060],
         h248_ports: vec![2944, 2945],
