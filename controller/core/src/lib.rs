@@ -8,7 +8,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bypass;
 pub mod call;
+pub mod control;
 mod deadlines;
 pub mod decode;
 mod digits;

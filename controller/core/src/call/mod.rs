@@ -16,49 +16,43 @@
 //! | `ending` | CANCEL, BYE, refusals |
 //! | `added_request` | requests of our own, their retransmission and ACK |
 //! | `transit` | messages on their way through: numbers, repeats |
-//! | `described` | what each is told about the others' media |
-//! | `flows`, `keep_alive` | the datapath's part, and the VM's media timer |
+//! | `keep_alive` | when the VM's media timer is fed |
+//!
+//! What is told of media, paths and flows: [`crate::bypass`].
 //!
 //! **Never harm a call.** What is not expected in a state is forwarded.
 
 mod added_request;
-mod described;
 mod ending;
 mod fallback;
-mod flows;
 mod gateway_offer;
 mod heard;
 mod keep_alive;
-pub mod reason;
 mod routing;
 mod state;
 mod tc_leg;
 mod transit;
 mod vm_offer;
 
-use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-pub use reason::Reason;
+pub use crate::bypass::Reason;
 
 use self::added_request::{AddedRequest, OwnAck, Reissue};
-use self::described::{Described, Told};
-pub(crate) use self::flows::Anchors;
 pub(crate) use self::heard::Heard;
-use self::keep_alive::KeepAlive;
 use self::state::{Exchange, Plane, Progress, TcState};
 use self::transit::{Rejections, Repeats, Repetition};
+use crate::bypass::described::{Described, Told};
+use crate::bypass::keep_alive::KeepAlive;
+use crate::bypass::{Context, described, flows};
 use crate::engine::{
-    CallMedia, CallView, Datagram, Datapath, EngineConfig, Event, Flow, Output, Path, PathChoice,
-    Side,
+    CallMedia, CallView, Datapath, EngineConfig, Event, Flow, Output, Path, PathChoice, Side,
 };
 use crate::media::Media;
-use crate::registrar::Binding;
 use crate::sip::Message;
 use crate::sip::dialog::Dialog;
-use crate::sip::identifiers::Identifiers;
-use crate::tc::{LegId, TcAgent};
+use crate::tc::LegId;
 use crate::time::Time;
 
 /// How long an ended call stays listed.
@@ -76,25 +70,6 @@ const STALE: Duration = Duration::from_secs(24 * 3600);
 /// How long the TC's offer may wait for the gateway's answer before it gets an
 /// inactive one (RFC 3725 §4.2, flow II's problem with flow I).
 const OWED: Duration = Duration::from_secs(2);
-
-/// What a call works with.
-pub(crate) struct Context<'a> {
-    pub(crate) now: Time,
-    pub(crate) config: &'a EngineConfig,
-    pub(crate) binding: Option<&'a Binding>,
-    pub(crate) tc: &'a mut TcAgent,
-    pub(crate) anchors: &'a mut Anchors,
-    pub(crate) identifiers: &'a mut Identifiers,
-    pub(crate) output: &'a mut VecDeque<Output>,
-    /// Sidestep is stopping: nothing new is bypassed.
-    pub(crate) stopping: bool,
-}
-
-impl Context<'_> {
-    fn send(&mut self, datagram: Datagram) {
-        self.output.push_back(Output::Send(datagram));
-    }
-}
 
 /// The thin client's leg of a call.
 #[derive(Debug)]

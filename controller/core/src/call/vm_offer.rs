@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::described::{Described, answer_to_vm, has_changed, share_speech};
 use super::flows::at_anchor;
 use super::heard::Heard;
-use super::keep_alive::KeepAlive;
 use super::state::{Exchange, Held, Plane, TcState, VmOffer};
 use super::tc_leg::Consent;
 use super::{Call, Context, Reason};
+use crate::bypass::keep_alive::KeepAlive;
 use crate::engine::Side;
 use crate::tc::CallProgress;
 

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use super::{CallView, ClientView, Datagram, EngineConfig, Event, Output, Path, Protocol, Side};
-use crate::call::{Anchors, Call, Context, Heard, Reason, begins_call};
+use crate::bypass::Context;
+use crate::bypass::flows::Anchors;
+use crate::call::{Call, Heard, Reason, begins_call};
 use crate::deadlines::Deadlines;
 use crate::registrar::Registrar;
 use crate::sip::dialog::opposite;

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::Reason;
+use super::reason::Reason;
 use crate::media::{Codec, Direction, Media};
 use crate::sdp::{self, Answerer, AudioError, AudioReplacement, SdpError, SessionDescription};
 

@@ -1,0 +1,71 @@
+//! What the machine wants of a protocol.
+
+use std::fmt;
+
+use super::message::{Dialect, Edit, Part, Place};
+use crate::engine::Protocol;
+use crate::media::Direction;
+
+/// A protocol of gateway control: reads messages, and writes those of our own.
+/// Without state; what a command of ours has to repeat of the VM's is in its
+/// [`Connection`].
+pub trait Codec: fmt::Debug {
+    /// Which it is.
+    fn protocol(&self) -> Protocol;
+
+    /// Reads a datagram.
+    ///
+    /// # Errors
+    ///
+    /// It is no message of this protocol, or not to be understood. The machine
+    /// forwards it as it came.
+    fn read(&self, bytes: &[u8]) -> Result<Box<dyn Message>, Unreadable>;
+
+    /// A command in the VM's name that changes the Remote description (and the
+    /// mode, where one is given) of a connection: Modify, ModifyConnection.
+    fn modify(
+        &self,
+        id: u32,
+        connection: &Connection,
+        remote: &[u8],
+        mode: Option<Direction>,
+    ) -> Vec<u8>;
+
+    /// Tells the sender of a transaction that it is being worked at:
+    /// TransactionPending, a provisional response.
+    fn pending(&self, id: u32, dialect: &Dialect) -> Vec<u8>;
+
+    /// Tells the sender of a reply that it has come: TransactionResponseAck, 000.
+    fn acknowledge(&self, id: u32, dialect: &Dialect) -> Vec<u8>;
+}
+
+/// A message that was read.
+pub trait Message: fmt::Debug {
+    /// Its transactions, in their order.
+    fn parts(&self) -> &[Part];
+
+    /// The message with these edits, and everything else as it came; byte for
+    /// byte the original where there is none. An edit of something that is not
+    /// there changes nothing.
+    fn edited(&self, edits: &[Edit]) -> Vec<u8>;
+}
+
+/// A connection of a gateway, as a command of our own names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// How the VM writes.
+    pub dialect: Dialect,
+    /// Where it is; nothing of it is a wildcard any more.
+    pub place: Place,
+    /// Its stream.
+    pub stream: u16,
+}
+
+/// Why bytes could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// What is wrong, in a few words that do not vary with the message.
+    pub kind: &'static str,
+    /// What exactly, and where.
+    pub detail: String,
+}
