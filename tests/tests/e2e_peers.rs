@@ -1,9 +1,11 @@
 //! Other people's software between and at the ends of a call: a record-routing
 //! proxy, and a second family of softphone.
 
+use std::net::SocketAddrV4;
+
 use anyhow::ensure;
 use sidestep_tests::lab::{Site, in_lab};
-use sidestep_tests::peers::kamailio::{GATEWAY_PORT, Kamailio};
+use sidestep_tests::peers::kamailio::{self, Kamailio};
 use sidestep_tests::peers::linphone::Linphone;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
@@ -18,7 +20,14 @@ use sidestep_tests::wait::seconds;
 #[test]
 fn calls_through_a_record_routing_proxy() {
     in_lab(|lab| {
-        let _proxy = Kamailio::start(lab, Site::Gw, sip(Site::Vm1))?;
+        let behind = SocketAddrV4::new(Site::Gw.ip(), BEHIND_PROXY);
+        let setup = kamailio::Setup {
+            address: sip(Site::Gw),
+            gateway: behind,
+            vm: sip(Site::Vm1),
+            rtpengine: None,
+        };
+        let _proxy = Kamailio::start(lab, Site::Gw, &setup)?;
         let sidestep = Sidestep::start(lab)?;
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
@@ -50,10 +59,13 @@ fn calls_through_a_record_routing_proxy() {
     });
 }
 
-/// The gateway on the proxy's box, at a port of its own.
+/// Port of a gateway that has a proxy before it, on the same box.
+const BEHIND_PROXY: u16 = 5080;
+
+/// That gateway.
 fn behind_proxy(scenario: &'static str) -> Run<'static> {
     Run {
-        port: GATEWAY_PORT,
+        port: BEHIND_PROXY,
         ..Run::new(scenario)
     }
 }

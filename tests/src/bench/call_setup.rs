@@ -1,6 +1,6 @@
 //! What interception adds to a call's set-up: the same SIPp scenario without
 //! Sidestep, through it with the media left to the VM, and through it with the
-//! media moved to the thin client.
+//! media moved to a thin client that is asked first or has registered its media.
 //!
 //! Set-up is from the caller's INVITE to the first 200 for it, as they pass the
 //! VM's interface.
@@ -47,17 +47,28 @@ pub struct Extent {
 enum Way {
     Without,
     Vm,
-    Direct,
+    Offerless,
+    Registered,
 }
 
 impl Way {
-    const ALL: [Self; 3] = [Self::Without, Self::Vm, Self::Direct];
+    const ALL: [Self; 4] = [Self::Without, Self::Vm, Self::Offerless, Self::Registered];
 
     fn id(self) -> &'static str {
         match self {
             Self::Without => "without",
             Self::Vm => "vm",
-            Self::Direct => "direct",
+            Self::Offerless => "offerless",
+            Self::Registered => "registered",
+        }
+    }
+
+    /// The path that its calls take.
+    fn path(self) -> &'static str {
+        match self {
+            Self::Without => "",
+            Self::Vm => "vm",
+            Self::Offerless | Self::Registered => "direct",
         }
     }
 
@@ -65,7 +76,8 @@ impl Way {
         match self {
             Self::Without => "without Sidestep",
             Self::Vm => "through Sidestep, no thin client (path vm)",
-            Self::Direct => "through Sidestep, thin client asked first (path direct)",
+            Self::Offerless => "through Sidestep, thin client asked first (path direct)",
+            Self::Registered => "through Sidestep, thin client's media registered (path direct)",
         }
     }
 }
@@ -73,7 +85,7 @@ impl Way {
 /// What came of one way.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// `without`, `vm` or `direct`.
+    /// `without`, `vm`, `offerless` or `registered`.
     pub way: &'static str,
     /// In words.
     pub title: &'static str,
@@ -112,15 +124,14 @@ fn measure_way(way: Way, extent: &Extent, progress: &impl Fn(&str)) -> Result<Ro
     let lab = Lab::new()?;
     let sidestep = match way {
         Way::Without => None,
-        Way::Vm | Way::Direct => Some(Sidestep::start(&lab)?),
+        Way::Vm | Way::Offerless | Way::Registered => Some(Sidestep::start(&lab)?),
     };
     let _gateway = Sipp::start(&lab, Site::Gw, &answering(5_060))?;
-    let mut thin_client = None;
-    if let (Way::Direct, Some(sidestep)) = (way, &sidestep) {
-        register(&lab)?;
-        sidestep.wait_registered(&lab, "tc1")?;
-        thin_client = Some(Sipp::start(&lab, Site::Tc1, &answering(TC_PORT))?);
-    }
+    let thin_client = match (way, &sidestep) {
+        (Way::Offerless, Some(sidestep)) => Some(asked_first(&lab, sidestep)?),
+        (Way::Registered, Some(sidestep)) => Some(registered(&lab, sidestep)?),
+        _ => None,
+    };
 
     progress(&format!(
         "{}: {} × {} calls, {} a second",
@@ -130,23 +141,26 @@ fn measure_way(way: Way, extent: &Extent, progress: &impl Fn(&str)) -> Result<Ro
         extent.rate
     ));
     let rounds = (0..extent.rounds)
-        .map(|_| place(&lab, extent.rate, extent.calls))
+        .map(|_| place(&lab, extent.rate, extent.calls, &[]))
         .collect::<Result<Vec<_>>>()?;
     if let Some(sidestep) = &sidestep {
         let calls = sidestep.query(&lab, "calls")?;
-        let right = calls.iter().filter(|call| call["path"] == way.id()).count();
+        let right = calls
+            .iter()
+            .filter(|call| call["path"] == way.path())
+            .count();
         ensure!(
             right * 100 >= calls.len() * 99 && right > 0,
             "{right} of {} calls took path {}; the last: {}",
             calls.len(),
-            way.id(),
+            way.path(),
             calls.last().map(ToString::to_string).unwrap_or_default()
         );
     }
     let mut best = 0;
     for &rate in &extent.rates {
         progress(&format!("{}: {rate} calls a second", way.title()));
-        match place(&lab, rate, rate * 3) {
+        match place(&lab, rate, rate * 3, &[]) {
             Ok(times) if at(&times, 0.99) < T1 => best = rate,
             _ => break,
         }
@@ -170,7 +184,8 @@ fn measure_way(way: Way, extent: &Extent, progress: &impl Fn(&str)) -> Result<Ro
     })
 }
 
-fn answering(port: u16) -> Run<'static> {
+/// Answers every call, at this port.
+pub(super) fn answering(port: u16) -> Run<'static> {
     Run {
         port,
         calls: NO_LIMIT,
@@ -178,13 +193,34 @@ fn answering(port: u16) -> Run<'static> {
     }
 }
 
-/// Places calls from the VM to the gateway; their set-up times, sorted. An error
-/// if one failed.
-fn place(lab: &Lab, rate: u32, calls: u32) -> Result<Vec<Duration>> {
+/// The first VM's thin client: a stock telephone that registers no media.
+pub(super) fn asked_first(lab: &Lab, sidestep: &Sidestep) -> Result<Sipp> {
+    register(lab, "none")?;
+    sidestep.wait_registered(lab, "tc1")?;
+    Sipp::start(lab, Site::Tc1, &answering(TC_PORT))
+}
+
+/// The same, with address and codecs registered (step 301), to which it keeps.
+fn registered(lab: &Lab, sidestep: &Sidestep) -> Result<Sipp> {
+    register(lab, "codecs")?;
+    sidestep.wait_registered(lab, "tc1")?;
+    let keeps = Run {
+        port: TC_PORT,
+        calls: NO_LIMIT,
+        ..Run::new("load_answer_registered")
+    };
+    Sipp::start(lab, Site::Tc1, &keeps)
+}
+
+/// Places calls from the VM to the gateway, each 200 ms long; their set-up times,
+/// sorted. An error if one failed.
+pub(super) fn place(lab: &Lab, rate: u32, calls: u32, options: &[&str]) -> Result<Vec<Duration>> {
     let capture = Capture::start(lab, Site::Vm1, "eth0")?;
+    let options = [&["-d", "200"], options].concat();
     let run = Run {
         calls,
         rate,
+        options: &options,
         ..Run::new("load_call").calling(sip(Site::Gw))
     };
     let expected = seconds(u64::from(calls / rate));
@@ -229,19 +265,19 @@ fn setup_times(trace: &Trace, caller: std::net::Ipv4Addr) -> Vec<Duration> {
 }
 
 /// The time that this fraction did not exceed.
-fn at(times: &[Duration], fraction: f64) -> Duration {
+pub(super) fn at(times: &[Duration], fraction: f64) -> Duration {
     let index = (times.len() as f64 * fraction) as usize;
     let last = times.len().saturating_sub(1);
     times.get(index.min(last)).copied().unwrap_or_default()
 }
 
-/// Registers the first VM's thin client, without media as a stock telephone
-/// does, and leaves its port to who answers there.
-fn register(lab: &Lab) -> Result<()> {
+/// Registers the first VM's thin client with as much of its media as `register`
+/// says, and leaves its port to who answers there.
+fn register(lab: &Lab, register: &str) -> Result<()> {
     let own = SocketAddrV4::new(Site::Tc1.ip(), TC_PORT);
     let config = thin_client::config::parse(&format!(
-        "server: {}\nuser: tc1\npassword: secret\nbind: {own}\nregister: none\n\
-         media: {{address: {}, port: 20000}}\n",
+        "server: {}\nuser: tc1\npassword: secret\nbind: {own}\nregister: {register}\n\
+         media: {{address: {}, port: 20000, codecs: [PCMU]}}\n",
         registrar(Site::Vm1),
         own.ip(),
     ))

@@ -1,4 +1,4 @@
-//! CPU time, from the scheduler's own count in ns.
+//! CPU time, from the scheduler's own count in ns, and memory of a process.
 //!
 //! A packet's way through the kernel is paid by the thread that sends it, within
 //! the sending call, or by ksoftirqd where that is behind. So the cost of a path
@@ -17,6 +17,38 @@ pub fn process(pid: u32) -> Result<Duration> {
         total += on_cpu_ns(&task?.path().join("schedstat"))?;
     }
     Ok(Duration::from_nanos(total))
+}
+
+/// CPU time of a process and its children so far.
+pub fn family(pid: u32) -> Result<Duration> {
+    let mut total = process(pid)?;
+    for child in children(pid)? {
+        total += process(child)?;
+    }
+    Ok(total)
+}
+
+/// The processes that this one has started.
+fn children(parent: u32) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{parent}/task"))? {
+        let list = std::fs::read_to_string(entry?.path().join("children"))?;
+        found.extend(
+            list.split_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
+    }
+    Ok(found)
+}
+
+/// Resident memory of a process that is its own, not shared, octets.
+pub fn memory(pid: u32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"))
+        .and_then(|kib| kib.trim().parse::<u64>().ok())
+        .map(|kib| kib * 1024)
+        .with_context(|| format!("no RssAnon in the status of process {pid}"))
 }
 
 /// CPU time of the kernel's softirq threads so far, and, where it is `apart`,

@@ -5,6 +5,7 @@
 //! the machine named. Numbers of one run are for comparing with each other;
 //! those of two machines, or of two runs, are not.
 
+mod call_cost;
 mod call_setup;
 mod cpu;
 mod machine;
@@ -45,6 +46,8 @@ struct Results {
     relaying: Option<Relaying>,
     #[serde(skip_serializing_if = "Option::is_none")]
     call_setup: Option<CallSetup>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_cost: Option<call_cost::Costs>,
     /// Seconds that it all took.
     took_s: f64,
 }
@@ -86,12 +89,16 @@ pub fn run(options: &Options) -> Result<()> {
     let call_setup = wanted("call-setup")
         .then(|| call_setup(options.quick))
         .transpose()?;
+    let call_cost = wanted("call-cost")
+        .then(|| call_cost(options.quick))
+        .transpose()?;
     let results = Results {
         machine,
         quick: options.quick,
         xdp,
         relaying,
         call_setup,
+        call_cost,
         took_s: started.elapsed().as_secs_f64(),
     };
     let path = match &options.json {
@@ -293,6 +300,35 @@ fn call_setup(quick: bool) -> Result<CallSetup> {
         extent,
         rows,
     })
+}
+
+fn call_cost(quick: bool) -> Result<call_cost::Costs> {
+    let extent = if quick {
+        call_cost::Extent::quick()
+    } else {
+        call_cost::Extent::full()
+    };
+    let costs = call_cost::measure(extent, |doing| println!("  … {doing}"))?;
+    let mut table = Table::new(&["calls with media moved by", "CPU ms/call", "calls/s"]);
+    for row in &costs.rows {
+        table.row(&[
+            row.title.to_owned(),
+            format!("{:.2}", row.cpu_ms_per_call),
+            match (row.calls_per_second, row.not_the_limit) {
+                (0, false) => "–".to_owned(),
+                (rate, true) => format!("{rate} or more"),
+                (rate, false) => rate.to_string(),
+            },
+        ]);
+    }
+    println!("\n{table}");
+    table::print_wrapped(&costs.method);
+    println!(
+        "\nMemory of the daemon: {:.1} KiB per call that is up ({} calls at once).",
+        costs.memory_per_call as f64 / 1024.0,
+        costs.calls_at_once
+    );
+    Ok(costs)
 }
 
 /// `bench/bench.json` beside the profile's directory that this runs from.

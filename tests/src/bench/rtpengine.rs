@@ -12,7 +12,7 @@ use crate::peers::Process;
 use crate::wait::{seconds, wait_for};
 
 /// Port of its control.
-const CONTROL: u16 = 2_223;
+pub const CONTROL: u16 = 2_223;
 
 /// rtpengine, running on the lab's hypervisor host.
 #[derive(Debug)]

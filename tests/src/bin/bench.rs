@@ -15,7 +15,8 @@ struct Arguments {
     /// Where the JSON goes; by default bench/bench.json in the target directory.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Only these parts: xdp, relaying, call-setup.
+    /// Only these parts: xdp, relaying, call-setup,
+    /// call-cost.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }

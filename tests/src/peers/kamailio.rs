@@ -1,5 +1,5 @@
 //! Kamailio: the record-routing proxy that stands between VM and gateway at many
-//! sites.
+//! sites; with rtpengine also what rewrites session descriptions there.
 
 use std::net::SocketAddrV4;
 
@@ -9,8 +9,19 @@ use super::Process;
 use crate::lab::{Lab, Site};
 use crate::wait::seconds;
 
-/// Port of the gateway behind the proxy, on the same box.
-pub const GATEWAY_PORT: u16 = 5080;
+/// Who is on which side of a proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    /// Where it listens, UDP and TCP.
+    pub address: SocketAddrV4,
+    /// What comes from here goes to the VM, everything else comes here.
+    pub gateway: SocketAddrV4,
+    /// The VM.
+    pub vm: SocketAddrV4,
+    /// Control address of the rtpengine that relays the media; `None`: media is
+    /// not its affair.
+    pub rtpengine: Option<SocketAddrV4>,
+}
 
 /// A proxy, running.
 #[derive(Debug)]
@@ -19,37 +30,39 @@ pub struct Kamailio {
 }
 
 impl Kamailio {
-    /// Starts it at a box's port 5060: what comes from the gateway at
-    /// [`GATEWAY_PORT`] of the same box goes to `vm`, everything else to the
-    /// gateway; every dialog stays with it (Record-Route, RFC 3261 §16.6).
-    pub fn start(lab: &Lab, site: Site, vm: SocketAddrV4) -> Result<Self> {
+    /// Starts it in a box. Every dialog stays with it (Record-Route, RFC 3261
+    /// §16.6).
+    pub fn start(lab: &Lab, site: Site, setup: &Setup) -> Result<Self> {
         let directory = lab.directory().join(format!("kamailio-{}", site.name()));
         std::fs::create_dir_all(&directory)?;
+        let rtpengine = setup.rtpengine.map(|at| at.to_string());
         let config = include_str!("kamailio.cfg")
-            .replace("@ADDRESS@", &site.ip().to_string())
-            .replace("@PORT@", "5060")
-            .replace("@GATEWAY_IP@", &site.ip().to_string())
-            .replace("@GATEWAY_PORT@", &GATEWAY_PORT.to_string())
-            .replace("@VM@", &vm.to_string())
-            .replace("@TRANSPORT@", "");
+            .replace("@ADDRESS@", &setup.address.ip().to_string())
+            .replace("@PORT@", &setup.address.port().to_string())
+            .replace("@GATEWAY_IP@", &setup.gateway.ip().to_string())
+            .replace("@GATEWAY_PORT@", &setup.gateway.port().to_string())
+            .replace("@VM@", &setup.vm.to_string())
+            .replace("@RTPENGINE@", rtpengine.as_deref().unwrap_or_default());
         let file = directory.join("kamailio.cfg");
         std::fs::write(&file, config)?;
-        let mut process = Process::start(
-            &format!("kamailio-{}", site.name()),
-            lab.directory(),
-            // -DD: in the foreground, so that it dies with its lab.
-            lab.command(site, "kamailio")
-                .arg("-f")
-                .arg(&file)
-                .args(["-DD", "-E", "-m", "32", "-M", "4", "-Y"])
-                .arg(&directory),
-        )?;
+        let mut command = lab.command(site, "kamailio");
+        // -DD: in the foreground, so that it dies with its lab.
+        command
+            .arg("-f")
+            .arg(&file)
+            .args(["-DD", "-E", "-m", "64", "-M", "8", "-Y"])
+            .arg(&directory);
+        if setup.rtpengine.is_some() {
+            command.args(["-A", "WITH_RTPENGINE"]);
+        }
+        let name = format!("kamailio-{}", site.name());
+        let mut process = Process::start(&name, lab.directory(), &mut command)?;
         process.wait_for_text("Listening on", seconds(10))?;
         Ok(Self { process })
     }
 
-    /// The process.
-    pub fn process(&mut self) -> &mut Process {
-        &mut self.process
+    /// Its first process; the others are that one's children.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 }
