@@ -66,7 +66,8 @@ fn only_vms_must_be_given() {
 fn protocols_by_ports() {
     let text = format!("{SOUND}signalling: {{sip: [5060, 5062], h248: [], mgcp: [2427]}}\n");
     let config = read(&text).expect("sound");
-    assert_eq!(config.signalling.gateway_ports(), [5060, 5062, 2427]);
+    assert_eq!(config.signalling.connection_ports(), [5060, 5062]);
+    assert_eq!(config.signalling.datagram_ports(), [2427]);
     let core = config.engine([0; 32], 1);
     assert_eq!(core.sip_ports, [5060, 5062]);
     assert_eq!(core.h248_ports, [0; 0]);

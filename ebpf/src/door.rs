@@ -9,13 +9,13 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 use sidestep_abi::{
     counter::Counter,
-    door::{Neighbour, NeighbourKey, Side},
+    door::{DOOR_LISTENERS, Neighbour, NeighbourKey, Side},
 };
 
 use crate::{
-    counters,
+    connections, counters,
     maps::{DOOR_NS, DOOR_SOCKETS, DOORS, LOGGED, NEIGHBOURS, VMS},
-    packet::{Frame, Window},
+    packet::{Fragment, Frame, Window},
     tap::own_mark,
     verdict::{self, Handled, Refusal, Verdict},
 };
@@ -25,6 +25,7 @@ const LOG_NS: u64 = 1_000_000_000;
 
 const TC_ACT_REDIRECT: i64 = 7;
 const SK_PASS: u32 = 1;
+const PROTOCOL_TCP: u32 = 6;
 const PROTOCOL_UDP: u32 = 17;
 
 /// tcx ingress of both host ends: the daemon sent this, as the VM or as whom the
@@ -58,6 +59,7 @@ fn leave(ctx: &TcContext) -> Verdict {
         log_no_neighbour(ctx, vm_be, remote_be);
         return Err(Refusal::NoNeighbour);
     };
+    forget_if_reset(&frame, &window, side);
     let (flags, counter) = match side {
         Side::Vm => {
             frame.set_macs(&neighbour.vm_mac, &neighbour.peer_mac);
@@ -74,6 +76,27 @@ fn leave(ctx: &TcContext) -> Verdict {
         return Err(Refusal::KernelRefusedAtDoor);
     }
     Ok(Handled::Redirected(counter))
+}
+
+/// The daemon, or its death, has reset a connection: what its ends still send goes
+/// past the door, and whoever has not heard of the reset hears it from the other.
+#[inline(always)]
+fn forget_if_reset(frame: &Frame, window: &Window, side: Side) {
+    if !frame.is_tcp() || !matches!(frame.fragment(window), Ok(Fragment::Whole)) {
+        return;
+    }
+    let Ok(segment) = frame.tcp(window) else {
+        return;
+    };
+    if segment.resets() {
+        // Out of its own door the VM gets it, out of the other it seems to send it.
+        let seen = match side {
+            Side::Vm => Side::Net,
+            Side::Net => Side::Vm,
+        };
+        connections::forget(&connections::key(&segment, seen));
+        counters::count(Counter::ConnectionReset);
+    }
 }
 
 /// Which door has this host end.
@@ -132,18 +155,23 @@ fn log_no_neighbour(ctx: &TcContext, vm_be: u32, remote_be: u32) {
 }
 
 /// sk_lookup of the namespace: every UDP datagram, whatever its port, goes to the
-/// one socket of the side it came in by. Connected sockets come before this
-/// program; sockets that are only bound, even to the very address and port, after
-/// it. TCP passes to ordinary lookup until there is a listener in the map.
+/// one socket of the side it came in by, every connection that begins to the one
+/// listener. Connected sockets come before this program; sockets that are only
+/// bound, even to the very address and port, after it.
 #[sk_lookup]
 pub fn door_socket(ctx: SkLookupContext) -> u32 {
     // SAFETY: fields of the context that every kernel with tcx has.
     let (protocol, ifindex) = unsafe { ((*ctx.lookup).protocol, (*ctx.lookup).ingress_ifindex) };
-    if protocol == PROTOCOL_UDP {
+    let first = match protocol {
+        PROTOCOL_UDP => Some(0),
+        PROTOCOL_TCP => Some(DOOR_LISTENERS),
+        _ => None,
+    };
+    if let Some(first) = first {
         for side in [Side::Vm, Side::Net] {
             if DOOR_NS.get(side as u32).copied() == Some(ifindex)
                 && DOOR_SOCKETS
-                    .redirect_sk_lookup(&ctx, side as u32, 0)
+                    .redirect_sk_lookup(&ctx, first + side as u32, 0)
                     .is_err()
             {
                 counters::count(Counter::KernelRefused);

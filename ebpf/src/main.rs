@@ -17,6 +17,7 @@
 // For single loads of unaligned fields, see `wide`.
 #![feature(asm_experimental_arch)]
 
+mod connections;
 mod counters;
 mod door;
 mod events;

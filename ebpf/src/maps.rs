@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use sidestep_abi::{
     counter::COUNTERS_LEN,
-    door::{Door, FragmentKey, Neighbour, NeighbourKey, Vm},
+    door::{ConnectionKey, Door, FragmentKey, Neighbour, NeighbourKey, Vm},
     flow::{AnchorKey, FlowAction, FlowKey, FlowStats},
 };
 
@@ -39,6 +39,10 @@ pub static VMS: HashMap<u32, Vm> = HashMap::pinned(4_096, 0);
 #[map]
 pub static NEIGHBOURS: LruHashMap<NeighbourKey, Neighbour> = LruHashMap::pinned(65_536, 0);
 
+// Not an LRU map: under a flood of SYNs that would push out connections which live.
+#[map]
+pub static CONNECTIONS: HashMap<ConnectionKey, u64> = HashMap::pinned(32_768, 0);
+
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, u64> = LruHashMap::pinned(4_096, 0);
 
@@ -49,7 +53,7 @@ pub static DOORS: Array<Door> = Array::pinned(2, 0);
 pub static DOOR_NS: Array<u32> = Array::pinned(2, 0);
 
 #[map]
-pub static DOOR_SOCKETS: SockMap = SockMap::pinned(2, 0);
+pub static DOOR_SOCKETS: SockMap = SockMap::pinned(4, 0);
 
 #[map]
 pub static LEASE: Array<u64> = Array::pinned(1, 0);

@@ -1,4 +1,4 @@
-//! Frames as the programs read them: Ethernet, IPv4 without options, UDP, RTP.
+//! Frames as the programs read them: Ethernet, IPv4 without options, UDP or TCP, RTP.
 //!
 //! Without options every header stands at a constant offset, which keeps the
 //! verifier's bounds checks few and the compiler from losing them.
@@ -46,6 +46,21 @@ pub struct Udp {
     pub checksum: u16,
 }
 
+/// RFC 9293 §3.1, without options.
+#[repr(C, packed(2))]
+#[derive(Clone, Copy)]
+pub struct Tcp {
+    pub src_port_be: u16,
+    pub dst_port_be: u16,
+    pub seq_be: u32,
+    pub ack_be: u32,
+    pub data_offset: u8,
+    pub flags: u8,
+    pub window_be: u16,
+    pub checksum: u16,
+    pub urgent_be: u16,
+}
+
 /// RFC 3550 §5.1, the fixed header.
 #[repr(C, packed(2))]
 #[derive(Clone, Copy)]
@@ -73,10 +88,12 @@ const RTP_AT: usize = UDP_AT + size_of::<Udp>();
 
 /// What the programs read of a frame, at most.
 const HEADERS_LEN: usize = RTP_AT + size_of::<Rtp>();
+const _: () = assert!(UDP_AT + size_of::<Tcp>() <= HEADERS_LEN);
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_8021Q: u16 = 0x8100;
 const ETHERTYPE_8021AD: u16 = 0x88a8;
+const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
 const VERSION_4_IHL_5: u8 = 0x45;
 
@@ -211,14 +228,27 @@ impl Frame {
         unsafe { &*self.ip }
     }
 
+    /// Whether TCP is in it.
+    #[inline(always)]
+    pub fn is_tcp(&self) -> bool {
+        self.ip().protocol == PROTOCOL_TCP
+    }
+
     /// Whether this is UDP with a plain header, as long as it says it is, and
     /// which part of its datagram.
     #[inline(always)]
     pub fn udp_fragment(&self, window: &Window) -> Result<Fragment, Refusal> {
-        let ip = self.ip();
-        if ip.protocol != PROTOCOL_UDP {
+        if self.ip().protocol != PROTOCOL_UDP {
             return Err(Refusal::NotOurs);
         }
+        self.fragment(window)
+    }
+
+    /// Whether the header of IPv4 is plain and the packet as long as it says, and
+    /// which part of its datagram it is.
+    #[inline(always)]
+    pub fn fragment(&self, window: &Window) -> Result<Fragment, Refusal> {
+        let ip = self.ip();
         if ip.version_ihl != VERSION_4_IHL_5 {
             return Err(match (ip.version_ihl >> 4, ip.version_ihl & 0xf) {
                 (4, 6..) => Refusal::IpOptions,
@@ -251,6 +281,49 @@ impl Frame {
             return Err(Refusal::Truncated);
         }
         Ok(Datagram { frame: self, udp })
+    }
+
+    /// The TCP header of a packet that is not a later fragment.
+    #[inline(always)]
+    pub fn tcp(self, window: &Window) -> Result<Segment, Refusal> {
+        let Some(tcp) = window.at::<Tcp>(UDP_AT) else {
+            return Err(Refusal::Truncated);
+        };
+        if (u16::from_be(self.ip().total_len_be) as usize) < size_of::<Ipv4>() + size_of::<Tcp>() {
+            return Err(Refusal::Truncated);
+        }
+        Ok(Segment { frame: self, tcp })
+    }
+}
+
+/// A TCP segment over IPv4, or its first fragment, bounds checked.
+#[derive(Clone, Copy)]
+pub struct Segment {
+    pub frame: Frame,
+    tcp: *mut Tcp,
+}
+
+impl Segment {
+    const SYN: u8 = 0x02;
+    const RST: u8 = 0x04;
+    const ACK: u8 = 0x10;
+
+    #[inline(always)]
+    pub fn tcp(&self) -> &Tcp {
+        // SAFETY: bounds checked by `Frame::tcp`, the only way to a Segment.
+        unsafe { &*self.tcp }
+    }
+
+    /// The first segment of a connection (RFC 9293 §3.5).
+    #[inline(always)]
+    pub fn opens(&self) -> bool {
+        self.tcp().flags & (Self::SYN | Self::ACK | Self::RST) == Self::SYN
+    }
+
+    /// It ends the connection at once (RFC 9293 §3.5.2).
+    #[inline(always)]
+    pub fn resets(&self) -> bool {
+        self.tcp().flags & Self::RST != 0
     }
 }
 

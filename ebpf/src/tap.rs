@@ -11,14 +11,14 @@ use aya_ebpf::{
 };
 use sidestep_abi::{
     counter::Counter,
-    door::{Door, MARK, Neighbour, NeighbourKey, PortClass, Side},
+    door::{Door, MARK, Neighbour, NeighbourKey, PortClass, Side, Vm},
     flow::{FlowAction, FlowKey, FlowKind},
 };
 
 use crate::{
-    fragments,
+    connections, fragments,
     maps::{DOORS, FLOWS, LEASE, NEIGHBOURS, SIGNALLING_PORTS, VMS},
-    packet::{Datagram, Ethernet, Fragment, Frame, Window},
+    packet::{Ethernet, Fragment, Frame, Window},
     rtp_stats::{self, Met},
     verdict::{self, Handled, Refusal, Verdict},
 };
@@ -26,6 +26,7 @@ use crate::{
 const GUARD: u8 = FlowKind::Guard as u8;
 const RELAY: u8 = FlowKind::Relay as u8;
 const GATEWAY: u8 = PortClass::Gateway as u8;
+const GATEWAY_DATAGRAMS: u8 = PortClass::GatewayDatagrams as u8;
 const REGISTRAR: u8 = PortClass::Registrar as u8;
 
 /// `bpf_redirect` says so when it took the frame.
@@ -59,9 +60,12 @@ fn meet(ctx: &TcContext, side: Side) -> Verdict {
     if tagged {
         return Err(Refusal::Tagged);
     }
-    let fragment = frame.udp_fragment(&window)?;
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
+    if frame.is_tcp() {
+        return stream(frame, &window, side, ifindex, now_ns);
+    }
+    let fragment = frame.udp_fragment(&window)?;
     if fragment == Fragment::Later {
         return later_fragment(frame, side, now_ns);
     }
@@ -82,7 +86,44 @@ fn meet(ctx: &TcContext, side: Side) -> Verdict {
     if !is_signalling(key, side) {
         return Err(Refusal::NotOurs);
     }
-    signalling(datagram, side, ifindex, fragment, now_ns)
+    known_vm(frame, side, ifindex)?;
+    not_for_others(frame)?;
+    let door = open_door(side, now_ns)?;
+    take(frame, side, door, fragment, now_ns)
+}
+
+/// A TCP segment: taken if its connection is, or begins (see [`connections`]).
+#[inline(always)]
+fn stream(frame: Frame, window: &Window, side: Side, ifindex: u32, now_ns: u64) -> Verdict {
+    let fragment = frame.fragment(window)?;
+    if fragment == Fragment::Later {
+        return later_fragment(frame, side, now_ns);
+    }
+    let segment = frame.tcp(window)?;
+    let (src_port_be, dst_port_be) = (segment.tcp().src_port_be, segment.tcp().dst_port_be);
+    if class_of(dst_port_be) != GATEWAY && class_of(src_port_be) != GATEWAY {
+        return Err(Refusal::NotOurs);
+    }
+    let vm = known_vm(frame, side, ifindex)?;
+    not_for_others(frame)?;
+    let key = connections::key(&segment, side);
+    let door = if segment.opens() {
+        match open_door(side, now_ns) {
+            Ok(door) => {
+                connections::begin(&key, vm, now_ns)?;
+                door
+            }
+            Err(refusal) => {
+                // It begins anew, between the two alone.
+                connections::forget(&key);
+                return Err(refusal);
+            }
+        }
+    } else {
+        connections::go_on(&key, now_ns)?;
+        door(side)?
+    };
+    take(frame, side, door, fragment, now_ns)
 }
 
 /// The mark of frames that come back through this tap.
@@ -131,9 +172,9 @@ fn is_for_tap(action: &FlowAction, side: Side) -> bool {
 #[inline(always)]
 fn is_signalling(key: &FlowKey, side: Side) -> bool {
     match class_of(key.dst_port_be) {
-        GATEWAY => true,
+        GATEWAY | GATEWAY_DATAGRAMS => true,
         REGISTRAR if matches!(side, Side::Net) => true,
-        _ => class_of(key.src_port_be) == GATEWAY,
+        _ => matches!(class_of(key.src_port_be), GATEWAY | GATEWAY_DATAGRAMS),
     }
 }
 
@@ -148,31 +189,40 @@ fn class_of(port_be: u16) -> u8 {
     }
 }
 
-/// A packet with ports that is signalling by them.
+/// The VM that a packet is of, if it is one of this tap's.
 #[inline(always)]
-fn signalling(
-    datagram: Datagram,
-    side: Side,
-    ifindex: u32,
-    fragment: Fragment,
-    now_ns: u64,
-) -> Verdict {
-    let mut frame = datagram.frame;
+fn known_vm(frame: Frame, side: Side, ifindex: u32) -> Result<&'static Vm, Refusal> {
+    let (vm_be, _) = ends(frame, side);
+    // SAFETY: two aligned words, written together.
+    match unsafe { VMS.get(vm_be) } {
+        Some(vm) if vm.ifindex == ifindex => Ok(vm),
+        _ => Err(Refusal::NotOurVm),
+    }
+}
+
+/// The VM's address and the other one.
+#[inline(always)]
+fn ends(frame: Frame, side: Side) -> (u32, u32) {
     let ip = frame.ip();
-    let (vm_be, remote_be) = match side {
+    match side {
         Side::Vm => (ip.src_be, ip.dst_be),
         Side::Net => (ip.dst_be, ip.src_be),
-    };
-    // SAFETY: one aligned word.
-    match unsafe { VMS.get(vm_be) } {
-        Some(vm) if vm.ifindex == ifindex => {}
-        _ => return Err(Refusal::NotOurVm),
     }
-    if (frame.eth().src[0] | frame.eth().dst[0]) & 1 != 0 {
-        // Multicast and broadcast are for others too, and nobody's next hop.
-        return Err(Refusal::NotOurs);
+}
+
+/// Multicast and broadcast are for others too, and nobody's next hop.
+#[inline(always)]
+fn not_for_others(frame: Frame) -> Result<(), Refusal> {
+    match (frame.eth().src[0] | frame.eth().dst[0]) & 1 {
+        0 => Ok(()),
+        _ => Err(Refusal::NotOurs),
     }
-    let door = open_door(side, now_ns)?;
+}
+
+/// Takes signalling into a door.
+#[inline(always)]
+fn take(mut frame: Frame, side: Side, door: &Door, fragment: Fragment, now_ns: u64) -> Verdict {
+    let (vm_be, remote_be) = ends(frame, side);
     if fragment == Fragment::First {
         fragments::remember(frame.ip(), side, now_ns);
     }
@@ -201,9 +251,14 @@ fn later_fragment(mut frame: Frame, side: Side, now_ns: u64) -> Verdict {
 #[inline(always)]
 fn open_door(side: Side, now_ns: u64) -> Result<&'static Door, Refusal> {
     match LEASE.get(0) {
-        Some(deadline_ns) if now_ns < *deadline_ns => {}
-        _ => return Err(Refusal::LeaseStale),
+        Some(deadline_ns) if now_ns < *deadline_ns => door(side),
+        _ => Err(Refusal::LeaseStale),
     }
+}
+
+/// The door of a side, whether or not anybody is behind it.
+#[inline(always)]
+fn door(side: Side) -> Result<&'static Door, Refusal> {
     let (Some(vm), Some(net)) = (DOORS.get(Side::Vm as u32), DOORS.get(Side::Net as u32)) else {
         return Err(Refusal::DoorMissing);
     };

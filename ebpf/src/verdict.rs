@@ -43,6 +43,10 @@ pub enum Refusal {
     DoorMissing,
     /// Signalling, but of no configured VM of this tap.
     NotOurVm,
+    /// A segment of a connection that was not taken when it began.
+    ConnectionNotTaken,
+    /// A connection begins, but there are as many as there may be.
+    ConnectionLimit,
     /// A frame from the namespace whose tap or MACs are not known.
     NoNeighbour,
     /// A frame from the namespace that is not IPv4.
@@ -82,6 +86,8 @@ const fn refused(refusal: Refusal) -> (Action, Option<Counter>) {
         Refusal::LeaseStale => (Action::Pass, Some(Counter::LeaseStale)),
         Refusal::DoorMissing => (Action::Pass, Some(Counter::DoorMissing)),
         Refusal::NotOurVm => (Action::Pass, Some(Counter::NotOurVm)),
+        Refusal::ConnectionNotTaken => (Action::Pass, Some(Counter::ConnectionNotTaken)),
+        Refusal::ConnectionLimit => (Action::Pass, Some(Counter::ConnectionLimit)),
         Refusal::NoNeighbour => (Action::Drop, Some(Counter::DoorNoNeighbour)),
         Refusal::DoorForeign => (Action::Drop, Some(Counter::DoorForeign)),
         Refusal::SteeredTransit => (Action::Pass, Some(Counter::SteeredTransit)),

@@ -53,6 +53,8 @@ pub struct Packet {
     options: Vec<u8>,
     checksum: UdpChecksum,
     payload: Vec<u8>,
+    /// TCP with these flags in place of UDP.
+    tcp: Option<u8>,
     /// What follows the IP header, where that is not to be made.
     raw: Option<Vec<u8>>,
 }
@@ -80,7 +82,17 @@ impl Packet {
             options: Vec::new(),
             checksum: UdpChecksum::Right,
             payload: Vec::new(),
+            tcp: None,
             raw: None,
+        }
+    }
+
+    /// A TCP segment (RFC 9293 §3.1) with these flags, without options.
+    pub fn tcp4(src: &str, dst: &str, flags: u8) -> Self {
+        Self {
+            protocol: 6,
+            tcp: Some(flags),
+            ..Self::udp4(src, dst)
         }
     }
 
@@ -238,12 +250,27 @@ impl Packet {
         header
     }
 
+    /// Its checksum is not made: nobody here looks at it.
+    fn segment(&self, flags: u8) -> Vec<u8> {
+        let mut tcp = Vec::new();
+        tcp.extend(self.src.port().to_be_bytes());
+        tcp.extend(self.dst.port().to_be_bytes());
+        tcp.extend(1_000_000u32.to_be_bytes());
+        tcp.extend(2_000_000u32.to_be_bytes());
+        tcp.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        tcp.extend(&self.payload);
+        tcp
+    }
+
     fn ip_payload(&self) -> Vec<u8> {
         if let Some(raw) = &self.raw {
             return raw.clone();
         }
         if self.flags_offset & 0x1fff != 0 {
             return self.payload.clone();
+        }
+        if let Some(flags) = self.tcp {
+            return self.segment(flags);
         }
         let len = (8 + self.payload.len()) as u16;
         let mut udp = Vec::new();

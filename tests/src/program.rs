@@ -19,7 +19,9 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::time::{ClockId, clock_gettime};
 use sidestep_abi::counter::{Counter, Event};
-use sidestep_abi::door::{Door, Neighbour, NeighbourKey, PortClass, Side, Vm};
+use sidestep_abi::door::{
+    ConnectionKey, Door, Neighbour, NeighbourKey, PortClass, Side, VM_CONNECTIONS, Vm,
+};
 use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats};
 use sidestep_abi::{map, program};
 
@@ -359,9 +361,20 @@ impl Programs {
 
     /// A VM and its tap.
     pub fn set_vm(&mut self, vm: &str, ifindex: u32) {
+        self.take_connections(vm, ifindex, true);
+    }
+
+    /// Whether connections of a VM that begin now are taken.
+    pub fn take_connections(&mut self, vm: &str, ifindex: u32, take: bool) {
+        let flags = if take { VM_CONNECTIONS } else { 0 };
         self.hash(map::VMS)
-            .insert(ipv4_be(vm), Vm { ifindex }, 0)
+            .insert(ipv4_be(vm), Vm { ifindex, flags }, 0)
             .expect("room for a VM");
+    }
+
+    /// The connections that are taken.
+    pub fn connections(&mut self) -> HashMap<&mut MapData, ConnectionKey, u64> {
+        self.hash(map::CONNECTIONS)
     }
 
     /// A door.

@@ -114,7 +114,7 @@ fn anything_of_ipv4_may_leave() {
             as_vm().fragment(0, true),
             as_vm().fragment(1_480, false),
             as_vm().options(&[1, 1, 1, 0]),
-            as_vm().protocol(6),
+            as_vm().protocol(132),
         ];
         for packet in &packets {
             assert_eq!(

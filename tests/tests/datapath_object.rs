@@ -13,6 +13,7 @@ fn the_object_has_every_map_and_program_by_its_name() {
         maps.sort_unstable();
         let mut expected = [
             map::ANCHORS,
+            map::CONNECTIONS,
             map::COUNTERS,
             map::DOORS,
             map::DOOR_NS,

@@ -509,7 +509,7 @@ fn what_is_not_understood_passes() {
         let cases = [
             (invite().vlan(7), Some(Counter::Tagged)),
             (invite().options(&[1, 1, 1, 0]), Some(Counter::IpOptions)),
-            (invite().protocol(6), None),
+            (invite().protocol(132), None),
             (invite().ethertype(0x0806), None),
             (invite().ethertype(0x86dd), None),
             (rtp_of_vm().fragment(0, true), Some(Counter::MediaFragment)),

@@ -87,10 +87,15 @@ pub struct SignallingConfig {
 }
 
 impl SignallingConfig {
-    /// Every port between VMs and gateways.
-    pub fn gateway_ports(&self) -> Vec<u16> {
-        let every = self.sip.iter().chain(&self.h248).chain(&self.mgcp);
-        every.copied().collect()
+    /// Ports between VMs and gateways to which connections are made.
+    pub fn connection_ports(&self) -> Vec<u16> {
+        self.sip.iter().chain(&self.h248).copied().collect()
+    }
+
+    /// Ports between VMs and gateways that only datagrams come to (RFC 3435
+    /// §3.5.3: MGCP is carried by UDP).
+    pub fn datagram_ports(&self) -> Vec<u16> {
+        self.mgcp.clone()
     }
 }
 

@@ -108,7 +108,8 @@ fn open(
     interfaces: &mut Interfaces,
 ) -> Result<(Door, Changes, impl Future<Output = ()> + use<>)> {
     datapath.configure(
-        &config.signalling.gateway_ports(),
+        &config.signalling.connection_ports(),
+        &config.signalling.datagram_ports(),
         config.signalling.registrar,
         &config.vms.iter().map(|vm| vm.address).collect::<Vec<_>>(),
         &interfaces.names(),

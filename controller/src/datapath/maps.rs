@@ -53,17 +53,24 @@ impl Maps {
     }
 
     /// The ports to take, and no others.
-    pub fn set_signalling_ports(&mut self, gateway: &[u16], registrar: u16) -> Result<()> {
+    pub fn set_signalling_ports(
+        &mut self,
+        gateway: &[u16],
+        datagrams: &[u16],
+        registrar: u16,
+    ) -> Result<()> {
         let wanted = |port: u16| {
             if gateway.contains(&port) {
                 Some(PortClass::Gateway)
+            } else if datagrams.contains(&port) {
+                Some(PortClass::GatewayDatagrams)
             } else if port == registrar {
                 Some(PortClass::Registrar)
             } else {
                 None
             }
         };
-        for port in gateway.iter().copied().chain([registrar]) {
+        for port in gateway.iter().chain(datagrams).copied().chain([registrar]) {
             if let Some(class) = wanted(port) {
                 self.signalling_ports
                     .insert(port.to_be(), class as u8, 0)
@@ -99,6 +106,7 @@ impl Maps {
     pub fn set_vm(&mut self, address: Ipv4Addr, tap: Option<u32>) -> Result<()> {
         let vm = Vm {
             ifindex: tap.unwrap_or(0),
+            flags: 0,
         };
         self.vms
             .insert(address_be(address), vm, 0)

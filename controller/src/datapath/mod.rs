@@ -117,9 +117,9 @@ impl Datapath {
         self.first_call
     }
 
-    /// Tells the programs the ports (those between VMs and gateways, and the
-    /// registrar's) and the VMs, and forgets what only an earlier
-    /// configuration had. No signalling is taken until the door is open and the
+    /// Tells the programs the ports (those between VMs and gateways, the same for
+    /// datagrams only, the registrar's) and the VMs, and forgets what only an
+    /// earlier configuration had. No signalling is taken until the door is open and the
     /// lease runs.
     ///
     /// # Errors
@@ -128,12 +128,14 @@ impl Datapath {
     pub fn configure(
         &mut self,
         gateway_ports: &[u16],
+        datagram_ports: &[u16],
         registrar: u16,
         vms: &[Ipv4Addr],
         interfaces: &[&str],
     ) -> Result<()> {
         self.maps.end_lease()?;
-        self.maps.set_signalling_ports(gateway_ports, registrar)?;
+        self.maps
+            .set_signalling_ports(gateway_ports, datagram_ports, registrar)?;
         self.maps.keep_vms(vms)?;
         Attached::forget_others(&self.pins, interfaces);
         Ok(())

@@ -85,6 +85,12 @@ counters! {
     EventLost = 28, "event-lost";
     /// Any: IPv4 frame with an 802.1Q tag; passed.
     Tagged = 29, "tagged";
+    /// Tap: TCP segment of a connection that was not taken when it began; passed.
+    ConnectionNotTaken = 30, "connection-not-taken";
+    /// Tap: TCP connection that began beyond a limit; passed.
+    ConnectionLimit = 31, "connection-limit";
+    /// Door: TCP connection reset by the daemon, or by its death.
+    ConnectionReset = 32, "connection-reset";
 }
 
 /// Size of the `COUNTERS` array.

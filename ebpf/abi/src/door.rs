@@ -12,6 +12,8 @@ pub enum PortClass {
     /// The registrar for thin clients: taken only toward a VM's address, and
     /// only by destination port.
     Registrar = 2,
+    /// As `Gateway`, but only datagrams: no connection to such a port is taken.
+    GatewayDatagrams = 3,
 }
 
 /// A VM, by its IPv4 address (big endian): which tap it is on.
@@ -20,7 +22,37 @@ pub enum PortClass {
 pub struct Vm {
     /// Interface index of its tap; 0 while the tap is not there.
     pub ifindex: u32,
+    /// [`VM_CONNECTIONS`], or 0.
+    pub flags: u32,
 }
+
+/// [`Vm::flags`]: connections that begin now are taken. Without it they pass, and
+/// those taken before go on.
+pub const VM_CONNECTIONS: u32 = 1;
+
+/// Key of a TCP connection whose segments are taken, as the VM sees it. The value
+/// (`u64`) is when one came last, ns of bpf_ktime_get_ns, to a second or so.
+///
+/// Its first segment decides: without an entry, segments other than a SYN pass, so
+/// that a connection from before, or from a time without a daemon, is never cut in
+/// two. With an entry they are taken even when the lease is stale: a daemon that is
+/// only slow must not have the two ends meet, who count octets differently.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionKey {
+    /// The VM's address, big endian.
+    pub vm_be: u32,
+    /// The far address, big endian.
+    pub remote_be: u32,
+    /// The VM's port, big endian.
+    pub vm_port_be: u16,
+    /// The far port, big endian.
+    pub remote_port_be: u16,
+}
+
+/// Where a socket behind the door stands in `DOOR_SOCKETS`: that of datagrams by
+/// its [`Side`], the listener of connections this much further.
+pub const DOOR_LISTENERS: u32 = 2;
 
 /// Key of a learned neighbourhood: the VM and the far address. With `remote_be`
 /// zero: whatever the VM talked to last, for remotes not yet seen.
@@ -103,12 +135,14 @@ pub const MARK: u32 = 0x51de_0000;
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Door, FragmentKey, Neighbour, NeighbourKey, Vm};
+    use super::{ConnectionKey, Door, FragmentKey, Neighbour, NeighbourKey, Vm};
 
     // SAFETY: repr(C), no padding, every bit pattern is a value.
     unsafe impl aya::Pod for Vm {}
     // SAFETY: as above.
     unsafe impl aya::Pod for NeighbourKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ConnectionKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Neighbour {}
     // SAFETY: as above; `side` is a plain byte.

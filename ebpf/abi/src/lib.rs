@@ -14,7 +14,7 @@ pub mod flow;
 
 /// Version of everything in this crate. Maps and links are pinned below a
 /// directory of this name, so that a daemon never reads maps of another layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Name of each map, as the object file, the pins and the tests know it.
 pub mod map {
@@ -34,6 +34,9 @@ pub mod map {
     pub const VMS: &str = "VMS";
     /// MACs learned from taken frames.
     pub const NEIGHBOURS: &str = "NEIGHBOURS";
+    /// TCP connections that are taken, by [`crate::door::ConnectionKey`] → when a
+    /// segment came last (`u64`).
+    pub const CONNECTIONS: &str = "CONNECTIONS";
     /// First fragments taken lately → when (`u64`, bpf_ktime_get_ns).
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// The two door links.
@@ -47,7 +50,8 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
     /// Rare events.
     pub const EVENTS: &str = "EVENTS";
-    /// The two sockets behind the door, by [`crate::door::Side`], for `sk_lookup`.
+    /// The sockets behind the door, for `sk_lookup`: of datagrams by
+    /// [`crate::door::Side`], of connections [`crate::door::DOOR_LISTENERS`] further.
     pub const DOOR_SOCKETS: &str = "DOOR_SOCKETS";
 }
 
