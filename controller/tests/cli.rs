@@ -58,6 +58,7 @@ fn call(id: u32, path: &str, reason: Option<Reason>) -> CallRow {
         started: "2026-01-02T03:04:05Z".into(),
         direction: "outgoing".into(),
         call_id: "a84b4c76e66710".into(),
+        media_seen: Some("both-ways".into()),
         media: LegsRow {
             vm: Some(MediaRow {
                 rtp: "10.71.1.11:4000".into(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sidestep::config::{Config, ConfigErrors, load, parse};
-use sidestep_core::engine::{Network, PathChoice};
+use sidestep_core::engine::{Network, PathChoice, TimeoutAction};
 use sidestep_core::registrar::Access;
 
 /// A configuration that is sound; tests add to it or change a line.
@@ -52,6 +52,9 @@ fn only_vms_must_be_given() {
     assert_eq!(config.media.anchor_ports, 40000..=40999);
     assert_eq!(config.media.tc_answer_timeout, Duration::from_secs(4));
     assert_eq!(config.media.keep_alive, Duration::from_secs(5));
+    assert_eq!(config.media.watch.verify, Duration::from_secs(10));
+    assert_eq!(config.media.watch.timeout, Duration::from_secs(60));
+    assert_eq!(config.media.watch.action, TimeoutAction::Report);
     assert_eq!(config.daemon.max_flows, 131_072);
     assert_eq!(
         config.daemon.socket,
@@ -96,6 +99,7 @@ fn the_example_is_sound_and_its_comments_are_the_defaults() {
     assert_eq!(full.media.anchor_ports, short.media.anchor_ports);
     assert_eq!(full.media.tc_answer_timeout, short.media.tc_answer_timeout);
     assert_eq!(full.media.keep_alive, short.media.keep_alive);
+    assert_eq!(full.media.watch, short.media.watch);
     assert_eq!(short.media.paths.len(), 0);
     assert_eq!(full.media.paths.len(), 2);
 }

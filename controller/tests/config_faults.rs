@@ -187,6 +187,11 @@ fn each_fault_names_line_field_and_remedy() {
             "100 to",
         ),
         (
+            "media: {timeout_action: shout}",
+            "x.yaml:6: media.timeout_action: \"shout\" is no action",
+            "report or end",
+        ),
+        (
             "media: {keep_alive_s: 0.5}",
             "x.yaml:6: media.keep_alive_s: \"0.5\" is not",
             "1 to 60",

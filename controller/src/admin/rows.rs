@@ -72,6 +72,9 @@ pub struct CallRow {
     pub reason: Option<String>,
     /// When it began.
     pub started: String,
+    /// What is known of its media by its packets: `waiting`, `both-ways`, `off-host`,
+    /// `not-both-ways` or `timed-out`.
+    pub media_seen: Option<String>,
     /// `outgoing` or `incoming`, from the VM.
     pub direction: String,
     /// Call-ID on the VM's side.

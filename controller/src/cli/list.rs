@@ -85,7 +85,7 @@ const fn column(title: &'static str, rank: u8, cell: fn(&Row) -> String) -> Colu
     }
 }
 
-static CALLS: [Column; 10] = [
+static CALLS: [Column; 11] = [
     Column {
         align: Align::Right,
         ..column("ID", 0, |row| plain(row, "id"))
@@ -98,6 +98,7 @@ static CALLS: [Column; 10] = [
     column("STATE", 1, |row| plain(row, "state")),
     column("PATH", 0, |row| plain(row, "path")),
     column("REASON", 0, |row| plain(row, "reason")),
+    column("MEDIA SEEN", 5, |row| plain(row, "media_seen")),
     column("STARTED", 4, |row| ago(row, "started")),
 ];
 

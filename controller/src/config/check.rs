@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sidestep_core::engine::{ExpiresConfig, Network, PathRule, ThinClientConfig};
+use sidestep_core::engine::{ExpiresConfig, MediaWatchConfig, Network, PathRule, ThinClientConfig};
 
 use super::fault::Faults;
 use super::read::{At, Draft, DraftPath, DraftThinClient, DraftVm};
@@ -364,6 +364,11 @@ fn build(draft: Draft) -> Option<Config> {
             anchor_ports: draft.anchor_ports?.value,
             tc_answer_timeout: Duration::from_millis(draft.tc_answer_timeout_ms?),
             keep_alive: Duration::from_secs(draft.keep_alive_s?),
+            watch: MediaWatchConfig {
+                verify: Duration::from_secs(draft.verify_s?),
+                timeout: Duration::from_secs(draft.timeout_s?),
+                action: draft.timeout_action?,
+            },
             paths: draft.paths.into_iter().map(rule).collect::<Option<_>>()?,
         },
         warnings: Vec::new(),

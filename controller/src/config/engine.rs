@@ -31,6 +31,7 @@ impl Config {
             paths: self.media.paths.clone(),
             tc_answer_timeout: self.media.tc_answer_timeout,
             keep_alive: self.media.keep_alive,
+            media_watch: self.media.watch,
             first_call,
             seed,
         }

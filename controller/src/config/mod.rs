@@ -22,7 +22,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sidestep_core::engine::{ExpiresConfig, PathRule, ThinClientConfig};
+use sidestep_core::engine::{ExpiresConfig, MediaWatchConfig, PathRule, ThinClientConfig};
 
 pub use fault::{ConfigErrors, Fault, located};
 
@@ -130,6 +130,8 @@ pub struct MediaConfig {
     pub tc_answer_timeout: Duration,
     /// Interval of keep-alive toward a bypassed VM.
     pub keep_alive: Duration,
+    /// How it is watched.
+    pub watch: MediaWatchConfig,
     /// First rule that matches decides; none: direct.
     pub paths: Vec<PathRule>,
 }

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use sidestep_core::engine::{Network, PathChoice};
+use sidestep_core::engine::{Network, PathChoice, TimeoutAction};
 use sidestep_core::registrar::Access;
 
 use super::fault::Faults;
@@ -50,6 +50,9 @@ pub(super) struct Draft {
     pub anchor_ports: Option<At<RangeInclusive<u16>>>,
     pub tc_answer_timeout_ms: Option<u64>,
     pub keep_alive_s: Option<u64>,
+    pub verify_s: Option<u64>,
+    pub timeout_s: Option<u64>,
+    pub timeout_action: Option<TimeoutAction>,
     pub paths: Vec<At<DraftPath>>,
     /// Line of `vms` and of `uplinks`, for what is said of them as a whole.
     pub vms_line: usize,
@@ -111,6 +114,9 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
             "anchor_ports",
             "tc_answer_timeout_ms",
             "keep_alive_s",
+            "verify_s",
+            "timeout_s",
+            "timeout_action",
             "paths",
         ],
         faults,
@@ -167,6 +173,15 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
         keep_alive_s: media
             .number_or("keep_alive_s", 5, 1..=60, SECONDS, faults)
             .map(|at| at.value),
+        verify_s: media
+            .number_or("verify_s", 10, 0..=600, SECONDS, faults)
+            .map(|at| at.value),
+        timeout_s: media
+            .number_or("timeout_s", 60, 0..=86_400, SECONDS, faults)
+            .map(|at| at.value),
+        timeout_action: media
+            .text_or("timeout_action", "report", faults)
+            .and_then(|at| timeout_action(&at, faults)),
         paths: paths(&media, faults),
         vms_line: root.line_of("vms"),
         uplinks_line: root.line_of("uplinks"),
@@ -205,6 +220,18 @@ fn vms(root: &Fields<'_>, faults: &mut Faults) -> Vec<DraftVm> {
         });
     }
     vms
+}
+
+fn timeout_action(at: &At<String>, faults: &mut Faults) -> Option<TimeoutAction> {
+    match at.value.as_str() {
+        "report" => Some(TimeoutAction::Report),
+        "end" => Some(TimeoutAction::End),
+        other => {
+            let what = format!("{other:?} is no action; write report or end");
+            faults.error(at.line, &at.field, what);
+            None
+        }
+    }
 }
 
 fn paths(media: &Fields<'_>, faults: &mut Faults) -> Vec<At<DraftPath>> {

@@ -168,6 +168,10 @@ impl Daemon {
 
     fn change(&mut self, change: &engine::Datapath) {
         let now = clock::now();
+        if let engine::Datapath::Look { call } = change {
+            let seen = self.datapath.last_seen(*call);
+            return self.engine.media_seen(now, *call, &seen);
+        }
         let interfaces = &self.interfaces;
         let applied = self
             .datapath

@@ -19,6 +19,16 @@ impl Telling {
     pub fn event(&mut self, event: &Event) {
         match event {
             Event::Call(call) => self.call(call),
+            Event::MediaTimeout { call, silent, ends } => {
+                self.count("media-timeouts");
+                let end = if *ends { "; it is hung up" } else { "" };
+                tracing::warn!(
+                    "call {} {}: no media for {} s{end}",
+                    call.id,
+                    call.vm,
+                    silent.as_secs()
+                );
+            }
             Event::Client(client) => tell_client(client),
             Event::Malformed { peer, kind, detail } => {
                 tracing::warn!(

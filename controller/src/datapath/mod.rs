@@ -213,7 +213,21 @@ impl Datapath {
                 self.end(*call, now);
                 Ok(())
             }
+            engine::Datapath::Look { .. } => Ok(()),
         }
+    }
+
+    /// When a packet of each leg of a call was last counted; legs of which none
+    /// was are left out.
+    pub fn last_seen(&self, call: u32) -> Vec<(Leg, Time)> {
+        let seen = self.flows.last_seen(call).filter(|(_, ns)| *ns != 0);
+        seen.filter_map(|(flow, ns)| {
+            Some((
+                leg(flow.action.leg)?,
+                Time::from_origin(Duration::from_nanos(ns)),
+            ))
+        })
+        .collect()
     }
 
     /// Gives steered flows the MAC that a VM has now, if it is another than at the
@@ -346,5 +360,20 @@ impl Datapath {
             key: flow_key(flow.src, flow.dst),
             action,
         })
+    }
+}
+
+/// A leg as the core has it.
+fn leg(leg: u8) -> Option<Leg> {
+    const GATEWAY_TO_TC: u8 = FlowLeg::GatewayToTc as u8;
+    const TC_TO_GATEWAY: u8 = FlowLeg::TcToGateway as u8;
+    const GATEWAY_TO_VM: u8 = FlowLeg::GatewayToVm as u8;
+    const VM_TO_GATEWAY: u8 = FlowLeg::VmToGateway as u8;
+    match leg {
+        GATEWAY_TO_TC => Some(Leg::GatewayToTc),
+        TC_TO_GATEWAY => Some(Leg::TcToGateway),
+        GATEWAY_TO_VM => Some(Leg::GatewayToVm),
+        VM_TO_GATEWAY => Some(Leg::VmToGateway),
+        _ => None,
     }
 }

@@ -175,6 +175,13 @@ impl<M: FlowMaps> FlowTable<M> {
         flows
     }
 
+    /// Flows of `call`, with the time of their last packet (ns of CLOCK_MONOTONIC;
+    /// 0: none).
+    pub fn last_seen(&self, call: u32) -> impl Iterator<Item = (&Installed, u64)> {
+        let flows = self.calls.get(&call).into_iter().flatten();
+        flows.map(|flow| (flow, self.maps.stats(flow.action.stats).last_seen_ns))
+    }
+
     /// Flows in the map.
     pub fn len(&self) -> usize {
         self.owners.len()

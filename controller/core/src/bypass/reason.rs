@@ -41,6 +41,7 @@ reasons! {
     DatapathRefused = "datapath-refused", "The kernel refused the call's flows.";
     GatewayRefused = "gateway-refused", "The gateway refused the thin client's media with an error other than for codecs.";
     TcLost = "tc-lost", "The thin client's leg failed during the call.";
+    NoMediaSeen = "no-media-seen", "Media was not seen both ways in time; the call was handed back to the VM.";
     Stopping = "stopping", "Sidestep was stopped; the call was handed back to the VM.";
 }
 

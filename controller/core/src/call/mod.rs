@@ -17,6 +17,7 @@
 //! | `added_request` | requests of our own, their retransmission and ACK |
 //! | `transit` | messages on their way through: numbers, repeats |
 //! | `keep_alive` | when the VM's media timer is fed |
+//! | `media_watch` | whether media is seen both ways, and still comes |
 //!
 //! What is told of media, paths and flows: [`crate::bypass`].
 //!
@@ -28,6 +29,7 @@ mod fallback;
 mod gateway_offer;
 mod heard;
 mod keep_alive;
+mod media_watch;
 mod routing;
 mod state;
 mod tc_leg;
@@ -41,6 +43,7 @@ pub use crate::bypass::Reason;
 
 use self::added_request::{AddedRequest, OwnAck, Reissue};
 pub(crate) use self::heard::Heard;
+use self::media_watch::MediaWatch;
 use self::state::{Exchange, Plane, Progress, TcState};
 use self::transit::{Rejections, Repeats, Repetition};
 use crate::bypass::described::{Described, Told};
@@ -125,6 +128,7 @@ pub(crate) struct Call {
     repeats: Repeats,
     rejections: Rejections,
     keep_alive: Option<KeepAlive>,
+    media_watch: Option<MediaWatch>,
     /// When the exchange under way is given up.
     exchange_by: Option<Time>,
     last_heard: Time,
@@ -179,6 +183,7 @@ impl Call {
             repeats: Repeats::default(),
             rejections: Rejections::default(),
             keep_alive: None,
+            media_watch: None,
             exchange_by: None,
             last_heard: now,
             reported: None,
@@ -271,6 +276,7 @@ impl Call {
             path,
             reason,
             started: self.started,
+            media_seen: self.media_watch.as_ref().and_then(MediaWatch::state),
             media: CallMedia {
                 vm: self.vm.as_ref().map(|vm| vm.media.clone()),
                 gateway: self.gateway.as_ref().map(|g| g.media.clone()),
@@ -332,6 +338,7 @@ impl Call {
             self.exchange_by,
             self.flows_until,
             self.keep_alive.as_ref().map(KeepAlive::due),
+            self.media_watch.as_ref().and_then(MediaWatch::due),
             self.repetition.as_ref().map(Repetition::due),
             self.reissue.as_ref().and_then(Reissue::due),
         ]
@@ -366,6 +373,7 @@ impl Call {
             self.give_up_exchange(cx);
         }
         self.keep_vm_alive(cx);
+        self.look_at_media(cx);
         if self.flows_until.is_some_and(|until| until <= cx.now) {
             self.end_flows(cx);
         }

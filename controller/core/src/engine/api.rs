@@ -102,11 +102,36 @@ pub struct EngineConfig {
     pub tc_answer_timeout: Duration,
     /// Interval of the keep-alive RTP and RTCP toward a bypassed VM.
     pub keep_alive: Duration,
+    /// How the media of calls is watched.
+    pub media_watch: MediaWatchConfig,
     /// Number of the first call (flows of an earlier run keep theirs).
     pub first_call: u32,
     /// Seed of branches, tags, SSRCs and nonces. From the system's randomness in
     /// the daemon, fixed in tests.
     pub seed: [u8; 32],
+}
+
+/// How the media of calls is watched, where it crosses this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MediaWatchConfig {
+    /// Media of a bypassed call must be seen both ways within this time, or the
+    /// call goes back to its VM. Zero: it is taken on trust.
+    pub verify: Duration,
+    /// Media that went both ways has stopped when nothing was seen for so long.
+    /// Zero: that is not watched.
+    pub timeout: Duration,
+    /// What is done then.
+    pub action: TimeoutAction,
+}
+
+/// What is done with a call whose media has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeoutAction {
+    /// The operator is told.
+    #[default]
+    Report,
+    /// And the call is hung up, toward both sides.
+    End,
 }
 
 /// A VM.
@@ -213,6 +238,11 @@ pub enum Datapath {
         /// Number of the call.
         call: u32,
     },
+    /// Changes nothing: say by [`super::Engine::media_seen`] what has been counted.
+    Look {
+        /// Number of the call.
+        call: u32,
+    },
 }
 
 /// A media flow in one direction.
@@ -286,10 +316,19 @@ pub enum Path {
 
 /// Something the operator may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "events are rare, and moved once")]
 pub enum Event {
     /// A call began, changed state or path, or ended. The daemon logs it.
     Call(CallView),
+    /// No packet of a call has been seen for some time, though both sides should
+    /// send.
+    MediaTimeout {
+        /// The call.
+        call: CallView,
+        /// For how long.
+        silent: Duration,
+        /// It is hung up for that.
+        ends: bool,
+    },
     /// A thin client's registration changed.
     Client(ClientView),
     /// A message that was forwarded byte for byte because it could not be
@@ -340,8 +379,27 @@ pub struct CallView {
     pub reason: Option<Reason>,
     /// When it began.
     pub started: Time,
+    /// Whether its media was seen on this host; `None`: not to be judged (on hold,
+    /// not bypassed, not up yet).
+    pub media_seen: Option<MediaSeen>,
     /// Media of each leg, where known (`vm`, `gateway`, `tc`).
     pub media: CallMedia,
+}
+
+/// What is known of a call's media by its packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MediaSeen {
+    /// The time to see it both ways is not over.
+    Waiting,
+    /// It was seen both ways.
+    BothWays,
+    /// It does not cross this host, so nothing can be said of it.
+    OffHost,
+    /// It was not seen both ways.
+    NotBothWays,
+    /// It was, and has stopped.
+    TimedOut,
 }
 
 /// Media of a call's legs, as last described by each.

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
-use super::{CallView, ClientView, Datagram, EngineConfig, Event, Output, Path, Protocol, Side};
+use super::{
+    CallView, ClientView, Datagram, EngineConfig, Event, Leg, Output, Path, Protocol, Side,
+};
 use crate::bypass::Context;
 use crate::bypass::flows::Anchors;
 use crate::call::{Call, Heard, Reason, begins_call};
@@ -156,6 +158,13 @@ impl Engine {
     /// The datapath could not do what [`super::Datapath::Set`] asked for.
     pub fn datapath_refused(&mut self, now: Time, call: u32, reason: Reason) {
         self.with_call(now, call, |call, cx| call.give_up_bypass(cx, reason));
+        self.settle(now);
+    }
+
+    /// Answers [`super::Datapath::Look`]: when a packet, RTP or RTCP, of each leg's
+    /// flows was last counted; legs of which none was are left out.
+    pub fn media_seen(&mut self, now: Time, call: u32, seen: &[(Leg, Time)]) {
+        self.with_call(now, call, |call, cx| call.media_seen(cx, seen));
         self.settle(now);
     }
 
@@ -379,6 +388,7 @@ impl Engine {
             stopping: self.stopping,
         };
         act(call, &mut cx);
+        call.watch_media(&cx);
         call.report(&mut cx);
         self.deadlines.set(&id, call.next_timeout());
         if call.is_forgotten(now) {

@@ -13,8 +13,8 @@ mod protocol;
 
 pub use api::{
     CallMedia, CallView, ClientView, ConnectionId, Datagram, Datapath, EngineConfig, Event,
-    ExpiresConfig, Flow, FlowKind, Leg, Network, Output, Path, PathChoice, PathRule, Side,
-    ThinClientConfig, Transport, VmConfig,
+    ExpiresConfig, Flow, FlowKind, Leg, MediaSeen, MediaWatchConfig, Network, Output, Path,
+    PathChoice, PathRule, Side, ThinClientConfig, TimeoutAction, Transport, VmConfig,
 };
 pub use dispatch::Engine;
 pub use protocol::Protocol;

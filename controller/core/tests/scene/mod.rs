@@ -17,7 +17,8 @@ use std::time::Duration;
 use sidestep_core::call::Reason;
 use sidestep_core::engine::{
     CallView, Datagram, Datapath, Engine, EngineConfig, Event, ExpiresConfig, Flow, FlowKind, Leg,
-    Network, Output, Path, PathChoice, PathRule, Side, ThinClientConfig, Transport, VmConfig,
+    MediaWatchConfig, Network, Output, Path, PathChoice, PathRule, Side, ThinClientConfig,
+    Transport, VmConfig,
 };
 use sidestep_core::registrar::Access;
 use sidestep_core::sip::digest::{Login, answer_challenge};
@@ -109,6 +110,8 @@ pub fn config() -> EngineConfig {
         paths: Vec::new(),
         tc_answer_timeout: Duration::from_secs(4),
         keep_alive: Duration::from_secs(5),
+        // Off: the tests of it turn it on.
+        media_watch: MediaWatchConfig::default(),
         first_call: 1,
         seed: [7; 32],
     }
@@ -137,6 +140,8 @@ pub struct Scene {
     pub flows: BTreeMap<u32, Vec<Flow>>,
     pub removed: Vec<u32>,
     pub events: Vec<Event>,
+    /// Calls of which the engine wants to know what has been counted.
+    pub looks: Vec<u32>,
 }
 
 impl Scene {
@@ -152,6 +157,7 @@ impl Scene {
             flows: BTreeMap::new(),
             removed: Vec::new(),
             events: Vec::new(),
+            looks: Vec::new(),
         }
     }
 
@@ -173,6 +179,7 @@ impl Scene {
                     self.flows.remove(&call);
                     self.removed.push(call);
                 }
+                Output::Datapath(Datapath::Look { call }) => self.looks.push(call),
                 Output::Event(event) => self.events.push(event),
             }
         }
