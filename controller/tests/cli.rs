@@ -17,7 +17,7 @@ use sidestep_core::call::Reason;
 /// Fields that scripts may count on, in the README's order.
 const FLOW_FIELDS: &str = "call path leg from to packets bytes lost late duplicate jitter_ms ssrc \
                            payload_type first_seen last_seen";
-const CALL_FIELDS: &str = "id vm thin_client gateway protocol state path reason started";
+const CALL_FIELDS: &str = "id vm thin_client gateway protocol state path reason started media_seen";
 const CLIENT_FIELDS: &str = "name vm protocol address media codecs expires";
 
 fn flow(leg: &str, packets: u64) -> FlowRow {
