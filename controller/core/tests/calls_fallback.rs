@@ -52,7 +52,6 @@ fn what_cannot_be_bypassed_passes_untouched() {
     full.anchor_ports = 40001..=40002;
     passes_untouched(registered(full), &vm_sdp(), Reason::NoAnchorPort);
     for offer in [
-        String::new(),
         "v=0\r\nthis is no description\r\n".into(),
         sdp("10.71.1.11:0", "0", 1, ""),
         vm_sdp() + "m=audio 7002 RTP/AVP 0\r\n",

@@ -272,6 +272,7 @@ fn play(seed: u64, loss: u64, copies: u64, spoils: u64) -> World {
     (world.loss, world.copies, world.spoils) = (loss, copies, spoils);
     world.tc.refuses = if seed.is_multiple_of(5) { 30 } else { 0 };
     world.tc.refuses_later = true;
+    (world.vm.late, world.gateway.late) = (seed % 3 * 15, seed % 3 * 15);
     world.gateway.refuses = if seed.is_multiple_of(7) { 30 } else { 0 };
     let now = world.scene.now;
     if seed % 4 < 2 {

@@ -404,6 +404,121 @@ fn an_offer_that_cannot_be_bypassed_leaves_when_it_is_accepted() {
     }
 }
 
+/// After the fax there is speech again: the TC takes over by re-INVITE.
+#[test]
+fn a_call_returns_to_the_tc_after_a_fax() {
+    for by_vm in [false, true] {
+        let mut call = outgoing_up();
+        let fax = |ip: &str| {
+            format!(
+                "v=0\r\no=- 7000 2 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=image 7100 udptl t38\r\n"
+            )
+        };
+        let speech = |version| {
+            (
+                sdp("10.71.1.11:7000", "0 101", version, ""),
+                sdp("10.71.3.31:8000", "0 101", version, ""),
+            )
+        };
+        for (of_vm, of_gateway) in [(fax("10.71.1.11"), fax("10.71.3.31")), speech(3)] {
+            if by_vm {
+                call.scene.vm_sends(call.vm.request("INVITE", &of_vm));
+                let invite = call.scene.at_gateway();
+                assert_eq!(body(&invite), of_vm);
+                let ok = call.gateway.response(&invite, 200, &of_gateway);
+                call.scene.gateway_sends(ok);
+                assert_eq!(body(&call.scene.at_vm()), of_gateway);
+                call.scene.vm_sends(call.vm.request("ACK", ""));
+                is_request(&call.scene.at_gateway(), Method::Ack);
+            } else {
+                let offer = call.gateway.request("INVITE", &of_gateway);
+                call.scene.gateway_sends(offer);
+                let invite = call.scene.at_vm();
+                assert_eq!(body(&invite), of_gateway);
+                call.scene.vm_sends(call.vm.response(&invite, 200, &of_vm));
+                assert_eq!(body(&call.scene.at_gateway()), of_vm);
+                call.scene.gateway_sends(call.gateway.request("ACK", ""));
+                is_request(&call.scene.at_vm(), Method::Ack);
+            }
+            call.scene
+                .is("up", Path::Vm, Some(Reason::SdpNotUnderstood));
+            if of_vm.contains("t38") {
+                is_request(&call.scene.at_tc(), Method::Bye);
+                call.scene.silence();
+                assert_eq!(call.scene.flow_lines(), Vec::<String>::new());
+            }
+        }
+        let at_tc = call.scene.at_tc();
+        is_request(&at_tc, Method::Invite);
+        assert_eq!(audio(&at_tc), "10.71.3.31:8000 0 101");
+        let mut tc = Ua::tc();
+        tc.learn(&at_tc);
+        let answer = sdp("10.71.2.21:9000", "0 101", 1, "");
+        call.scene.tc_sends(tc.response(&at_tc, 200, &answer));
+        is_request(&call.scene.at_tc(), Method::Ack);
+        let taken = call.scene.at_gateway();
+        assert_eq!(audio(&taken), "10.71.2.21:9000 0 101");
+        let ok = sdp("10.71.3.31:8000", "0 101", 4, "");
+        call.scene
+            .gateway_sends(call.gateway.response(&taken, 200, &ok));
+        is_request(&call.scene.at_gateway(), Method::Ack);
+        call.scene.silence();
+        call.scene.is("up", Path::Direct, None);
+        assert_eq!(
+            call.scene.flow_lines()[2],
+            "vm->gateway 10.71.1.11:7000 > 10.71.3.31:8000 guard"
+        );
+    }
+}
+
+/// What stands in the way of a return leaves the call as it is.
+#[test]
+fn a_return_that_fails_leaves_the_call_with_the_vm() {
+    for refused_by_tc in [true, false] {
+        let mut call = outgoing_up();
+        let fax = "v=0\r\no=- 7000 2 IN IP4 10.71.1.11\r\ns=-\r\nc=IN IP4 10.71.1.11\r\nt=0 0\r\nm=image 7100 udptl t38\r\n";
+        for (of_vm, of_gateway) in [
+            (fax.to_owned(), fax.to_owned()),
+            (
+                sdp("10.71.1.11:7000", "0", 3, ""),
+                sdp("10.71.3.31:8000", "0", 3, ""),
+            ),
+        ] {
+            call.scene.vm_sends(call.vm.request("INVITE", &of_vm));
+            let invite = call.scene.at_gateway();
+            call.scene
+                .gateway_sends(call.gateway.response(&invite, 200, &of_gateway));
+            call.scene.at_vm();
+            call.scene.vm_sends(call.vm.request("ACK", ""));
+            call.scene.at_gateway();
+        }
+        let at_tc = call.scene.tc.pop_back().unwrap();
+        let at_tc = Message::parse(&at_tc.payload).unwrap();
+        let mut tc = Ua::tc();
+        tc.learn(&at_tc);
+        if refused_by_tc {
+            call.scene.tc_sends(tc.response(&at_tc, 486, ""));
+        } else {
+            let answer = sdp("10.71.2.21:9000", "0", 1, "");
+            call.scene.tc_sends(tc.response(&at_tc, 200, &answer));
+            let taken = call.scene.at_gateway();
+            call.scene
+                .gateway_sends(call.gateway.response(&taken, 407, ""));
+            is_request(&call.scene.at_gateway(), Method::Ack);
+        }
+        assert!(call.scene.gateway.is_empty() && call.scene.vm.is_empty());
+        call.scene
+            .is("up", Path::Vm, Some(Reason::SdpNotUnderstood));
+        assert_eq!(
+            call.scene.flow_lines()[0],
+            "gateway->vm 10.71.3.31:8000 > 10.71.1.11:7000 relay"
+        );
+        call.scene.tc.clear();
+        call.scene.vm_sends(call.vm.request("BYE", ""));
+        call.scene.is_clean();
+    }
+}
+
 /// The route and the targets of our own requests (RFC 3261 §12.2.1.1).
 #[test]
 fn our_requests_take_the_dialogs_route() {

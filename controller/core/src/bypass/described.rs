@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::reason::Reason;
 use crate::media::{Codec, Direction, Media};
-use crate::sdp::{self, Answerer, AudioError, AudioReplacement, SdpError, SessionDescription};
+use crate::sdp::{self, AudioError, AudioReplacement, SdpError, SessionDescription};
 
 /// A description with one audio stream that can be bypassed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,17 +97,38 @@ impl Described {
 
 /// What one party has been told in a session, last.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told(Option<Described>);
+pub(crate) struct Told {
+    last: Option<Described>,
+    /// What was told before that.
+    before: Option<Media>,
+    /// The last was an offer, and refused: what was before stands.
+    retracted: bool,
+}
 
 impl Told {
     /// What was told last.
     pub(crate) fn last(&self) -> Option<&Described> {
-        self.0.as_ref()
+        self.last.as_ref()
     }
 
-    /// The media that was told last.
+    /// The media that it goes by.
     pub(crate) fn media(&self) -> Option<&Media> {
-        self.0.as_ref().map(|described| &described.media)
+        match (self.retracted, &self.before) {
+            (true, Some(before)) => Some(before),
+            _ => self.last.as_ref().map(|described| &described.media),
+        }
+    }
+
+    /// It has refused what it was offered last (RFC 3261 §14.1: the session stays
+    /// as it was).
+    pub(crate) fn retract(&mut self) {
+        self.retracted = true;
+    }
+
+    fn set(&mut self, new: Described) {
+        self.before = self.media().cloned();
+        self.retracted = false;
+        self.last = Some(new);
     }
 
     /// Tells `body`: as it is, or with a session version above the last one if
@@ -117,43 +138,47 @@ impl Told {
             return body;
         };
         let Some(last) = self
-            .0
+            .last
             .as_ref()
             .filter(|last| last.session() == new.session())
         else {
-            self.0 = Some(new);
+            self.set(new);
             return body;
         };
         let (Some(told), Some(version)) = (last.version(), new.version()) else {
-            self.0 = Some(new);
+            self.set(new);
             return body;
         };
         if told < version || last.sdp.bytes() == body {
-            self.0 = Some(new);
+            self.set(new);
             return body;
         }
         if new.sdp.with_version(told) == last.sdp.bytes() {
-            return last.sdp.bytes().to_vec();
+            let bytes = last.sdp.bytes().to_vec();
+            self.set(last.clone());
+            return bytes;
         }
         let raised = new.sdp.with_version(told.saturating_add(1));
         if let Ok(raised) = Described::answer(&raised) {
-            self.0 = Some(raised);
+            self.set(raised);
         }
         raised
     }
 }
 
-/// The answer that a bypassed VM gets to its offer: media to the discard
-/// address, codecs that it offered (RFC 3264 §6.1). What the gateway chose is
-/// taken where the VM offered it, but G.711 first: nobody will hear it, so the
-/// cheapest will do. `None`: its offer has no codec that carries speech.
+/// The answer that a bypassed VM gets to its offer: the gateway's, but the audio
+/// goes to the discard address, and its codecs are such as the VM offered
+/// (RFC 3264 §6.1). What the gateway chose is taken where the VM offered it, but
+/// G.711 first: nobody will hear it, so the cheapest will do. Other streams and
+/// attributes (preconditions, RFC 3312) are the gateway's own. `None`: the VM's
+/// offer has no codec that carries speech.
 pub(crate) fn answer_to_vm(
     offer: &Described,
     gateway: &Described,
     discard: Ipv4Addr,
 ) -> Option<Vec<u8>> {
     let offered = || offer.media.codecs.iter().filter(|c| !c.is_auxiliary());
-    let codec = offered()
+    let speech = offered()
         .find(|c| {
             ["PCMU", "PCMA"]
                 .iter()
@@ -161,20 +186,19 @@ pub(crate) fn answer_to_vm(
         })
         .or_else(|| offered().find(|c| gateway.media.codecs.iter().any(|g| g.same_encoding(c))))
         .or_else(|| offered().next())?;
-    let origin = gateway.sdp.origin();
-    let answerer = Answerer {
-        rtp: SocketAddr::new(discard.into(), offer.media.rtp.port()),
-        rtcp: None,
-        codecs: Some(std::slice::from_ref(codec)),
-        events: true,
-        direction: gateway.media.direction,
-        ptime: None,
-        session_id: origin
-            .and_then(|origin| origin.sess_id.parse().ok())
-            .unwrap_or(0),
-        version: origin.map_or(0, |origin| origin.sess_version),
+    let events = |c: &&Codec| c.name.eq_ignore_ascii_case("telephone-event");
+    let mut codecs = vec![speech.clone()];
+    codecs.extend(offer.media.codecs.iter().filter(events).cloned());
+    let replacement = AudioReplacement {
+        rtcp_mux: Some(false),
+        direction: Some(sdp::answered(
+            offer.media.direction,
+            gateway.media.direction,
+        )),
+        ..AudioReplacement::address(SocketAddr::new(discard.into(), offer.media.rtp.port()))
+            .codecs(codecs)
     };
-    sdp::answer(&offer.sdp, &answerer).ok()
+    Some(gateway.sdp.replace_audio(gateway.index, &replacement))
 }
 
 /// Whether two codec lists share one that carries speech. A list that is not
@@ -187,12 +211,15 @@ pub(crate) fn share_speech(one: &[Codec], other: &[Codec]) -> bool {
 
 /// Whether a TC that was promised to the gateway as `promised`, and that answers
 /// the gateway's `chosen` codecs with `answered`, has changed (step 305): another
-/// address, or a codec gone that the gateway may send.
+/// address, or a codec gone that was promised and that the gateway may send.
 pub(crate) fn has_changed(promised: &Media, chosen: &[Codec], answered: &Media) -> bool {
+    let is_promised = |codec: &Codec| {
+        promised.codecs.is_empty() || promised.codecs.iter().any(|p| p.same_encoding(codec))
+    };
     promised.rtp != answered.rtp
         || promised.rtcp != answered.rtcp
         || chosen
             .iter()
-            .filter(|codec| !codec.is_auxiliary())
+            .filter(|codec| !codec.is_auxiliary() && is_promised(codec))
             .any(|codec| !answered.codecs.iter().any(|a| a.same_encoding(codec)))
 }

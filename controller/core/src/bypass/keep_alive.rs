@@ -40,6 +40,13 @@ impl KeepAlive {
         self.next
     }
 
+    /// Nothing is sent this time.
+    pub(crate) fn put_off(&mut self, now: Time, interval: Duration) {
+        if now >= self.next {
+            self.next = now + interval.max(Duration::from_millis(100));
+        }
+    }
+
     /// What is due by `now`, for the VM that described itself as `vm` and
     /// believes its peer's RTP and RTCP to be at `peer`.
     pub(crate) fn run(

@@ -32,9 +32,12 @@ impl Call {
     pub(super) fn let_go(&mut self, cx: &mut Context<'_>) {
         match std::mem::replace(&mut self.exchange, Exchange::Idle) {
             Exchange::TcOffers(offer) => {
-                self.through_vm(cx, Reason::TcNoAnswer);
-                self.pass(cx, &offer.request);
+                self.leave_to_vm(cx, &offer.request, Reason::TcNoAnswer);
             }
+            Exchange::TcAnswersLate(_, held) => {
+                self.let_late_offer(cx, &held, Reason::TcNoAnswer);
+            }
+            Exchange::TakesOver => self.stay_with_vm(cx),
             Exchange::TcAnswers(offer, held) | Exchange::GatewayAnswersAgain(offer, held) => {
                 let body = match (&self.gateway, held.response.sdp()) {
                     (Some(gateway), Some(_)) => {
@@ -77,6 +80,9 @@ impl Call {
         self.exchange_by = None;
         self.keep_alive = None;
         self.promised = None;
+        self.open_offers.clear();
+        self.owed_hand_back = None;
+        self.returns = false;
         self.drop_tc(cx);
         self.flows_until.get_or_insert(cx.now + LINGER);
         if !self.is_over() {

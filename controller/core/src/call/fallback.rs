@@ -2,7 +2,7 @@
 
 use super::described::Described;
 use super::heard::Heard;
-use super::state::{Exchange, Held, Plane, TcState, VmOffer};
+use super::state::{Exchange, Held, Plane, Progress, TcState, VmOffer};
 use super::{Call, Context, Reason};
 use crate::engine::Side;
 
@@ -14,9 +14,11 @@ impl Call {
         match std::mem::replace(&mut self.exchange, Exchange::Idle) {
             // Nothing has been promised yet: it costs nothing.
             Exchange::TcOffers(offer) => {
-                self.through_vm(cx, reason);
-                self.pass(cx, &offer.request);
+                self.leave_to_vm(cx, &offer.request, reason);
             }
+            Exchange::TcAnswersLate(_, held) => self.let_late_offer(cx, &held, reason),
+            Exchange::TakesOver => self.stay_with_vm(cx),
+            Exchange::Offerless(_) => self.through_vm(cx, reason),
             Exchange::TcAnswers(offer, held) => self.take_back(cx, offer, held, reason),
             Exchange::TcAnswersGateway(_, held) => self.let_vm_answer(cx, &held, reason),
             // The answer that is awaited decides.
@@ -40,7 +42,11 @@ impl Call {
     /// The answer that an exchange waits for has not come in time.
     pub(super) fn give_up_exchange(&mut self, cx: &mut Context<'_>) {
         let fall_back = match &self.exchange {
-            Exchange::TcOffers(_) | Exchange::TcAnswers(..) | Exchange::TcAnswersGateway(..) => {
+            Exchange::TcOffers(_)
+            | Exchange::TcAnswers(..)
+            | Exchange::TcAnswersGateway(..)
+            | Exchange::TcAnswersLate(..)
+            | Exchange::TakesOver => {
                 return self.tc_failed(cx, Reason::TcNoAnswer);
             }
             // A re-INVITE or UPDATE whose sender has given up.
@@ -67,6 +73,11 @@ impl Call {
         self.drop_tc(cx);
         self.tc.state = TcState::Gone(reason);
         self.exchange_by = None;
+        if !offer.initial && self.progress != Progress::Up {
+            // An early UPDATE: nothing can be offered before the call is up.
+            self.owed_hand_back.get_or_insert(reason);
+            return self.commit(cx, &offer, held);
+        }
         self.acknowledge(cx, &mut held);
         let body = self.told_gateway.say(offer.offer.sdp.bytes().to_vec());
         self.vm = Some(offer.offer.clone());
@@ -77,12 +88,27 @@ impl Call {
     /// A call that is up goes back to the VM: the gateway is offered the VM's
     /// media, then the VM the gateway's.
     pub(super) fn hand_back(&mut self, cx: &mut Context<'_>, reason: Reason) {
+        if self.progress != Progress::Up {
+            // A re-INVITE has to wait for the INVITE's end (RFC 3261 §14.1).
+            self.owed_hand_back.get_or_insert(reason);
+            return;
+        }
         let Some(vm) = &self.vm else {
             return self.through_vm(cx, reason);
         };
         let body = self.told_gateway.say(vm.sdp.bytes().to_vec());
         self.offer_to(cx, Side::Net, body);
         self.exchange = Exchange::HandBackToVm(reason);
+    }
+
+    /// What had to wait until the call was up.
+    pub(super) fn hand_back_what_is_owed(&mut self, cx: &mut Context<'_>) {
+        if let Some(reason) = self.owed_hand_back.take()
+            && self.plane == Plane::Bypass
+            && matches!(self.exchange, Exchange::Idle)
+        {
+            self.hand_back(cx, reason);
+        }
     }
 
     /// The datapath will not have the call's flows, or Sidestep stops.
@@ -115,10 +141,14 @@ impl Call {
                 Some(Err(error)) => self.take_back(cx, offer, held, error.reason()),
                 None => self.take_back(cx, offer, held, Reason::SdpNotUnderstood),
             },
-            Exchange::GatewayTakesVm(_, held, reason) => {
+            Exchange::GatewayTakesVm(offer, held, reason) => {
                 self.gateway = answer.and_then(Result::ok);
-                let body = heard.sdp().map(|sdp| self.told_vm.say(sdp.to_vec()));
                 self.through_vm(cx, reason);
+                if offer.is_answered(&held.response) {
+                    self.release(cx, &held, None);
+                    return self.tell_vm_of_gateway(cx);
+                }
+                let body = heard.sdp().map(|sdp| self.told_vm.say(sdp.to_vec()));
                 self.release(cx, &held, body.as_deref());
             }
             Exchange::GatewayAnswersTc(offer) => {

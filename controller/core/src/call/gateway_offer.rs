@@ -4,6 +4,7 @@
 use super::described::{Described, share_speech};
 use super::flows::{self, at_anchor};
 use super::heard::Heard;
+use super::open_offers::AnsweredIn;
 use super::state::{Exchange, GatewayOffer, Held, Plane};
 use super::tc_leg::Consent;
 use super::vm_offer::{ANSWER, patience};
@@ -16,8 +17,8 @@ impl Call {
     /// Step 402: the gateway's offer goes to the VM as it came.
     pub(super) fn gateway_offers(&mut self, cx: &mut Context<'_>, heard: Heard, initial: bool) {
         let described = match heard.sdp() {
-            None if !initial => return self.pass(cx, &heard),
-            None => Err(Reason::SdpNotUnderstood),
+            None if initial => return self.begin_without_offer(cx, &heard),
+            None => return self.pass(cx, &heard),
             Some(sdp) => Described::offer(sdp).map_err(|error| match error.reason() {
                 Reason::NoCommonCodec => Reason::SdpNotUnderstood,
                 reason => reason,
@@ -36,6 +37,7 @@ impl Call {
                 self.exchange_by = (!initial).then_some(cx.now + ANSWER);
                 self.exchange = Exchange::VmAnswers(GatewayOffer {
                     key: heard.key(),
+                    answered_in: AnsweredIn::Response(heard.key()),
                     offer,
                     initial,
                     fall_back: None,
@@ -67,6 +69,7 @@ impl Call {
                     if offer.initial {
                         // The VM's early media is meant to be heard.
                         self.have_flows(cx, Vec::new());
+                        self.vm = Described::answer(sdp).ok();
                     }
                 }
                 self.pass(cx, &heard);
@@ -81,6 +84,10 @@ impl Call {
             }
             status => {
                 self.exchange_by = None;
+                self.told_vm.retract();
+                if self.plane == Plane::Bypass {
+                    self.set_flows(cx);
+                }
                 self.pass(cx, &heard);
                 if offer.initial {
                     self.advance(cx, status);
@@ -101,7 +108,12 @@ impl Call {
         let vm = match answer {
             Some(Ok(vm)) => vm,
             Some(Err(error)) => return self.let_vm_answer(cx, &held, error.reason()),
-            None => return self.let_vm_answer(cx, &held, Reason::SdpNotUnderstood),
+            // It was in a reliable provisional response, and stands until the TC
+            // takes over.
+            None => {
+                self.returns = offer.initial && self.vm.is_some();
+                return self.let_vm_answer(cx, &held, Reason::SdpNotUnderstood);
+            }
         };
         if vm.media.direction == crate::media::Direction::SendRecv {
             self.vm_holds = false;
@@ -152,7 +164,7 @@ impl Call {
 
     /// The same in mid-call: the softphone may turn to the new offer's address
     /// before its answer is seen here.
-    fn guard_ahead(&mut self, cx: &mut Context<'_>, offer: &Media) {
+    pub(super) fn guard_ahead(&mut self, cx: &mut Context<'_>, offer: &Media) {
         let (Plane::Bypass, Some(vm), Some(mut flows)) = (self.plane, &self.vm, self.flows.clone())
         else {
             return;
@@ -167,7 +179,11 @@ impl Call {
     }
 
     /// Whether an incoming call can be bypassed.
-    fn begin_incoming(&mut self, cx: &mut Context<'_>, gateway: &Media) -> Result<(), Reason> {
+    pub(super) fn begin_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+        gateway: &Media,
+    ) -> Result<(), Reason> {
         let binding = match (cx.binding, cx.stopping) {
             (Some(binding), false) => binding,
             (None, false) => return Err(Reason::TcNotRegistered),

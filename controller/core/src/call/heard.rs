@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use crate::digits::number;
 use crate::engine::{Datagram, Side, Transport};
 use crate::sip::dialog::opposite;
-use crate::sip::{Message, Method};
+use crate::sip::{Message, Method, Name};
 
 /// A message and its addresses.
 #[derive(Debug, Clone)]
@@ -62,9 +63,45 @@ impl Heard {
         self.message.top_via().branch.unwrap_or_default()
     }
 
-    /// Body, if all of it is a session description.
+    /// The session description that it carries: its body, or a part of it.
     pub(crate) fn sdp(&self) -> Option<&[u8]> {
-        self.message.is_sdp().then(|| self.message.body())
+        self.message.session()
+    }
+
+    /// RSeq of a provisional response that is sent reliably (RFC 3262 §3).
+    pub(crate) fn rseq(&self) -> Option<u32> {
+        let reliable = self.message.requires("100rel");
+        number(self.message.header(Name::RSEQ)?).filter(|_| reliable)
+    }
+
+    /// RAck of a PRACK: RSeq, and number of the INVITE (RFC 3262 §7.2).
+    pub(crate) fn rack(&self) -> Option<(u32, u32)> {
+        let mut parts = self
+            .message
+            .header(Name::RACK)?
+            .split(u8::is_ascii_whitespace)
+            .filter(|part| !part.is_empty());
+        let (rseq, invite, method) = (parts.next()?, parts.next()?, parts.next()?);
+        let ours = method == Method::Invite.as_str().as_bytes();
+        Some((number(rseq)?, number(invite)?)).filter(|_| ours)
+    }
+
+    /// Tag of whoever sent it: of the gateway, which branch of a fork it is.
+    pub(crate) fn sender_tag(&self) -> Option<&[u8]> {
+        if self.message.is_request() {
+            self.message.from_tag()
+        } else {
+            self.message.to_tag()
+        }
+    }
+
+    /// Tag of whom it is for.
+    pub(crate) fn receiver_tag(&self) -> Option<&[u8]> {
+        if self.message.is_request() {
+            self.message.to_tag()
+        } else {
+            self.message.from_tag()
+        }
     }
 
     /// A final response that succeeds.

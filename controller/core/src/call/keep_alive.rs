@@ -11,6 +11,10 @@ impl Call {
             self.keep_alive = None;
             return;
         };
+        if told.is_null_address() {
+            // Nothing comes from a null address.
+            return keep_alive.put_off(cx.now, cx.config.keep_alive);
+        }
         let peer = (told.rtp, told.rtcp);
         // The codecs of both descriptions: those that the answer left.
         let mut media = vm.media.clone();

@@ -11,6 +11,9 @@
 //! | `routing` | which message is whose business |
 //! | `vm_offer` | an offer of the VM: Fig. 3, and its re-INVITEs and UPDATEs |
 //! | `gateway_offer` | an offer of the gateway: Fig. 4, and its re-INVITEs |
+//! | `late_offer` | a call's INVITE without an offer |
+//! | `open_offers` | offers that pass beside the exchange under way |
+//! | `take_over` | a call that goes through the VM, to the TC |
 //! | `tc_leg` | what is told to the thin client, and what it says |
 //! | `fallback` | back to the VM: before the VM has been told, and in the call |
 //! | `ending` | CANCEL, BYE, refusals |
@@ -29,9 +32,12 @@ mod fallback;
 mod gateway_offer;
 mod heard;
 mod keep_alive;
+mod late_offer;
 mod media_watch;
+mod open_offers;
 mod routing;
 mod state;
+mod take_over;
 mod tc_leg;
 mod transit;
 mod vm_offer;
@@ -44,6 +50,7 @@ pub use crate::bypass::Reason;
 use self::added_request::{AddedRequest, OwnAck, Reissue};
 pub(crate) use self::heard::Heard;
 use self::media_watch::MediaWatch;
+use self::open_offers::OpenOffer;
 use self::state::{Exchange, Plane, Progress, TcState};
 use self::transit::{Rejections, Repeats, Repetition};
 use crate::bypass::described::{Described, Told};
@@ -108,10 +115,16 @@ pub(crate) struct Call {
     tc: TcLeg,
     told_vm: Told,
     told_gateway: Told,
+    /// Offers that have passed beside the exchange under way.
+    open_offers: Vec<OpenOffer>,
     /// The TC's media as the gateway was told it.
     promised: Option<Media>,
     /// The VM's user holds the call.
     vm_holds: bool,
+    /// It goes through the VM for now: the TC takes over when there is audio.
+    returns: bool,
+    /// The bypass has failed before the call was up: handed back then.
+    owed_hand_back: Option<Reason>,
     anchor: Option<SocketAddrV4>,
     /// What the datapath was told, if anything.
     flows: Option<Vec<Flow>>,
@@ -170,8 +183,11 @@ impl Call {
             },
             told_vm: Told::default(),
             told_gateway: Told::default(),
+            open_offers: Vec::new(),
             promised: None,
             vm_holds: false,
+            returns: false,
+            owed_hand_back: None,
             anchor: None,
             flows: None,
             heard_of: false,

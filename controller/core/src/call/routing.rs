@@ -1,12 +1,10 @@
 //! Which message is whose business.
 
 use super::described::Described;
-use super::flows::at_anchor;
 use super::heard::Heard;
 use super::state::{Exchange, Plane, Progress, TcState};
 use super::{Call, Context, Reason};
 use crate::engine::Side;
-use crate::sdp;
 use crate::sip::Method;
 use crate::sip::dialog::opposite;
 
@@ -43,6 +41,7 @@ impl Call {
             Exchange::TcAnswers(offer, _)
             | Exchange::GatewayAnswersAgain(offer, _)
             | Exchange::GatewayTakesVm(offer, _, _) => offer.initial,
+            Exchange::TcAnswersLate(..) => true,
             _ => false,
         };
         if !(held && heard.is_success() && *heard.message.method() == Method::Invite) {
@@ -56,7 +55,11 @@ impl Call {
             Method::Ack => self.ack(cx, &heard),
             Method::Cancel => self.cancel(cx, &heard),
             Method::Bye => self.bye(cx, &heard),
-            _ => self.pass_translated(cx, &heard),
+            Method::Prack if self.answers_late_offer(cx, &heard) => {}
+            _ => {
+                self.observe(cx, &heard);
+                self.pass_translated(cx, &heard);
+            }
         }
     }
 
@@ -84,6 +87,7 @@ impl Call {
                 if self.exchange.is_ours() {
                     return self.reject(cx, &heard, 491);
                 }
+                self.put_off_take_over(cx);
                 self.observe(cx, &heard);
                 self.pass(cx, &heard);
             }
@@ -126,9 +130,13 @@ impl Call {
     fn response(&mut self, cx: &mut Context<'_>, heard: Heard) {
         let key = heard.key();
         match &self.exchange {
-            Exchange::GatewayAnswers(offer) if offer.request.key() == key => {
+            Exchange::Offerless(invite) if *invite == key => self.callee_offers(cx, heard),
+            Exchange::GatewayAnswers(offer) if offer.answered_in.is(&heard) => {
                 self.gateway_answers(cx, heard);
             }
+            // The VM's 2xx, which waits for the TC's offer.
+            Exchange::TcOffers(offer) if offer.request.key() == key => {}
+            Exchange::TcAnswersLate(offer, _) if offer.key == key => {}
             Exchange::TcAnswers(offer, _)
             | Exchange::GatewayAnswersAgain(offer, _)
             | Exchange::GatewayTakesVm(offer, _, _)
@@ -136,13 +144,18 @@ impl Call {
             {
                 // The held 2xx again, or a provisional one that it has overtaken.
             }
-            Exchange::VmAnswers(offer) if offer.key == key => self.vm_answers(cx, heard),
+            Exchange::VmAnswers(offer) if offer.answered_in.is(&heard) => {
+                self.vm_answers(cx, heard);
+            }
             Exchange::TcAnswersGateway(offer, _) if offer.key == key => {}
             Exchange::Leaving(offer, reason) if *offer == key => {
                 let reason = *reason;
                 match heard.message.status().unwrap_or(0) {
                     ..=199 => {}
-                    200..=299 => self.through_vm(cx, reason),
+                    200..=299 => {
+                        self.through_vm(cx, reason);
+                        self.returns = true;
+                    }
                     _ => self.exchange = Exchange::Idle,
                 }
                 self.observe(cx, &heard);
@@ -183,11 +196,14 @@ impl Call {
         if heard.side == Side::Vm {
             self.stop_repetition(number);
         }
-        self.observe(cx, heard);
-        self.pass_translated(cx, heard);
-        if heard.sdp().is_some() && self.plane == Plane::Bypass && !self.is_over() {
-            self.tell_tc_the_newest(cx);
+        if !self.answers_late_offer(cx, heard) {
+            self.observe(cx, heard);
+            self.pass_translated(cx, heard);
         }
+        if heard.side == self.caller() && self.progress == Progress::Up {
+            self.hand_back_what_is_owed(cx);
+        }
+        self.take_over(cx);
         // Of a refusal: the last message of a call that never was.
         if heard.side == self.caller() && self.tc.state == TcState::Idle {
             self.hung_up(cx);
@@ -216,48 +232,19 @@ impl Call {
         if !matches!(self.plane, Plane::Vm(_)) || self.is_over() {
             return;
         }
-        let Some(described) = heard.sdp().and_then(|sdp| Described::answer(sdp).ok()) else {
+        let Some(sdp) = heard.sdp() else {
             return;
         };
+        // Without audio (a fax) there is nothing to count.
+        let described = Described::answer(sdp).ok();
         match heard.side {
-            Side::Vm => self.vm = Some(described),
-            Side::Net => self.gateway = Some(described),
+            Side::Vm => self.vm = described,
+            Side::Net => self.gateway = described,
+        }
+        if self.vm.is_none() || self.gateway.is_none() {
+            self.have_flows(cx, Vec::new());
         }
         self.set_flows(cx);
-    }
-
-    /// Sends a message on. Where the TC stands for the VM, a description that no
-    /// exchange is about says so too: what the gateway hears is the TC's, and
-    /// what the VM hears is noted.
-    pub(super) fn pass_translated(&mut self, cx: &mut Context<'_>, heard: &Heard) {
-        let stands = !matches!(self.plane, Plane::Vm(_)) && self.promised.is_some();
-        let described = heard.sdp().map(Described::answer);
-        let (true, Some(Ok(described)), Some(promised)) =
-            (stands, described, self.promised.clone())
-        else {
-            return self.pass(cx, heard);
-        };
-        // In an ACK it answers what the gateway offered.
-        let answers = *heard.message.method() == Method::Ack;
-        let body = match heard.side {
-            Side::Vm => {
-                let mut media = at_anchor(&promised, self.anchor);
-                let offer = self.gateway.as_ref().filter(|_| answers);
-                if let Some(offer) = offer.filter(|_| !media.codecs.is_empty()) {
-                    media.codecs = sdp::intersect(&offer.media.codecs, &promised.codecs);
-                }
-                let body = self.told_gateway.say(described.with(&media, None));
-                self.vm = Some(described);
-                body
-            }
-            Side::Net => {
-                let body = self.told_vm.say(described.sdp.bytes().to_vec());
-                self.gateway = Some(described);
-                body
-            }
-        };
-        self.set_flows(cx);
-        self.pass_with(cx, heard, Some(&body));
     }
 
     /// From here on the call goes through the VM.

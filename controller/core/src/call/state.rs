@@ -4,6 +4,7 @@
 use super::Reason;
 use super::described::Described;
 use super::heard::{Heard, Key};
+use super::open_offers::AnsweredIn;
 use crate::media::Media;
 use crate::time::Time;
 
@@ -38,6 +39,8 @@ pub(crate) enum Plane {
 pub(crate) enum Exchange {
     /// None is.
     Idle,
+    /// The caller's INVITE has no offer; the callee's is awaited.
+    Offerless(Key),
     /// The VM's INVITE waits for the TC's offer (RFC 3725 flow I, before 302).
     TcOffers(VmOffer),
     /// The VM's offer has gone out with the TC's media (302); the gateway's
@@ -56,6 +59,11 @@ pub(crate) enum Exchange {
     VmAnswers(GatewayOffer),
     /// The VM's answer is held, the TC told (403); its answer (404) is awaited.
     TcAnswersGateway(GatewayOffer, Held),
+    /// The gateway's offer, in its response, is held, the TC told (304); its
+    /// answer (305) is awaited.
+    TcAnswersLate(GatewayOffer, Held),
+    /// A call that goes through the VM is to go to the TC, which has been called.
+    TakesOver,
     /// The TC's media has changed in the call: the gateway is offered it.
     GatewayAnswersTc(TcOffer),
     /// An offer that cannot be bypassed (fax, encryption) has gone on as it came;
@@ -67,10 +75,12 @@ pub(crate) enum Exchange {
     VmTakesGateway,
 }
 
-/// An offer of the VM, with the request that carried it.
+/// An offer of the VM, with the message that carried it.
 #[derive(Debug)]
 pub(crate) struct VmOffer {
+    /// A request; the 2xx to an INVITE that had no offer.
     pub(crate) request: Heard,
+    pub(crate) answered_in: AnsweredIn,
     /// What the VM offered, in its own words.
     pub(crate) offer: Described,
     /// Whether it begins the call.
@@ -79,12 +89,75 @@ pub(crate) struct VmOffer {
     pub(crate) fall_back: Option<Reason>,
     /// How often 302 has been done again.
     pub(crate) rounds: u8,
+    /// What each branch of a fork has said in provisional responses, by its tag.
+    pub(crate) early: Vec<Early>,
 }
 
-/// An offer of the gateway, with the request that carried it.
+/// A description in a provisional response, or an early UPDATE's answer.
+#[derive(Debug)]
+pub(crate) struct Early {
+    tag: Option<Vec<u8>>,
+    pub(crate) gateway: Described,
+    /// It was sent reliably, so that it is the answer (RFC 3262 §5) and what the
+    /// 2xx says is ignored.
+    pub(crate) reliable: bool,
+}
+
+impl VmOffer {
+    /// Branches of a fork whose early media is remembered.
+    const BRANCHES: usize = 16;
+
+    pub(crate) fn new(
+        request: Heard,
+        offer: Described,
+        answered_in: AnsweredIn,
+        initial: bool,
+    ) -> Self {
+        Self {
+            request,
+            answered_in,
+            offer,
+            initial,
+            fall_back: None,
+            rounds: 0,
+            early: Vec::new(),
+        }
+    }
+
+    /// A branch, by its tag, has described its media; `reliable`: in a response
+    /// that is sent reliably.
+    pub(crate) fn note_early(&mut self, tag: Option<&[u8]>, reliable: bool, gateway: &Described) {
+        let known = self.early.iter().position(|e| e.tag.as_deref() == tag);
+        let before = known.map(|at| self.early.remove(at));
+        if self.early.len() >= Self::BRANCHES {
+            self.early.remove(0);
+        }
+        self.early.push(Early {
+            tag: tag.map(<[u8]>::to_vec),
+            gateway: gateway.clone(),
+            reliable: reliable || before.is_some_and(|early| early.reliable),
+        });
+    }
+
+    /// What the branch of a final response has said before.
+    pub(crate) fn early_of(&self, heard: &Heard) -> Option<&Early> {
+        let tag = heard.sender_tag();
+        self.early.iter().find(|e| e.tag.as_deref() == tag)
+    }
+
+    /// Whether the VM has its answer already, from a reliable provisional
+    /// response of the branch that has sent `heard`.
+    pub(crate) fn is_answered(&self, heard: &Heard) -> bool {
+        self.early_of(heard).is_some_and(|early| early.reliable)
+    }
+}
+
+/// An offer of the gateway.
 #[derive(Debug)]
 pub(crate) struct GatewayOffer {
+    /// Transaction of the message that carried it.
     pub(crate) key: Key,
+    pub(crate) answered_in: AnsweredIn,
     pub(crate) offer: Described,
     /// Whether it begins the call.
     pub(crate) initial: bool,
@@ -141,6 +214,9 @@ impl Exchange {
             | Self::HandBackToVm(_)
             | Self::VmTakesGateway => true,
             Self::Idle
+            | Self::Offerless(_)
+            | Self::TcAnswersLate(..)
+            | Self::TakesOver
             | Self::TcOffers(_)
             | Self::GatewayAnswers(_)
             | Self::TcAnswers(..)

@@ -193,7 +193,19 @@ impl Call {
                 self.exchange_by = None;
                 self.consult_tc_for_gateway(cx, offer, held);
             }
+            Exchange::TcAnswersLate(offer, held) => self.pass_late_offer(cx, offer, &held),
+            Exchange::TakesOver => self.tc_takes_over(cx),
             Exchange::Idle if self.plane == Plane::Bypass => self.tc_has_changed(cx),
+            // Another branch of a fork may have spoken since.
+            Exchange::GatewayAnswers(mut offer) => {
+                if offer.fall_back.is_none()
+                    && self.gateway.is_some()
+                    && let Consent::Failed(reason) = self.tell_tc(cx)
+                {
+                    offer.fall_back = Some(reason);
+                }
+                self.exchange = Exchange::GatewayAnswers(offer);
+            }
             other => self.exchange = other,
         }
     }
@@ -239,7 +251,8 @@ impl Call {
     /// The TC's re-INVITE.
     fn tc_offers(&mut self, cx: &mut Context<'_>, sdp: Option<&[u8]>) {
         let leg = self.leg();
-        if !matches!(self.exchange, Exchange::Idle) || self.plane != Plane::Bypass {
+        let idle = matches!(self.exchange, Exchange::Idle) && self.progress == Progress::Up;
+        if !idle || self.plane != Plane::Bypass {
             return cx.tc.answer_reinvite(cx.now, leg, Err(491));
         }
         let Some(sdp) = sdp else {
@@ -279,11 +292,12 @@ impl Call {
     }
 
     /// Offers the gateway new media of the TC's.
-    fn tell_gateway_of_tc(&mut self, cx: &mut Context<'_>, offer: TcOffer) {
+    pub(super) fn tell_gateway_of_tc(&mut self, cx: &mut Context<'_>, offer: TcOffer) {
         let Some(vm) = &self.vm else {
             return;
         };
         let direction = (!self.vm_holds).then_some(offer.media.direction);
+        self.exchange_by = None;
         let body = vm.with(&at_anchor(&offer.media, self.anchor), direction);
         let body = self.told_gateway.say(body);
         self.offer_to(cx, Side::Net, body);
@@ -298,6 +312,9 @@ impl Call {
         gateway: Option<Described>,
     ) {
         self.exchange = Exchange::Idle;
+        if self.is_through_vm() && gateway.is_none() {
+            return self.stay_with_vm(cx);
+        }
         if let TcState::Gone(reason) = self.tc.state {
             return self.hand_back(cx, reason);
         }
@@ -306,6 +323,10 @@ impl Call {
                 self.gateway = Some(gateway);
                 self.promised = Some(offer.media.clone());
                 self.tc.media = Some(offer.media);
+                if self.is_through_vm() {
+                    self.plane = Plane::Bypass;
+                    self.begin_keep_alive(cx);
+                }
                 self.set_flows(cx);
                 match answer_to {
                     Some(offer) => self.answer_tc(cx, offer),

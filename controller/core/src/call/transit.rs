@@ -132,11 +132,8 @@ impl Call {
         if let Some(rack) = self.shifted_rack(heard) {
             edit = edit.set_header_value(Name::RACK, rack);
         }
-        if let Some(body) = body.filter(|body| *body != message.body()) {
-            edit = edit.set_body(body);
-            if message.body().is_empty() {
-                edit = edit.set_content_type("application/sdp");
-            }
+        if let Some(body) = body.filter(|body| Some(*body) != message.session()) {
+            edit = edit.set_session(body);
         }
         let bytes = edit.finish();
         match &self.reissue {
@@ -162,16 +159,13 @@ impl Call {
 
     /// RAck names the CSeq of the INVITE (RFC 3262 §7.2).
     fn shifted_rack(&self, heard: &Heard) -> Option<String> {
-        let value = std::str::from_utf8(heard.message.header(Name::RACK)?).ok()?;
-        let mut parts = value.split_ascii_whitespace();
-        let (sequence, number, method) = (parts.next()?, parts.next()?, parts.next()?);
-        let number: u32 = number.parse().ok()?;
+        let (sequence, number) = heard.rack()?;
         let shift = match heard.side {
             Side::Vm => &self.dialog.vm.cseq,
             Side::Net => &self.dialog.gateway.cseq,
         };
         let shifted = shift.outward(number);
-        (shifted != number).then(|| format!("{sequence} {shifted} {method}"))
+        (shifted != number).then(|| format!("{sequence} {shifted} INVITE"))
     }
 
     /// Answers a message that has come before as it was answered then. True:

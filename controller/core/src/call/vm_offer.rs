@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::described::{Described, answer_to_vm, has_changed, share_speech};
 use super::flows::at_anchor;
 use super::heard::Heard;
-use super::state::{Exchange, Held, Plane, TcState, VmOffer};
+use super::open_offers::AnsweredIn;
+use super::state::{Exchange, Held, Plane, Progress, TcState, VmOffer};
 use super::tc_leg::Consent;
 use super::{Call, Context, Reason};
 use crate::bypass::keep_alive::KeepAlive;
@@ -23,9 +24,9 @@ impl Call {
     /// The VM's INVITE, re-INVITE or UPDATE (before 302).
     pub(super) fn vm_offers(&mut self, cx: &mut Context<'_>, heard: Heard, initial: bool) {
         let described = match heard.sdp() {
+            None if initial => return self.begin_without_offer(cx, &heard),
             // A session refresh or a request for the gateway's offer.
-            None if !initial => return self.pass(cx, &heard),
-            None => Err(Reason::SdpNotUnderstood),
+            None => return self.pass(cx, &heard),
             Some(sdp) => match Described::offer(sdp) {
                 // Nothing that it could be told the gateway chose.
                 Ok(offer) if !offer.carries_speech() => Err(Reason::SdpNotUnderstood),
@@ -45,13 +46,8 @@ impl Call {
                 return self.pass(cx, &heard);
             }
         };
-        let offer = VmOffer {
-            request: heard,
-            offer,
-            initial,
-            fall_back: None,
-            rounds: 0,
-        };
+        let answered_in = AnsweredIn::Response(heard.key());
+        let offer = VmOffer::new(heard, offer, answered_in, initial);
         if initial {
             self.begin_outgoing(cx, offer);
         } else {
@@ -65,7 +61,7 @@ impl Call {
     /// The path is decided here, by the gateway's signalling address, since its
     /// media's is not known yet; it stays when that turns out to match another
     /// rule, since changing it would cost a re-INVITE in every such call.
-    fn begin_outgoing(&mut self, cx: &mut Context<'_>, offer: VmOffer) {
+    pub(super) fn begin_outgoing(&mut self, cx: &mut Context<'_>, offer: VmOffer) {
         self.vm = Some(offer.offer.clone());
         let gateway = self.dialog.gateway.signalling;
         let binding = match (cx.binding, cx.stopping) {
@@ -108,13 +104,19 @@ impl Call {
         self.promised = Some(tc);
         self.exchange_by = (!offer.initial).then_some(cx.now + ANSWER);
         self.pass_with(cx, &offer.request, Some(&body));
+        if let Some(status) = offer.request.message.status() {
+            self.advance(cx, status);
+        }
         self.exchange = Exchange::GatewayAnswers(offer);
     }
 
-    /// The VM's INVITE goes as it came.
-    fn leave_to_vm(&mut self, cx: &mut Context<'_>, request: &Heard, reason: Reason) {
+    /// The VM's offer goes as it came.
+    pub(super) fn leave_to_vm(&mut self, cx: &mut Context<'_>, request: &Heard, reason: Reason) {
         self.through_vm(cx, reason);
         self.pass(cx, request);
+        if let Some(status) = request.message.status() {
+            self.advance(cx, status);
+        }
     }
 
     /// A response of the gateway's to the VM's offer (303).
@@ -155,6 +157,7 @@ impl Call {
             self.pass(cx, heard);
             return;
         };
+        offer.note_early(heard.sender_tag(), heard.rseq().is_some(), &gateway);
         self.gateway = Some(gateway.clone());
         // What the gateway plays is to be heard instead of our ringback.
         self.ring_back(cx, CallProgress::Quiet);
@@ -176,11 +179,13 @@ impl Call {
         if let Some(reason) = offer.fall_back {
             return self.take_back(cx, offer, held, reason);
         }
-        let gateway = match (held.response.sdp(), &self.gateway) {
-            (Some(sdp), _) => Described::answer(sdp).map_err(|error| error.reason()),
+        let early = offer.early_of(&held.response);
+        let gateway = match (held.response.sdp(), early) {
             // The answer came in a reliable provisional response (RFC 3262 §5).
-            (None, Some(early)) if offer.initial => Ok(early.clone()),
-            (None, _) => Err(Reason::SdpNotUnderstood),
+            (_, Some(early)) if early.reliable => Ok(early.gateway.clone()),
+            (Some(sdp), _) => Described::answer(sdp).map_err(|error| error.reason()),
+            (None, Some(early)) => Ok(early.gateway.clone()),
+            (None, None) => Err(Reason::SdpNotUnderstood),
         };
         match gateway {
             Ok(gateway) => {
@@ -229,7 +234,8 @@ impl Call {
         else {
             return self.take_back(cx, offer, held, Reason::TcLost);
         };
-        if offer.rounds >= ROUNDS || !has_changed(promised, &gateway.media.codecs, &tc) {
+        let early = !offer.initial && self.progress != Progress::Up;
+        if early || offer.rounds >= ROUNDS || !has_changed(promised, &gateway.media.codecs, &tc) {
             return self.commit(cx, &offer, held);
         }
         offer.rounds += 1;
@@ -243,7 +249,7 @@ impl Call {
     }
 
     /// All agree: the flows of 306, and the VM hears that it was answered.
-    fn commit(&mut self, cx: &mut Context<'_>, offer: &VmOffer, held: Held) {
+    pub(super) fn commit(&mut self, cx: &mut Context<'_>, offer: &VmOffer, held: Held) {
         self.plane = Plane::Bypass;
         let body = match (&self.gateway, held.response.sdp()) {
             (Some(gateway), Some(_)) => answer_to_vm(&offer.offer, gateway, cx.config.discard),

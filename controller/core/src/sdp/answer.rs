@@ -108,7 +108,7 @@ pub fn answer(offer: &SessionDescription, answerer: &Answerer<'_>) -> Result<Vec
 
 /// The direction of an answer (RFC 3264 §6.1): the mirror of what is offered, of
 /// which the answerer takes what it `wants`.
-pub(super) fn answered(offered: Direction, wants: Direction) -> Direction {
+pub(crate) fn answered(offered: Direction, wants: Direction) -> Direction {
     let sends = |d| matches!(d, Direction::SendRecv | Direction::SendOnly);
     let receives = |d| matches!(d, Direction::SendRecv | Direction::RecvOnly);
     match (

@@ -17,6 +17,7 @@ mod description;
 mod edit;
 mod parse;
 
+pub(crate) use answer::answered;
 pub use answer::{AnswerError, Answerer, answer};
 pub use audio::AudioError;
 pub use codec::{intersect, static_codec};

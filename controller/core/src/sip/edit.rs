@@ -47,6 +47,24 @@ impl<'a> MessageEdit<'a> {
         self
     }
 
+    /// Another session description where the message has one: as its body, or in
+    /// its part of a multipart body, whose other parts stay. A message without
+    /// one gets it as its body.
+    #[must_use]
+    pub fn set_session(mut self, session: impl AsRef<[u8]>) -> Self {
+        let session = session.as_ref();
+        let body = self.message.body.clone();
+        match self.message.session_span() {
+            Some(span) if span != body => {
+                self.body = Some(body.len() - span.len() + session.len());
+                self.splice.replace(span, session);
+                self
+            }
+            Some(_) => self.set_body(session),
+            None => self.set_body(session).set_content_type("application/sdp"),
+        }
+    }
+
     /// Another Content-Type; inserted where there is none.
     #[must_use]
     pub fn set_content_type(self, value: &str) -> Self {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::header::{HeaderField, Name, Via, list_spans, split_list};
 pub use super::method::Method;
+use super::multipart;
 use super::uri::NameAddr;
 use crate::digits::number;
 use crate::sdp::{SdpError, SessionDescription};
@@ -217,6 +218,24 @@ impl Message {
     pub fn sdp(&self) -> Option<Result<SessionDescription, SdpError>> {
         self.is_sdp()
             .then(|| SessionDescription::parse(self.body()))
+    }
+
+    /// The session description that the message carries: its body, or the one
+    /// part of a `multipart/mixed` body that describes the session (RFC 5621
+    /// §3.1). The other parts (ISUP, PIDF-LO, …) are nobody's business here.
+    pub fn session(&self) -> Option<&[u8]> {
+        self.session_span().map(|span| self.text(&span))
+    }
+
+    pub(super) fn session_span(&self) -> Option<Range<usize>> {
+        if self.is_sdp() {
+            return Some(self.body.clone());
+        }
+        let kind = self.header(Name::CONTENT_TYPE)?;
+        let plain = self.header(Name::CONTENT_ENCODING).is_none();
+        multipart::session(kind, self.body())
+            .filter(|_| plain)
+            .map(|part| self.body.start + part.start..self.body.start + part.end)
     }
 
     /// `Expires`, s, if it can be read.

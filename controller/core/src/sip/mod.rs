@@ -19,6 +19,7 @@ mod header;
 pub(crate) mod identifiers;
 pub mod message;
 mod method;
+mod multipart;
 mod parse;
 mod write;
 

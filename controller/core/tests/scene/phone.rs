@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use sidestep_core::sdp::SessionDescription;
 use sidestep_core::sip::{Message, Method};
 use sidestep_core::time::Time;
 
@@ -62,6 +63,9 @@ pub struct Phone {
     answered: HashMap<(String, Method), String>,
     acks: HashMap<(u32, String), String>,
     own_invite: bool,
+    /// In 100 INVITEs, so many have no offer.
+    pub late: u64,
+    own_offer: bool,
     /// Highest CSeq number of the other side (RFC 3261 §12.2.2).
     heard: u32,
 }
@@ -85,6 +89,8 @@ impl Phone {
             answered: HashMap::new(),
             acks: HashMap::new(),
             own_invite: false,
+            late: 0,
+            own_offer: true,
             heard: 0,
         }
     }
@@ -127,7 +133,13 @@ impl Phone {
         } else {
             self.port
         };
-        let body = self.describe(self.offered, self.formats);
+        self.own_offer = !self.dice.percent(self.late);
+        let body = if self.own_offer {
+            self.describe(self.offered, self.formats)
+        } else {
+            self.offered = self.port;
+            String::new()
+        };
         let bytes = self.ua.request("INVITE", &body);
         self.own_invite = true;
         self.repeat(now, (self.ua.branch.clone(), Method::Invite), bytes)
@@ -256,6 +268,10 @@ impl Phone {
         let Some(Ok(offer)) = request.sdp() else {
             return Some(self.describe(self.port, self.formats));
         };
+        self.answer_to(&offer)
+    }
+
+    fn answer_to(&mut self, offer: &SessionDescription) -> Option<String> {
         let (index, media) = offer.audio().ok()?;
         let offered = &offer.media()[index].formats;
         let own = self.formats.split(' ');
@@ -297,7 +313,11 @@ impl Phone {
             let mut ua = self.ua.clone();
             ua.cseq = number;
             ua.branch = format!("{}ack{number}", self.ua.branch);
-            ua.request_with("ACK", "", "")
+            let answer = match (self.own_offer, response.sdp()) {
+                (false, Some(Ok(offer))) => self.answer_to(&offer).unwrap_or_default(),
+                _ => String::new(),
+            };
+            ua.request_with("ACK", "", &answer)
         } else {
             if waited || self.own_invite {
                 self.own_invite = false;
