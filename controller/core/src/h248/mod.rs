@@ -15,6 +15,7 @@
 pub mod change;
 pub mod model;
 pub mod packages;
+pub mod text;
 
 pub use change::{Change, Place, Side};
 

@@ -16,6 +16,7 @@ mod message;
 mod name;
 mod service_change;
 mod signal;
+mod streams;
 mod value;
 
 pub use audit::{AuditDescriptor, AuditItem, AuditToken, PackageVersion, Selection, Statistic};
