@@ -34,7 +34,7 @@ fn message(name: &str) -> Vec<u8> {
 }
 
 fn parse(bytes: &[u8]) -> Message<'_> {
-    Message::parse_text(bytes).unwrap_or_else(|error| {
+    text::parse(bytes).unwrap_or_else(|error| {
         let rest = String::from_utf8_lossy(&bytes[error.offset.min(bytes.len())..]);
         panic!(
             "{error}, before {:?}",
@@ -55,7 +55,7 @@ fn every_message_survives_being_written_in_both_forms() {
         let first = parse(&bytes);
         for encoding in [Encoding::Pretty, Encoding::Compact] {
             let written = text::write(&first, encoding);
-            let again = Message::parse_text(&written).unwrap_or_else(|error| {
+            let again = text::parse(&written).unwrap_or_else(|error| {
                 panic!("{name}: {error}\n{}", String::from_utf8_lossy(&written))
             });
             assert_eq!(meaning(&again), meaning(&first), "{name} {encoding:?}");
@@ -275,6 +275,22 @@ fn a_change_touches_its_own_bytes_only() {
 }
 
 #[test]
+fn a_transaction_that_was_for_us_goes() {
+    let bytes = b"!/1 <x> K{1}T=1{C=1{S=t}} ; ours\nP=2{C=1}";
+    let message = parse(bytes);
+    let drop = |transaction| Change::Drop { transaction };
+    assert_eq!(
+        text::change(bytes, &message, &[drop(1)]).unwrap(),
+        b"!/1 <x> K{1} ; ours\nP=2{C=1}"
+    );
+    assert_eq!(
+        text::change(bytes, &message, &[drop(0), drop(2)]).unwrap(),
+        b"!/1 <x> T=1{C=1{S=t}} ; ours\n"
+    );
+    assert_eq!(text::change(bytes, &message, &[drop(3)]), None);
+}
+
+#[test]
 fn what_is_not_there_is_not_changed() {
     let bytes = message("appendix_i/13_mgc_add_mg2");
     let parsed = parse(&bytes);
@@ -339,7 +355,7 @@ fn faults_name_place_and_construct() {
             "indAudterminationAudit",
         ),
     ] {
-        let error = Message::parse_text(bytes.as_bytes()).unwrap_err();
+        let error = text::parse(bytes.as_bytes()).unwrap_err();
         assert_eq!(
             (error.offset, error.construct),
             (offset, construct),
@@ -352,6 +368,6 @@ fn faults_name_place_and_construct() {
 fn nesting_without_end_is_refused() {
     let deep = "Media{".repeat(100_000);
     let bytes = format!("!/2 <x> T=1{{C=1{{AV=t{{AT{{{deep}");
-    let error = Message::parse_text(bytes.as_bytes()).unwrap_err();
+    let error = text::parse(bytes.as_bytes()).unwrap_err();
     assert_eq!(error.what, "nested too deep");
 }

@@ -58,4 +58,10 @@ pub enum Change {
         /// Its new context.
         context: ContextId,
     },
+    /// The whole transaction goes: it was for us. A message that has none left is
+    /// not to be sent.
+    Drop {
+        /// Index of the transaction.
+        transaction: usize,
+    },
 }

@@ -17,6 +17,9 @@ pub struct Message<'a> {
     pub mid: Mid<'a>,
     /// What it carries.
     pub body: Body<'a>,
+    /// Where each of its transactions stands; none where it carries an error.
+    #[serde(skip)]
+    pub spans: Vec<Span>,
 }
 
 impl<'a> Message<'a> {

@@ -8,7 +8,7 @@ use crate::splice::Splice;
 /// that is not there.
 ///
 /// `bytes` must be those that `message` was read from; no change gives the same
-/// bytes. White space around a description stays, and its `}` are escaped.
+/// bytes. Only white space of a dropped transaction is left. White space around a description stays, and its `}` are escaped.
 pub fn change(bytes: &[u8], message: &Message<'_>, changes: &[Change]) -> Option<Vec<u8>> {
     let mut splice = Splice::default();
     for change in changes {
@@ -43,6 +43,9 @@ pub fn change(bytes: &[u8], message: &Message<'_>, changes: &[Change]) -> Option
                     _ => return None,
                 };
                 splice.replace(span.range(), context.to_string());
+            }
+            Change::Drop { transaction } => {
+                splice.remove(message.spans.get(*transaction)?.range());
             }
         }
     }

@@ -1,14 +1,12 @@
 //! The text encoding (H.248.1 Annex B), versions 1 to 3, pretty and compact.
 //!
-//! In: the bytes of a message. Out: the model ([`Message::parse_text`]), which
-//! borrows from them; the same bytes with some things changed ([`change`]); or a
+//! In: the bytes of a message. Out: the model ([`parse`]), which borrows from
+//! them; the same bytes with some things changed ([`change`]); or a
 //! message of our own in either form ([`write`]).
 //!
 //! Reading is one pass over the bytes: tokens are found by hash, names and values
 //! are slices of the message, a session description is found by its closing
 //! brace and not looked into.
-//!
-//! [`Message::parse_text`]: super::model::Message::parse_text
 
 mod change;
 mod cursor;
@@ -17,4 +15,5 @@ mod token;
 mod write;
 
 pub use change::change;
+pub use read::parse;
 pub use write::write;

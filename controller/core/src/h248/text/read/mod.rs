@@ -23,16 +23,14 @@ use crate::h248::model::{
     SegmentReply, Span, Transaction,
 };
 
-impl<'a> Message<'a> {
-    /// Reads a text message.
-    ///
-    /// # Errors
-    ///
-    /// Where the bytes do not follow Annex B, or anything but white space follows
-    /// the message.
-    pub fn parse_text(bytes: &'a [u8]) -> Result<Self, H248Error> {
-        Cursor::new(bytes).message()
-    }
+/// Reads a message.
+///
+/// # Errors
+///
+/// Where the bytes do not follow Annex B, or anything but white space follows the
+/// message.
+pub fn parse(bytes: &[u8]) -> Result<Message<'_>, H248Error> {
+    Cursor::new(bytes).message()
 }
 
 impl<'a> Cursor<'a> {
@@ -59,12 +57,13 @@ impl<'a> Cursor<'a> {
         self.skip();
         let mid = self.mid()?;
         self.skip();
-        let body = self.body()?;
+        let (body, spans) = self.body()?;
         Ok(Message {
             authentication,
             version,
             mid,
             body,
+            spans,
         })
     }
 
@@ -104,8 +103,9 @@ impl<'a> Cursor<'a> {
             .ok_or_else(|| self.error_at(at, construct, "not hexadecimal"))
     }
 
-    fn body(&mut self) -> Read<Body<'a>> {
+    fn body(&mut self) -> Read<(Body<'a>, Vec<Span>)> {
         let mut transactions = Vec::new();
+        let mut spans = Vec::new();
         loop {
             let at = self.at();
             let body = match self.token("messageBody")? {
@@ -132,12 +132,15 @@ impl<'a> Cursor<'a> {
                 }
                 _ => return Err(self.error_at(at, "messageBody", "not a transaction")),
             };
+            let span = self.since(at);
             self.skip();
             match body {
-                Some(body) if self.is_at_end() => return Ok(body),
+                Some(body) if self.is_at_end() => return Ok((body, spans)),
                 Some(_) => return Err(self.error("messageBody", "something follows the message")),
-                None if self.is_at_end() => return Ok(Body::Transactions(transactions)),
-                None => {}
+                None => spans.push(span),
+            }
+            if self.is_at_end() {
+                return Ok((Body::Transactions(transactions), spans));
             }
         }
     }
