@@ -167,3 +167,34 @@ fn usage_errors_end_with_2_and_files_that_are_not_there_with_1() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("/nowhere/invite.sip: No such file"));
 }
+
+/// Two messages of one datagram; with `--media`, only the description's address
+/// is another.
+#[test]
+fn mgcp() {
+    let datagram = "200 12 OK\r\n.\r\nMDCX 13 aaln/1@gw MGCP 1.0\r\nC: a\r\nI: 1\r\nX+odd:  kept\r\n\r\n\
+                    v=0\r\nc=IN IP4 10.71.1.11\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let shown = json(&sidestep(&["--protocol", "mgcp"], datagram.as_bytes()));
+    let messages = &shown["messages"];
+    assert_eq!(messages[0]["code"], 200);
+    assert_eq!(messages[1]["verb"], "MDCX");
+    assert_eq!(messages[1]["parameters"][0]["name"], "CallId");
+    let audio = &messages[1]["descriptions"][0]["sdp"]["audio"];
+    assert_eq!(audio["rtp"], "10.71.1.11:4000");
+
+    let args = ["--protocol", "mgcp", "--media", "10.71.2.21:9000"];
+    let moved = sidestep(&args, datagram.as_bytes());
+    assert!(moved.status.success(), "{moved:?}");
+    let expected = datagram
+        .replace("10.71.1.11", "10.71.2.21")
+        .replace("4000", "9000");
+    assert_eq!(String::from_utf8(moved.stdout).expect("text"), expected);
+
+    let refused = sidestep(&["--protocol", "mgcp"], b"CRCX 1 a@b SIP/2.0\r\n");
+    assert_eq!(refused.status.code(), Some(1));
+    let why = String::from_utf8(refused.stderr).expect("text");
+    assert!(
+        why.contains("MGCP line 1, byte 11: the command does not name MGCP"),
+        "{why}"
+    );
+}

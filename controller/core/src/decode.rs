@@ -7,9 +7,13 @@
 //! The views' field names are stable. Bytes that are not UTF-8 show as U+FFFD;
 //! nothing is read back from a view.
 
+mod mgcp;
+
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
+
+pub use mgcp::{DescriptionView, MgcpView, PacketView, rewrite_mgcp};
 
 use crate::media::{Codec, Direction, Media};
 use crate::sdp::{
@@ -191,6 +195,9 @@ pub enum RewriteError {
     /// Neither SIP nor a session description.
     #[error(transparent)]
     Sip(#[from] SipError),
+    /// Not MGCP.
+    #[error(transparent)]
+    Mgcp(#[from] crate::mgcp::MgcpError),
     /// Its body is no session description, or it has none.
     #[error("the message has no session description as its body")]
     NoSdp,

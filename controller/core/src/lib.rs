@@ -17,6 +17,7 @@ mod digits;
 pub mod engine;
 pub mod h248;
 pub mod media;
+pub mod mgcp;
 pub mod registrar;
 pub mod sdp;
 pub mod sip;

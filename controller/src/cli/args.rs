@@ -187,6 +187,8 @@ pub struct DecodeArgs {
 pub enum Protocol {
     /// One SIP message, as one datagram carries it (RFC 3261)
     Sip,
+    /// One datagram of MGCP, with what is piggybacked in it (RFC 3435)
+    Mgcp,
     /// A session description (RFC 8866)
     Sdp,
 }

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use sidestep_core::decode::{MessageView, RewriteError, SdpView, rewrite_media};
+use sidestep_core::decode::{
+    MessageView, PacketView, RewriteError, SdpView, rewrite_media, rewrite_mgcp,
+};
+use sidestep_core::mgcp::{MgcpError, Packet};
 use sidestep_core::sdp::{SdpError, SessionDescription};
 use sidestep_core::sip::{Message, SipError};
 
@@ -43,6 +46,12 @@ impl From<SipError> for Refusal {
     }
 }
 
+impl From<MgcpError> for Refusal {
+    fn from(error: MgcpError) -> Self {
+        Self(format!("not MGCP: {error}"))
+    }
+}
+
 impl From<SdpError> for Refusal {
     fn from(error: SdpError) -> Self {
         Self(format!("not a session description: {error}"))
@@ -53,6 +62,7 @@ impl From<RewriteError> for Refusal {
     fn from(error: RewriteError) -> Self {
         match error {
             RewriteError::Sip(error) => error.into(),
+            RewriteError::Mgcp(error) => error.into(),
             RewriteError::Sdp(error) => error.into(),
             other => Self(other.to_string()),
         }
@@ -62,6 +72,7 @@ impl From<RewriteError> for Refusal {
 fn json(protocol: Protocol, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
     let text = match protocol {
         Protocol::Sip => serde_json::to_string_pretty(&MessageView::new(&Message::parse(bytes)?)),
+        Protocol::Mgcp => serde_json::to_string_pretty(&PacketView::new(&Packet::parse(bytes)?)),
         Protocol::Sdp => {
             serde_json::to_string_pretty(&SdpView::new(&SessionDescription::parse(bytes)?))
         }
@@ -79,6 +90,7 @@ fn rewritten(
     // one is told what keeps the input from being that one.
     match protocol {
         Protocol::Sip => drop(Message::parse(bytes)?),
+        Protocol::Mgcp => return Ok(rewrite_mgcp(bytes, media)?),
         Protocol::Sdp => drop(SessionDescription::parse(bytes)?),
     }
     Ok(rewrite_media(bytes, media)?)

@@ -10,7 +10,7 @@ pub enum Part {
     Request(Request),
     /// Its final reply.
     Reply(Reply),
-    /// The transaction is being worked at (H.248.1 §8.2.3, RFC 3435 §3.5.5).
+    /// The transaction is being worked at (H.248.1 §8.2.3, RFC 3435 §3.5.6).
     Pending(u32),
     /// What the machine has no part in: acknowledgements of replies, errors of a
     /// whole message. It passes.
