@@ -8,6 +8,7 @@ pub mod peers;
 pub mod program;
 pub mod relay;
 pub mod rtp;
+pub mod soak;
 pub mod stage;
 pub mod wait;
 pub mod wire;

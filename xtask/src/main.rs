@@ -72,6 +72,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Place calls for minutes on end, holds and re-INVITEs mixed in; fails if anything stays behind.
+    ///
+    /// Ten minutes of 50 calls by default; takes root.
+    Soak {
+        /// Arguments for the soak, such as --seconds 60.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Formatting, clippy on host and kernel crates with warnings denied, then every test.
     Ci {
         /// Formatting and clippy only.
@@ -132,6 +140,13 @@ fn run(command: Command) -> Result<()> {
             setup::peers()?;
             build::with_lab()?;
             build::run_tests_bin("bench", &args)
+        }
+        Command::Soak { args } => {
+            step::needs_root("cargo xtask soak")?;
+            setup::toolchain()?;
+            setup::peers()?;
+            build::with_lab()?;
+            build::run_tests_bin("soak", &args)
         }
         Command::Test { filter } => test(filter.as_deref()),
         Command::Ci { lint_only } => {

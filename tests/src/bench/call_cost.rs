@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use super::call_setup::{answering, asked_first, place};
+use super::call_setup::{answering, place};
 use super::cpu;
 use super::rtpengine::{self, Rtpengine};
 use crate::lab::{Lab, Site};
+use crate::peers::desk::{self, Registered};
 use crate::peers::kamailio::{self, Kamailio};
 use crate::peers::sidestep::Sidestep;
 use crate::peers::sipp::{Run, Sipp};
@@ -122,8 +123,8 @@ pub fn measure(extent: Extent, progress: impl Fn(&str)) -> Result<Costs> {
 fn by_sidestep(extent: &Extent, progress: &impl Fn(&str)) -> Result<Row> {
     let lab = Lab::new()?;
     let sidestep = Sidestep::start_with(&lab, &[], many_flows)?;
-    let _gateway = Sipp::start(&lab, Site::Gw, &answering(5_060))?;
-    let _thin_client = asked_first(&lab, &sidestep)?;
+    let _gateway = Sipp::start(&lab, Site::Gw, &answering())?;
+    let _thin_client = desk::answer(&lab, &sidestep, Registered::Nothing, "load_answer")?;
     let pid = sidestep.pid();
     let row = run(
         &lab,
@@ -154,7 +155,7 @@ fn by_kamailio(extent: &Extent, progress: &impl Fn(&str)) -> Result<Row> {
         rtpengine: Some(SocketAddrV4::new(HOST, rtpengine::CONTROL)),
     };
     let kamailio = Kamailio::start(&lab, Site::Hv, &setup)?;
-    let _gateway = Sipp::start(&lab, Site::Gw, &answering(5_060))?;
+    let _gateway = Sipp::start(&lab, Site::Gw, &answering())?;
     let (relay, proxy_pid) = (engine.pid(), kamailio.pid());
     let by_proxy = proxy.to_string();
     let title = ("kamailio", "Kamailio with rtpengine in user space");
@@ -204,8 +205,8 @@ fn run(
 fn memory_per_call(at_once: u32) -> Result<u64> {
     let lab = Lab::new()?;
     let sidestep = Sidestep::start_with(&lab, &[], many_flows)?;
-    let _gateway = Sipp::start(&lab, Site::Gw, &answering(5_060))?;
-    let _thin_client = asked_first(&lab, &sidestep)?;
+    let _gateway = Sipp::start(&lab, Site::Gw, &answering())?;
+    let _thin_client = desk::answer(&lab, &sidestep, Registered::Nothing, "load_answer")?;
     // What the first calls take that stays: buffers, tables.
     place(&lab, 20, 20, &[])?;
     let before = cpu::memory(sidestep.pid())?;

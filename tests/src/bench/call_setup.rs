@@ -6,27 +6,21 @@
 //! VM's interface.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use sidestep_core::time::Time;
-use thin_client::ua::{Event, UserAgent};
 
 use crate::lab::{Lab, Site};
 use crate::peers::capture::{Capture, Trace};
+use crate::peers::desk::{self, Registered};
 use crate::peers::sidestep::Sidestep;
-use crate::peers::sipp::{Run, Sipp};
-use crate::stage::{registrar, sip};
+use crate::peers::sipp::{NO_LIMIT, Run, Sipp};
+use crate::stage::sip;
 use crate::wait::seconds;
 
-/// Where the thin client is reached, on its box.
-const TC_PORT: u16 = 5_062;
 /// Slower than this and SIPp's INVITEs are repeated: RFC 3261's T1.
 const T1: Duration = Duration::from_millis(500);
-/// Calls that a SIPp that is called may take: all of them.
-const NO_LIMIT: u32 = 10_000_000;
 
 /// How much is measured.
 #[derive(Debug, Clone, Serialize)]
@@ -126,10 +120,20 @@ fn measure_way(way: Way, extent: &Extent, progress: &impl Fn(&str)) -> Result<Ro
         Way::Without => None,
         Way::Vm | Way::Offerless | Way::Registered => Some(Sidestep::start(&lab)?),
     };
-    let _gateway = Sipp::start(&lab, Site::Gw, &answering(5_060))?;
+    let _gateway = Sipp::start(&lab, Site::Gw, &answering())?;
     let thin_client = match (way, &sidestep) {
-        (Way::Offerless, Some(sidestep)) => Some(asked_first(&lab, sidestep)?),
-        (Way::Registered, Some(sidestep)) => Some(registered(&lab, sidestep)?),
+        (Way::Offerless, Some(sidestep)) => Some(desk::answer(
+            &lab,
+            sidestep,
+            Registered::Nothing,
+            "load_answer",
+        )?),
+        (Way::Registered, Some(sidestep)) => Some(desk::answer(
+            &lab,
+            sidestep,
+            Registered::Codecs,
+            "load_answer_registered",
+        )?),
         _ => None,
     };
 
@@ -184,32 +188,12 @@ fn measure_way(way: Way, extent: &Extent, progress: &impl Fn(&str)) -> Result<Ro
     })
 }
 
-/// Answers every call, at this port.
-pub(super) fn answering(port: u16) -> Run<'static> {
+/// The gateway, answering every call.
+pub(super) fn answering() -> Run<'static> {
     Run {
-        port,
         calls: NO_LIMIT,
         ..Run::new("load_answer")
     }
-}
-
-/// The first VM's thin client: a stock telephone that registers no media.
-pub(super) fn asked_first(lab: &Lab, sidestep: &Sidestep) -> Result<Sipp> {
-    register(lab, "none")?;
-    sidestep.wait_registered(lab, "tc1")?;
-    Sipp::start(lab, Site::Tc1, &answering(TC_PORT))
-}
-
-/// The same, with address and codecs registered (step 301), to which it keeps.
-fn registered(lab: &Lab, sidestep: &Sidestep) -> Result<Sipp> {
-    register(lab, "codecs")?;
-    sidestep.wait_registered(lab, "tc1")?;
-    let keeps = Run {
-        port: TC_PORT,
-        calls: NO_LIMIT,
-        ..Run::new("load_answer_registered")
-    };
-    Sipp::start(lab, Site::Tc1, &keeps)
 }
 
 /// Places calls from the VM to the gateway, each 200 ms long; their set-up times,
@@ -269,43 +253,4 @@ pub(super) fn at(times: &[Duration], fraction: f64) -> Duration {
     let index = (times.len() as f64 * fraction) as usize;
     let last = times.len().saturating_sub(1);
     times.get(index.min(last)).copied().unwrap_or_default()
-}
-
-/// Registers the first VM's thin client with as much of its media as `register`
-/// says, and leaves its port to who answers there.
-fn register(lab: &Lab, register: &str) -> Result<()> {
-    let own = SocketAddrV4::new(Site::Tc1.ip(), TC_PORT);
-    let config = thin_client::config::parse(&format!(
-        "server: {}\nuser: tc1\npassword: secret\nbind: {own}\nregister: {register}\n\
-         media: {{address: {}, port: 20000, codecs: [PCMU]}}\n",
-        registrar(Site::Vm1),
-        own.ip(),
-    ))
-    .map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
-    let socket = lab
-        .namespace(Site::Tc1)
-        .enter(move || UdpSocket::bind(own))??;
-    socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-    let origin = Instant::now();
-    let mut agent = UserAgent::new(config, Time::ZERO);
-    let mut datagram = [0; 4_096];
-    while origin.elapsed() < seconds(10) {
-        let now = Time::from_origin(origin.elapsed());
-        agent.handle_timeout(now);
-        while let Some((to, bytes)) = agent.poll_output() {
-            socket.send_to(&bytes, to)?;
-        }
-        while let Some(event) = agent.poll_event() {
-            if matches!(event, Event::Registration(state) if state.registered) {
-                return Ok(());
-            }
-        }
-        // A timeout is as good as nothing received.
-        if let Ok((length, from)) = socket.recv_from(&mut datagram) {
-            let from: SocketAddr = from;
-            let now = Time::from_origin(origin.elapsed());
-            agent.handle_datagram(now, from, &datagram[..length]);
-        }
-    }
-    bail!("the thin client could not register")
 }

@@ -21,6 +21,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
+pub use cpu::memory;
 use machine::Machine;
 use table::Table;
 

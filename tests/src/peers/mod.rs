@@ -7,6 +7,7 @@
 pub mod audio;
 pub mod baresip;
 pub mod capture;
+pub mod desk;
 pub mod kamailio;
 pub mod linphone;
 mod process;

@@ -70,6 +70,9 @@ impl<'a> Run<'a> {
     }
 }
 
+/// [`Run::calls`] of a SIPp that takes every call until it is stopped.
+pub const NO_LIMIT: u32 = 10_000_000;
+
 /// SIPp, running.
 #[derive(Debug)]
 pub struct Sipp {
