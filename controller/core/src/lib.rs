@@ -22,5 +22,6 @@ pub mod registrar;
 pub mod sdp;
 pub mod sip;
 mod splice;
+pub mod stream;
 pub mod tc;
 pub mod time;

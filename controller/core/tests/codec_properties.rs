@@ -7,7 +7,8 @@ use mutation::{Random, TELLING, fixtures, mutate};
 use sidestep_core::decode::{MessageView, SdpView, rewrite_media};
 use sidestep_core::media::{Codec, Direction};
 use sidestep_core::sdp::{Answerer, AudioReplacement, SessionDescription, answer, static_codec};
-use sidestep_core::sip::{Message, MessageEdit, Name, ResponseBuilder};
+use sidestep_core::sip::{Message, MessageEdit, Name, ResponseBuilder, SipFramer};
+use sidestep_core::stream::{Limits, Part, Stream};
 
 fn replacement(random: &mut Random) -> AudioReplacement {
     let codecs: Vec<Codec> = (0..random.below(4))
@@ -73,9 +74,15 @@ fn read_sdp(random: &mut Random, bytes: &[u8]) -> bool {
 }
 
 fn read_sip(bytes: &[u8]) -> bool {
-    if let Ok(Some(length)) = Message::frame(bytes) {
-        assert!(length <= bytes.len());
+    let framer = SipFramer::new(Limits::default());
+    let mut stream = Stream::new(Some(Box::new(framer)));
+    stream.push(bytes);
+    let mut parts = Vec::new();
+    while let Some(Part::Message(part) | Part::Untouched { bytes: part, .. }) = stream.next_part() {
+        assert!(!part.is_empty());
+        parts.extend(part);
     }
+    assert!(bytes.starts_with(&parts));
     let Ok(message) = Message::parse(bytes) else {
         return false;
     };

@@ -178,46 +178,6 @@ fn multipart_bodies_are_left_whole() {
 }
 
 #[test]
-fn a_stream_is_cut_where_its_messages_end() {
-    let messages = [
-        fixture("sip/invite.sip"),
-        [bytes("\r\n\r\n"), fixture("sip/unknown_method.sip")].concat(),
-        fixture("sip/multipart.sip"),
-        fixture("sip/compact_folded.sip"),
-    ];
-    let stream = messages.concat();
-    // Segments of every length: nothing is framed before its last byte is there.
-    let (mut at, mut framed) = (0, Vec::new());
-    for end in 0..=stream.len() {
-        if let Some(length) = Message::frame(&stream[at..end]).unwrap() {
-            assert_eq!(at + length, end);
-            framed.push(stream[at..end].to_vec());
-            at = end;
-        }
-    }
-    assert_eq!(framed, messages);
-    assert!(framed.iter().all(|message| Message::parse(message).is_ok()));
-    // What can never be divided is an error, not a wait.
-    for bad in [
-        fixture("sip/no_content_length.sip"),
-        replaced(
-            &fixture("sip/unknown_method.sip"),
-            b"Length: 0",
-            b"Length: -1",
-        ),
-        replaced(
-            &fixture("sip/unknown_method.sip"),
-            b"Length: 0",
-            b"Length: 18446744073709551615",
-        ),
-        vec![b'x'; 70_000],
-        b"x: y\r\n".repeat(12_000),
-    ] {
-        assert!(Message::frame(&bad).is_err());
-    }
-}
-
-#[test]
 fn keep_alives_are_no_messages() {
     for keep_alive in [&b""[..], b"\r\n\r\n", b"\r\n", b"\0\0\0\0", b"\n"] {
         assert_eq!(Message::parse(keep_alive), Err(SipError::KeepAlive));

@@ -128,6 +128,21 @@ impl Engine {
         self.settle(now);
     }
 
+    /// A message, or all the rest of a connection's stream, is left alone and goes on
+    /// past the engine: it is counted by what is wrong with it, and its call says so.
+    /// `begin`: what of it was there when that was seen.
+    pub fn handle_untouched(&mut self, now: Time, begin: &Datagram, what: &'static str) {
+        self.malformed(begin, what, what.to_owned());
+        let own = match begin.side {
+            Side::Vm => begin.src,
+            Side::Net => begin.dst,
+        };
+        if let Some(&vm) = self.by_address.get(&own.ip()) {
+            self.nonsense(now, vm, &begin.payload);
+        }
+        self.settle(now);
+    }
+
     /// Runs what is due by `now`.
     pub fn handle_timeout(&mut self, now: Time) {
         self.tc.handle_timeout(now);

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use super::{Datagram, EngineConfig};
+use crate::sip::SipFramer;
+use crate::stream::{Framer, Limits};
 
 /// A protocol of media control, toward gateways or thin clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -30,10 +32,21 @@ impl Protocol {
     /// port, else by its source's. What has neither came through the door for a
     /// port that an earlier configuration had; it is looked at as SIP.
     pub fn of(config: &EngineConfig, datagram: &Datagram) -> Self {
-        [datagram.dst.port(), datagram.src.port()]
-            .into_iter()
-            .find_map(|port| Self::at(config, port))
-            .unwrap_or(Self::Sip)
+        Self::between(config, datagram.src.port(), datagram.dst.port()).unwrap_or(Self::Sip)
+    }
+
+    /// The protocol between two ports: of the destination, else of the source.
+    pub fn between(config: &EngineConfig, src: u16, dst: u16) -> Option<Self> {
+        Self::at(config, dst).or_else(|| Self::at(config, src))
+    }
+
+    /// What finds its messages in the stream of a connection. `None`: they cannot
+    /// be found there, and the stream goes on as it is.
+    pub fn framer(self, limits: Limits) -> Option<Box<dyn Framer>> {
+        match self {
+            Self::Sip => Some(Box::new(SipFramer::new(limits))),
+            Self::H248 | Self::Mgcp => None,
+        }
     }
 
     fn at(config: &EngineConfig, port: u16) -> Option<Self> {

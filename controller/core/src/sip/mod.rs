@@ -15,6 +15,7 @@ pub mod transaction;
 pub mod uri;
 
 mod edit;
+mod framer;
 mod header;
 pub(crate) mod identifiers;
 pub mod message;
@@ -24,6 +25,7 @@ mod parse;
 mod write;
 
 pub use edit::MessageEdit;
+pub use framer::SipFramer;
 pub use header::{HeaderField, Name, Via, parameter, split_list};
 pub use identifiers::BRANCH_PREFIX;
 pub use message::{Message, StartLine};

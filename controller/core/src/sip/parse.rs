@@ -60,48 +60,26 @@ impl Message {
     }
 }
 
-/// Longest header that [`Message::frame`] waits for.
-const LONGEST_HEAD: usize = 65_535;
+/// What a framer has to know of a message.
+pub(super) struct Head {
+    /// Header fields.
+    pub fields: usize,
+    /// Offset of the body.
+    pub end: usize,
+    /// Content-Length.
+    pub content_length: Option<usize>,
+}
 
-impl Message {
-    /// How many bytes at the front of a stream are one message, with the line
-    /// ends before it (RFC 3261 §18.3, §7.5). `None`: not all of it is there yet.
-    ///
-    /// # Errors
-    ///
-    /// Where the stream cannot be divided any more: the header does not end
-    /// within 65,535 bytes, or has no Content-Length that can be read.
-    pub fn frame(stream: &[u8]) -> Result<Option<usize>, SipError> {
-        let reader = Reader { bytes: stream };
-        let Some(first) = reader.first() else {
-            return Ok(None);
-        };
-        let mut at = first;
-        loop {
-            if at - first > LONGEST_HEAD {
-                return Err(reader.fail(first, "the header is too long"));
-            }
-            let Some(line) = reader.line(at) else {
-                if stream.len() - first > LONGEST_HEAD {
-                    return Err(reader.fail(first, "the header is too long"));
-                }
-                return Ok(None);
-            };
-            at = line.whole.end;
-            if line.content.is_empty() {
-                break;
-            }
-        }
-        let start = reader.line(first).map_or(first, |line| line.whole.end);
-        let (headers, head_end) = reader.headers(start)?;
-        let length = reader
-            .content_length(&headers)?
-            .ok_or_else(|| reader.fail(head_end, "no Content-Length header in a stream"))?;
-        let whole = head_end
-            .checked_add(length)
-            .ok_or_else(|| reader.fail(head_end, "Content-Length is not a number"))?;
-        Ok((stream.len() >= whole).then_some(whole))
-    }
+/// The head of the message that `bytes` begin with; its empty line is there.
+pub(super) fn head(bytes: &[u8]) -> Result<Head, SipError> {
+    let reader = Reader { bytes };
+    let start = reader.line(0).map_or(0, |line| line.whole.end);
+    let (headers, end) = reader.headers(start)?;
+    Ok(Head {
+        fields: headers.len(),
+        end,
+        content_length: reader.content_length(&headers)?,
+    })
 }
 
 struct Reader<'a> {
