@@ -132,6 +132,8 @@ pub fn config_with(path: PathChoice) -> EngineConfig {
 pub struct Scene {
     pub engine: Engine,
     pub now: Time,
+    /// How VM and gateway send.
+    pub transport: Transport,
     pub vm: VecDeque<Datagram>,
     pub gateway: VecDeque<Datagram>,
     pub tc: VecDeque<Datagram>,
@@ -150,6 +152,7 @@ impl Scene {
         Self {
             engine: Engine::new(config, now),
             now,
+            transport: Transport::Udp,
             vm: VecDeque::new(),
             gateway: VecDeque::new(),
             tc: VecDeque::new(),
@@ -198,11 +201,15 @@ impl Scene {
     }
 
     pub fn put(&mut self, side: Side, src: &str, dst: &str, payload: impl AsRef<[u8]>) {
+        let transport = match src {
+            TC => Transport::Udp,
+            _ => self.transport,
+        };
         self.engine.handle_datagram(
             self.now,
             Datagram {
                 side,
-                transport: Transport::Udp,
+                transport,
                 src: address(src),
                 dst: address(dst),
                 payload: payload.as_ref().to_vec(),
