@@ -31,6 +31,12 @@ pub trait Codec: fmt::Debug {
         mode: Option<Direction>,
     ) -> Vec<u8>;
 
+    /// The largest transaction id; the smallest is 1.
+    fn largest_id(&self) -> u32;
+
+    /// Whether an error code means that the descriptions have no codec in common.
+    fn is_for_codecs(&self, code: u16) -> bool;
+
     /// Tells the sender of a transaction that it is being worked at:
     /// TransactionPending, a provisional response.
     fn pending(&self, id: u32, dialect: &Dialect) -> Vec<u8>;

@@ -88,8 +88,51 @@ pub enum Restart {
     Other,
 }
 
-/// Where an operation is done. Names are compared as they are given here: a codec
-/// whose protocol does not tell cases apart gives them in lower case.
+/// A name of a termination, connection or context: compared by its key, written as
+/// its owner wrote it.
+#[derive(Debug, Clone)]
+pub struct Name {
+    key: Vec<u8>,
+    written: Vec<u8>,
+}
+
+impl Name {
+    /// A name of exact bytes.
+    pub fn exact(name: &[u8]) -> Self {
+        Self {
+            key: name.to_vec(),
+            written: name.to_vec(),
+        }
+    }
+
+    /// A name that is the same in any case.
+    pub fn any_case(name: &[u8]) -> Self {
+        Self {
+            key: name.to_ascii_lowercase(),
+            written: name.to_vec(),
+        }
+    }
+
+    /// What it is compared by.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// As it was written.
+    pub fn written(&self) -> &[u8] {
+        &self.written
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Name {}
+
+/// Where an operation is done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {
     /// H.248: TerminationID; MGCP: endpoint name.
@@ -108,10 +151,10 @@ pub enum Selector {
     #[default]
     Absent,
     /// This one.
-    One(Vec<u8>),
+    One(Name),
     /// One of the gateway's choice (`$`); which, its reply says.
     Choose,
-    /// All whose names begin and end so (`*`): `aaln/*` is `aaln/` and nothing.
+    /// All whose keys begin and end so (`*`): `aaln/*` is `aaln/` and nothing.
     All {
         /// What stands before the first wildcard.
         prefix: Vec<u8>,
@@ -128,7 +171,7 @@ impl Selector {
     };
 
     /// The name, if it is one.
-    pub fn one(&self) -> Option<&[u8]> {
+    pub fn one(&self) -> Option<&Name> {
         match self {
             Self::One(name) => Some(name),
             _ => None,
@@ -136,15 +179,15 @@ impl Selector {
     }
 
     /// Whether `name` is among those that it selects.
-    pub fn selects(&self, name: &[u8]) -> bool {
+    pub fn selects(&self, name: &Name) -> bool {
         match self {
             Self::Absent => true,
             Self::One(one) => one == name,
             Self::Choose => false,
             Self::All { prefix, suffix } => {
-                name.len() >= prefix.len() + suffix.len()
-                    && name.starts_with(prefix)
-                    && name.ends_with(suffix)
+                name.key.len() >= prefix.len() + suffix.len()
+                    && name.key.starts_with(prefix)
+                    && name.key.ends_with(suffix)
             }
         }
     }
@@ -235,6 +278,13 @@ pub enum Edit {
         /// Their names.
         names: Vec<String>,
     },
+    /// Another transaction id.
+    Id {
+        /// Index of the [`Part`], a request or a reply.
+        part: usize,
+        /// The new id.
+        id: u32,
+    },
     /// The part at this index is left out: it was for us. Where nothing is left,
     /// nothing is sent.
     Drop {
@@ -248,8 +298,18 @@ impl Edit {
     pub fn part(&self) -> usize {
         match self {
             Self::Description { at, .. } | Self::Codecs { at, .. } => at.part,
-            Self::Drop { part } => *part,
+            Self::Id { part, .. } | Self::Drop { part } => *part,
         }
+    }
+
+    /// The same change in another part.
+    #[must_use]
+    pub fn in_part(mut self, index: usize) -> Self {
+        match &mut self {
+            Self::Description { at, .. } | Self::Codecs { at, .. } => at.part = index,
+            Self::Id { part, .. } | Self::Drop { part } => *part = index,
+        }
+        self
     }
 }
 
@@ -265,8 +325,16 @@ mod tests {
         };
         for (selector, name, selected) in [
             (Selector::Absent, "aaln/1@gw", true),
-            (Selector::One("aaln/1@gw".into()), "aaln/1@gw", true),
-            (Selector::One("aaln/1@gw".into()), "aaln/11@gw", false),
+            (
+                Selector::One(Name::any_case(b"AALN/1@gw")),
+                "aaln/1@gw",
+                true,
+            ),
+            (
+                Selector::One(Name::any_case(b"AALN/1@gw")),
+                "aaln/11@gw",
+                false,
+            ),
             (Selector::Choose, "aaln/1@gw", false),
             (Selector::EVERY, "aaln/1@gw", true),
             (all("aaln/", "@gw"), "aaln/1@gw", true),
@@ -275,7 +343,11 @@ mod tests {
             // Prefix and suffix do not share bytes.
             (all("aa", "aa"), "aaa", false),
         ] {
-            assert_eq!(selector.selects(name.as_bytes()), selected, "{selector:?}");
+            assert_eq!(
+                selector.selects(&Name::any_case(name.as_bytes())),
+                selected,
+                "{selector:?}"
+            );
         }
     }
 }

@@ -39,3 +39,4 @@
 
 pub mod codec;
 pub mod message;
+pub mod mgcp;

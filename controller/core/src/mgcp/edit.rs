@@ -55,6 +55,15 @@ impl<'a> PacketEdit<'a> {
         }
     }
 
+    /// Another transaction id.
+    pub fn transaction(&mut self, message: usize, id: u32) {
+        if let Some(spans) = self.packet.messages.get(message)
+            && spans.id().number != id
+        {
+            self.splice.replace(spans.id().span.clone(), id.to_string());
+        }
+    }
+
     /// Leaves a message out, with the line of a dot that divides it from another.
     pub fn remove(&mut self, message: usize) {
         self.removed.insert(message);

@@ -29,16 +29,23 @@ pub(super) struct Spans {
 pub(super) enum Start {
     Command {
         verb: Verb,
-        transaction: u32,
+        transaction: Id,
         endpoint: Range<usize>,
         version: Range<usize>,
     },
     Response {
         code: u16,
-        transaction: u32,
+        transaction: Id,
         package: Option<Range<usize>>,
         phrase: Range<usize>,
     },
+}
+
+/// A transaction id, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Id {
+    pub(super) number: u32,
+    pub(super) span: Range<usize>,
 }
 
 /// A parameter line, as spans.
@@ -105,9 +112,7 @@ impl<'a> Message<'a> {
     /// Its transaction id, 1 to 999,999,999 (§3.2.1.2); the 0 of an error response
     /// to something that had none is kept.
     pub fn transaction(&self) -> u32 {
-        match self.spans.start {
-            Start::Command { transaction, .. } | Start::Response { transaction, .. } => transaction,
-        }
+        self.spans.id().number
     }
 
     /// Its first line.
@@ -161,6 +166,12 @@ impl<'a> Message<'a> {
 }
 
 impl Spans {
+    pub(super) fn id(&self) -> &Id {
+        match &self.start {
+            Start::Command { transaction, .. } | Start::Response { transaction, .. } => transaction,
+        }
+    }
+
     pub(super) fn find(&self, packet: &Packet, name: Parameter) -> Option<&Field> {
         let mut fields = self.fields.iter();
         fields.find(|field| name.matches(packet.text(&field.name)))

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::message::{Field, Packet, Spans, Start};
+use super::message::{Field, Id, Packet, Spans, Start};
 use super::verb::Verb;
 use crate::digits::number;
 
@@ -230,12 +230,15 @@ impl<'a> Reader<'a> {
     }
 
     /// One to nine digits; more than that with leading zeros do no harm.
-    fn transaction(&self, word: Option<&Range<usize>>, otherwise: usize) -> Result<u32, MgcpError> {
+    fn transaction(&self, word: Option<&Range<usize>>, otherwise: usize) -> Result<Id, MgcpError> {
         let what = "the transaction id is not a number of up to nine digits";
         let at = word.map_or(otherwise, |word| word.start);
-        word.and_then(|word| number::<u32>(self.text(word)))
-            .filter(|id| *id <= LARGEST_TRANSACTION)
-            .ok_or_else(|| self.fail(at, what))
+        word.and_then(|word| {
+            let number = number::<u32>(self.text(word))?;
+            let span = word.clone();
+            (number <= LARGEST_TRANSACTION).then_some(Id { number, span })
+        })
+        .ok_or_else(|| self.fail(at, what))
     }
 
     fn field(&self, content: &Range<usize>) -> Field {
