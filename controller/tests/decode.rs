@@ -198,3 +198,62 @@ fn mgcp() {
         "{why}"
     );
 }
+
+/// An Add whose second termination is told the far end's media, in the compact
+/// form, with a comment and a brace in it.
+const ADD: &str = "!/1 [10.71.1.11]:2944 T=7{C=${A=a/1,A=${M{O{MO=SR},L{\nv=0\nc=IN IP4 $\n\
+m=audio $ RTP/AVP 0\n},R{\nv=0\nc=IN IP4 10.71.1.11\nm=audio 49170 RTP/AVP 0\na=x:\\}\n}}}}} ; end\n";
+
+#[test]
+fn an_h248_message_becomes_json() {
+    let view = json(&sidestep(&["--protocol", "h248"], ADD.as_bytes()));
+    assert_eq!(view["version"], 1);
+    assert_eq!(view["mid"]["ip"]["address"], "10.71.1.11");
+    let request = &view["body"]["transactions"][0]["request"];
+    assert_eq!(request["id"], 7);
+    let action = &request["actions"][0];
+    assert_eq!(action["context"], "$");
+    let add = &action["commands"][1];
+    assert_eq!(add["kind"], "add");
+    assert_eq!(add["terminations"][0], "$");
+    let stream = &add["descriptors"][0]["media"]["streams"][0];
+    assert_eq!(stream["control"]["mode"], "send_receive");
+    assert!(stream["local"][0]["sdp_error"].is_string());
+    let remote = &stream["remote"][0]["sdp"];
+    assert_eq!(remote["audio"]["rtp"], "10.71.1.11:49170");
+}
+
+#[test]
+fn with_media_only_the_far_ends_audio_of_h248_changes() {
+    let media = ["--protocol", "h248", "--media", "10.71.2.21:20000"];
+    let output = sidestep(&media, ADD.as_bytes());
+    let expected = ADD
+        .replace("c=IN IP4 10.71.1.11", "c=IN IP4 10.71.2.21")
+        .replace("m=audio 49170", "m=audio 20000");
+    assert_eq!(text(&output.stdout), expected);
+
+    // What a gateway answers is its Local; a Remote there is only repeated.
+    let reply = ADD.replace("T=7{", "P=7{").replace('$', "4");
+    let reply = reply.replace("IN IP4 4", "IN IP4 10.71.3.31");
+    let expected = reply
+        .replace("c=IN IP4 10.71.3.31", "c=IN IP4 10.71.2.21")
+        .replace("m=audio 4 ", "m=audio 20000 ");
+    assert_eq!(text(&sidestep(&media, reply.as_bytes()).stdout), expected);
+
+    for (input, why) in [
+        ("!/1 <x> T=1{C=1{A=t}}", "no session description"),
+        (
+            "!/1 <x> T=1{C=1{A=t}",
+            "not an H.248 message: H.248 transactionRequest, byte 20",
+        ),
+        (
+            &ADD.replace("RTP/AVP 0\na=x", "RTP/SAVP 0\na=x"),
+            "left alone: ",
+        ),
+    ] {
+        let output = sidestep(&media, input.as_bytes());
+        assert_eq!(output.status.code(), Some(1), "{input}");
+        assert!(output.stdout.is_empty(), "{input}");
+        assert!(text(&output.stderr).contains(why), "{output:?}");
+    }
+}

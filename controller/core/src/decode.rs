@@ -2,7 +2,8 @@
 //!
 //! In: one SIP message or session description. Out: a view to be serialised
 //! ([`MessageView`], [`SdpView`]), or the same bytes with another media address
-//! ([`rewrite_media`]), by the path that the engine takes.
+//! ([`rewrite_media`]), by the path that the engine takes. An H.248 message is its
+//! own view ([`crate::h248::model`]); [`crate::h248::rewrite_media`] rewrites it.
 //!
 //! The views' field names are stable. Bytes that are not UTF-8 show as U+FFFD;
 //! nothing is read back from a view.
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 pub use mgcp::{DescriptionView, MgcpView, PacketView, rewrite_mgcp};
 
+use crate::h248::H248Error;
 use crate::media::{Codec, Direction, Media};
 use crate::sdp::{
     AudioError, AudioReplacement, Connection, ConnectionAddress, MediaDescription, SdpError,
@@ -195,6 +197,9 @@ pub enum RewriteError {
     /// Neither SIP nor a session description.
     #[error(transparent)]
     Sip(#[from] SipError),
+    /// Not H.248.
+    #[error(transparent)]
+    H248(#[from] H248Error),
     /// Not MGCP.
     #[error(transparent)]
     Mgcp(#[from] crate::mgcp::MgcpError),

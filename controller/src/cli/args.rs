@@ -58,7 +58,7 @@ pub enum Command {
     Counters(ListArgs),
     /// Say whether this host can run Sidestep, and what to do where it cannot
     Doctor(DoctorArgs),
-    /// Parse one SIP message or session description and print it as JSON
+    /// Parse one message (SIP, H.248) or session description and print it as JSON
     Decode(DecodeArgs),
     /// Check a configuration file
     Config(ConfigArgs),
@@ -169,6 +169,7 @@ is how to find out what Sidestep does to a trace.
 Examples:
   sidestep decode --protocol sip invite.txt
   sidestep decode --protocol sdp --media 10.71.2.21:20000 offer.sdp
+  sidestep decode --protocol h248 add.txt
   sidestep decode --protocol sip --media 10.71.2.21:20000 invite.txt | diff invite.txt -")]
 pub struct DecodeArgs {
     /// What the input is
@@ -191,6 +192,8 @@ pub enum Protocol {
     Mgcp,
     /// A session description (RFC 8866)
     Sdp,
+    /// One H.248.1 message, text or binary
+    H248,
 }
 
 /// `sidestep config`

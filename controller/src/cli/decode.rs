@@ -8,6 +8,7 @@ use anyhow::Context;
 use sidestep_core::decode::{
     MessageView, PacketView, RewriteError, SdpView, rewrite_media, rewrite_mgcp,
 };
+use sidestep_core::h248::{self, H248Error};
 use sidestep_core::mgcp::{MgcpError, Packet};
 use sidestep_core::sdp::{SdpError, SessionDescription};
 use sidestep_core::sip::{Message, SipError};
@@ -58,12 +59,19 @@ impl From<SdpError> for Refusal {
     }
 }
 
+impl From<H248Error> for Refusal {
+    fn from(error: H248Error) -> Self {
+        Self(format!("not an H.248 message: {error}"))
+    }
+}
+
 impl From<RewriteError> for Refusal {
     fn from(error: RewriteError) -> Self {
         match error {
             RewriteError::Sip(error) => error.into(),
             RewriteError::Mgcp(error) => error.into(),
             RewriteError::Sdp(error) => error.into(),
+            RewriteError::H248(error) => error.into(),
             other => Self(other.to_string()),
         }
     }
@@ -76,6 +84,7 @@ fn json(protocol: Protocol, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
         Protocol::Sdp => {
             serde_json::to_string_pretty(&SdpView::new(&SessionDescription::parse(bytes)?))
         }
+        Protocol::H248 => serde_json::to_string_pretty(&h248::parse(bytes)?),
     };
     let text = text.map_err(|error| Refusal(error.to_string()))?;
     Ok((text + "\n").into_bytes())
@@ -92,6 +101,7 @@ fn rewritten(
         Protocol::Sip => drop(Message::parse(bytes)?),
         Protocol::Mgcp => return Ok(rewrite_mgcp(bytes, media)?),
         Protocol::Sdp => drop(SessionDescription::parse(bytes)?),
+        Protocol::H248 => return Ok(h248::rewrite_media(bytes, media)?),
     }
     Ok(rewrite_media(bytes, media)?)
 }

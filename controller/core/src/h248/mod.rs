@@ -15,9 +15,13 @@
 pub mod change;
 pub mod model;
 pub mod packages;
+mod rewrite;
 pub mod text;
 
 pub use change::{Change, Place, Side};
+pub use rewrite::rewrite_media;
+
+use model::Message;
 
 /// Port of text messages over UDP and TCP (H.248.1 Annex D).
 pub const TEXT_PORT: u16 = 2944;
@@ -58,6 +62,23 @@ impl Encoding {
             None
         }
     }
+}
+
+/// Reads a message of either encoding.
+///
+/// # Errors
+///
+/// Where the bytes follow neither.
+pub fn parse(bytes: &[u8]) -> Result<Message<'_>, H248Error> {
+    text::parse(bytes)
+}
+
+/// The bytes of `message`, changed. `None`: one of the changes names something
+/// that is not there, or cannot be written in the message's encoding.
+///
+/// `bytes` must be those that `message` was read from.
+pub fn change(bytes: &[u8], message: &Message<'_>, changes: &[Change]) -> Option<Vec<u8>> {
+    text::change(bytes, message, changes)
 }
 
 /// Why bytes are no H.248 message.
