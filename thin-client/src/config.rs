@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_yaml::{Mapping, Value};
 
+use crate::audio::codec::Encoding;
 use crate::audio::g711::Law;
 
 /// Longest delay taken, ms.
@@ -78,7 +79,7 @@ pub struct Media {
     /// Where RTP is received; RTCP on the next port.
     pub address: SocketAddr,
     /// In order of preference.
-    pub codecs: Vec<Law>,
+    pub codecs: Vec<Encoding>,
     /// ms per packet, where the peer asks for nothing else.
     pub ptime: u32,
 }
@@ -233,17 +234,23 @@ fn media(value: Value, faults: &mut Vec<String>) -> Option<Media> {
     }
     let mut codecs = Vec::new();
     match section.take("codecs") {
-        None => codecs = vec![Law::Mu, Law::A],
+        None => codecs = [Law::Mu, Law::A].map(Encoding::G711).to_vec(),
         Some(Value::Sequence(names)) if !names.is_empty() => {
             for name in names {
-                match name.as_str().and_then(Law::from_name) {
-                    Some(law) if codecs.contains(&law) => {
-                        faults.push(format!("media.codecs: {} is there twice", law.name()));
+                match name.as_str().and_then(Encoding::from_name) {
+                    Some(encoding) if codecs.contains(&encoding) => {
+                        faults.push(format!("media.codecs: {} is there twice", encoding.name()));
                     }
-                    Some(law) => codecs.push(law),
+                    Some(encoding) if !encoding.is_built() => faults.push(format!(
+                        "media.codecs: {}: this build lacks the feature `{}`",
+                        encoding.name(),
+                        encoding.feature().unwrap_or_default()
+                    )),
+                    Some(encoding) => codecs.push(encoding),
                     None => faults.push(format!(
-                        "media.codecs: {} is not one of PCMU, PCMA",
-                        shown(&name)
+                        "media.codecs: {} is not one of {}",
+                        shown(&name),
+                        Encoding::ALL.map(Encoding::name).join(", ")
                     )),
                 }
             }

@@ -6,9 +6,11 @@
 //! [`ua`] is the SIP user agent and [`media::stream`] the media, both without
 //! I/O; [`run`] gives them sockets, a clock and signals.
 
+pub mod agent;
 pub mod audio;
 pub mod config;
 pub mod media;
+mod negotiation;
 pub mod report;
 pub mod run;
 pub mod ua;

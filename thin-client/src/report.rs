@@ -56,7 +56,7 @@ pub struct Call {
     pub state: State,
     /// Who calls: the URI of From.
     pub from: String,
-    /// Encoding sent: `PCMU`, `PCMA`.
+    /// Encoding sent: `PCMU`, `PCMA`, `G722`, ….
     pub codec: Option<String>,
     /// Where this client receives RTP.
     pub local: Option<SocketAddr>,
@@ -101,7 +101,7 @@ pub struct Received {
     pub early: u64,
     /// Neither RTP nor RTCP.
     pub malformed: u64,
-    /// With a payload type that was not agreed on.
+    /// With a payload type that was not agreed on, or not to be decoded.
     pub undecodable: u64,
     /// Interarrival jitter (RFC 3550 A.8).
     pub jitter_ms: f64,

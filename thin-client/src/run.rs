@@ -1,4 +1,4 @@
-//! Runs the user agent and its media: one SIP socket, the clock, signals, and
+//! Runs the agent and its media: one socket for signalling, the clock, signals, and
 //! the report.
 
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use sidestep_core::time::Time;
 use tokio::net::UdpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::agent::{Agent, Event};
 use crate::audio::queue::SampleQueue;
 use crate::audio::recorder::Recorder;
 use crate::audio::source::Source;
@@ -16,7 +17,6 @@ use crate::config::{Config, Play};
 use crate::media::session::{self, Session};
 use crate::media::stream::{Audio, Peer, Stream};
 use crate::report::{Call, Report, State};
-use crate::ua::{Event, UserAgent};
 
 /// How often the report is written.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -82,7 +82,7 @@ fn source(play: &Play) -> anyhow::Result<Source> {
 
 struct Client {
     config: Config,
-    agent: UserAgent,
+    agent: Agent,
     source: Source,
     session: Option<Session>,
     #[cfg(feature = "alsa")]
@@ -99,7 +99,7 @@ fn wall_clock() -> String {
 impl Client {
     fn new(config: Config, source: Source) -> Self {
         Self {
-            agent: UserAgent::new(config.clone(), Time::ZERO),
+            agent: Agent::new(config.clone(), Time::ZERO),
             report: Report {
                 user: config.user.clone(),
                 ..Report::default()
@@ -253,7 +253,10 @@ impl Client {
         tracing::info!(peer = %peer.rtp, send = peer.send, "media");
         if let Some(call) = self.report.calls.last_mut() {
             call.peer = Some(peer.rtp);
-            call.codec = peer.formats.first().map(|(_, law)| law.name().to_owned());
+            call.codec = peer
+                .formats
+                .first()
+                .map(|(_, encoding)| encoding.name().to_owned());
         }
         if let Some(session) = &self.session {
             session.stream().set_peer(peer);

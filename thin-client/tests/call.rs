@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use sidestep_core::sip::digest::Credentials;
 use sidestep_core::sip::{Message, Method, Name, ResponseBuilder};
+use thin_client::audio::codec::Encoding;
 use thin_client::audio::g711::Law;
 use thin_client::audio::meter::Meter;
 use thin_client::audio::source::Source;
@@ -195,7 +196,7 @@ impl Gateway {
             rtcp: media.rtcp,
             formats: vec![(
                 payload_type,
-                Law::from_payload_type(payload_type).expect("G.711"),
+                Encoding::G711(Law::from_payload_type(payload_type).expect("G.711")),
             )],
             ptime: None,
             send: true,

@@ -5,6 +5,9 @@ use anyhow::Result;
 use crate::build::{NOT_FOR_THE_HOST, cargo, cargo_ebpf, with_binaries};
 use crate::step;
 
+/// The thin client's features that take libraries in.
+const ENCODINGS: &str = "g722,g7231,g729,opus";
+
 /// Formatting and clippy, warnings denied, for host crates and the kernel crate.
 pub fn lint() -> Result<()> {
     step::say("formatting");
@@ -15,6 +18,18 @@ pub fn lint() -> Result<()> {
         "--workspace",
         "--exclude",
         "sidestep-ebpf",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    step::say("clippy: the thin client with every encoding");
+    step::run(cargo().args([
+        "clippy",
+        "--package",
+        "thin-client",
+        "--features",
+        ENCODINGS,
         "--all-targets",
         "--",
         "-D",
@@ -32,6 +47,13 @@ pub fn test(filter: Option<&str>) -> Result<()> {
     core.args(["test", "--package", "sidestep-core"])
         .args(filter);
     step::run(&mut core)?;
+    step::say("tests of the thin client with every encoding");
+    let mut encodings = cargo();
+    encodings
+        .args(["test", "--release", "--package", "thin-client"])
+        .args(["--features", ENCODINGS])
+        .args(filter);
+    step::run(&mut encodings)?;
     step::say("tests of the daemon, the thin client, the kernel programs, and end to end");
     let mut rest = cargo();
     rest.args(["test", "--release", "--workspace"])

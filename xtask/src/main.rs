@@ -104,6 +104,7 @@ fn run(command: Command) -> Result<()> {
             setup::toolchain()?;
             if peers {
                 setup::peers()?;
+                setup::encodings()?;
             }
             step::say("set up");
             Ok(())
@@ -151,6 +152,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test { filter } => test(filter.as_deref()),
         Command::Ci { lint_only } => {
             setup::toolchain()?;
+            setup::encodings()?;
             build::ebpf()?;
             ci::lint()?;
             if lint_only { Ok(()) } else { test(None) }
@@ -162,6 +164,7 @@ fn test(filter: Option<&str>) -> Result<()> {
     step::needs_root("cargo xtask test")?;
     setup::toolchain()?;
     setup::peers()?;
+    setup::encodings()?;
     build::with_lab()?;
     ci::test(filter)
 }

@@ -41,6 +41,17 @@ const PEERS: &[(&str, &str)] = &[
     ("nft", "nftables"),
 ];
 
+/// Libraries that the thin client's encodings want, as pkg-config names them, and
+/// the Debian package of each. Only its tests are built with them.
+const LIBRARIES: &[(&str, &str)] = &[
+    ("libavcodec", "libavcodec-dev"),
+    ("libbcg729", "libbcg729-dev"),
+    ("opus", "libopus-dev"),
+];
+
+/// What finds and compiles against them.
+const BUILD_TOOLS: &[(&str, &str)] = &[("cc", "gcc"), ("pkg-config", "pkg-config")];
+
 /// PATH with the tools of this checkout first.
 pub fn path_with_tools() -> OsString {
     let mut dirs = vec![paths::tools().join("bin")];
@@ -58,11 +69,23 @@ pub fn toolchain() -> Result<()> {
 
 /// Stock softphones, gateways and capture tools.
 pub fn peers() -> Result<()> {
-    let missing: Vec<&str> = PEERS
+    let missing = PEERS.iter().filter(|(program, _)| !on_system_path(program));
+    install(missing.map(|(_, package)| *package).collect())
+}
+
+/// What the thin client's encodings are built with.
+pub fn encodings() -> Result<()> {
+    let tools = BUILD_TOOLS
         .iter()
-        .filter(|(program, _)| !on_system_path(program))
-        .map(|(_, package)| *package)
-        .collect();
+        .filter(|(program, _)| !on_system_path(program));
+    let libraries = LIBRARIES
+        .iter()
+        .filter(|(library, _)| !has_library(library));
+    let missing = tools.chain(libraries);
+    install(missing.map(|(_, package)| *package).collect())
+}
+
+fn install(missing: Vec<&str>) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -86,6 +109,11 @@ fn on_system_path(program: &str) -> bool {
         || ["/usr/sbin", "/sbin"]
             .iter()
             .any(|dir| Path::new(dir).join(program).is_file())
+}
+
+fn has_library(name: &str) -> bool {
+    let found = Command::new("pkg-config").args(["--exists", name]).status();
+    found.is_ok_and(|status| status.success())
 }
 
 fn apt_get(args: &[&str]) -> Result<()> {

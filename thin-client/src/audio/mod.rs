@@ -1,9 +1,10 @@
-//! Audio at 8,000 Hz mono, 16 bit: the two G.711 codecs, what a call plays and
-//! what becomes of what it hears. No sockets, no clock.
+//! Audio at 8,000 Hz mono, 16 bit: encodings, what a call plays and what becomes
+//! of what it hears. No sockets, no clock.
 //!
 //! In: decoded packets with their RTP timestamps. Out: packets' worth of
 //! samples to send, a WAV file, level and tone of what came.
 
+pub mod codec;
 pub mod g711;
 pub mod meter;
 pub mod queue;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::audio::g711::Law;
 
 const FULL: &str = "\
 server: 10.71.1.11:5070
@@ -22,7 +23,7 @@ fn every_key_arrives() {
     let config = parse(FULL).expect("valid");
     assert_eq!(config.server, "10.71.1.11:5070".parse().expect("address"));
     assert_eq!(config.media.address.to_string(), "10.71.2.21:20000");
-    assert_eq!(config.media.codecs, [Law::A]);
+    assert_eq!(config.media.codecs, [Encoding::G711(Law::A)]);
     assert_eq!(config.media.ptime, 30);
     assert_eq!(config.register, Register::Address);
     assert_eq!(config.answer, Answer::After(Duration::from_millis(250)));
@@ -42,7 +43,7 @@ fn defaults_are_a_telephone_that_answers() {
     assert_eq!(config.user, "17");
     assert_eq!(config.register, Register::Codecs);
     assert_eq!(config.answer, Answer::After(Duration::ZERO));
-    assert_eq!(config.media.codecs, [Law::Mu, Law::A]);
+    assert_eq!(config.media.codecs, [Law::Mu, Law::A].map(Encoding::G711));
     assert_eq!((config.media.ptime, config.expires), (20, 600));
     assert_eq!(config.play, Play::Silence);
 }
@@ -55,7 +56,7 @@ fn the_annotated_example_is_valid() {
 #[test]
 fn all_faults_are_listed_at_once() {
     let faults = parse(
-        "{server: here, password: [x], media: {address: 0.0.0.0, port: 4001, codecs: [G729], \
+        "{server: here, password: [x], media: {address: 0.0.0.0, port: 4001, codecs: [G728], \
          ptime: 15, colour: red}, answer: {refuse: 200}, play: loud, bind: '1.2.3.4:5060', \
          registr: none}",
     )

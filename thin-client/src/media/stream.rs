@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::audio::SAMPLE_RATE;
-use crate::audio::g711::Law;
+use crate::audio::codec::{Decoder, Encoder, Encoding};
 use crate::audio::meter::Meter;
 use crate::audio::queue::SampleQueue;
 use crate::audio::recorder::Recorder;
@@ -29,7 +29,7 @@ pub struct Peer {
     /// The same for RTCP.
     pub rtcp: SocketAddr,
     /// Payload types agreed on; the first is the one sent.
-    pub formats: Vec<(u8, Law)>,
+    pub formats: Vec<(u8, Encoding)>,
     /// Packet time it asked for, ms.
     pub ptime: Option<u32>,
     /// Whether it wants to hear something (RFC 3264 §6.1; not on hold).
@@ -52,10 +52,16 @@ pub struct Stream {
     audio: Audio,
     own_ptime: u32,
     peer: Option<Peer>,
+    /// Of what is sent now.
+    encoder: Option<(Encoding, Box<dyn Encoder>)>,
+    /// Of all that has been heard.
+    decoders: Vec<(Encoding, Box<dyn Decoder>)>,
     next: Header,
     sent: Sent,
     received: Received,
     reception: Option<Reception>,
+    /// RTP clock of the newest packet, Hz.
+    clock_rate: u32,
     /// lost, late, duplicate of earlier SSRCs.
     before: (u64, u64, u64),
     meter: Meter,
@@ -75,6 +81,8 @@ impl Stream {
             audio,
             own_ptime: ptime,
             peer: None,
+            encoder: None,
+            decoders: Vec::new(),
             next: Header {
                 marker: true,
                 payload_type: 0,
@@ -85,6 +93,7 @@ impl Stream {
             sent: Sent::default(),
             received: Received::default(),
             reception: None,
+            clock_rate: SAMPLE_RATE,
             before: (0, 0, 0),
             meter: Meter::default(),
             rtcp: Rtcp::default(),
@@ -110,26 +119,76 @@ impl Stream {
         self.peer = Some(peer);
     }
 
-    /// Time between packets.
+    /// Time between packets: what was asked for, as whole frames of the encoding.
     pub fn packet_time(&self) -> Duration {
+        Duration::from_millis(self.packet_samples() as u64 * 1_000 / u64::from(SAMPLE_RATE))
+    }
+
+    fn packet_samples(&self) -> usize {
         let asked = self.peer.as_ref().and_then(|peer| peer.ptime);
         let usable = asked.filter(|ptime| (10..=60).contains(ptime));
-        Duration::from_millis(u64::from(usable.unwrap_or(self.own_ptime)))
+        let samples = usable.unwrap_or(self.own_ptime) as usize * SAMPLE_RATE as usize / 1_000;
+        let sent = self.peer.as_ref().and_then(|peer| peer.formats.first());
+        sent.map_or(samples, |(_, encoding)| {
+            samples.next_multiple_of(encoding.frame())
+        })
+    }
+
+    /// RTP clock of what is sent, Hz.
+    fn own_clock_rate(&self) -> u32 {
+        let format = self.peer.as_ref().and_then(|peer| peer.formats.first());
+        format.map_or(SAMPLE_RATE, |(_, encoding)| encoding.clock_rate())
+    }
+
+    /// What is said in this encoding. An encoding that is new to this call begins
+    /// anew, as its hearer will.
+    fn encode(&mut self, encoding: Encoding, frame: &[i16]) -> Option<Vec<u8>> {
+        if self
+            .encoder
+            .as_ref()
+            .is_none_or(|(now, _)| *now != encoding)
+        {
+            let encoder = encoding.encoder();
+            self.encoder = match encoder {
+                Ok(encoder) => Some((encoding, encoder)),
+                Err(error) => {
+                    tracing::error!(name = encoding.name(), %error, "no encoder");
+                    None
+                }
+            };
+        }
+        let (_, encoder) = self.encoder.as_mut()?;
+        encoder.encode(frame).ok()
+    }
+
+    fn decode(&mut self, encoding: Encoding, payload: &[u8]) -> Option<Vec<i16>> {
+        let known = self.decoders.iter().position(|(one, _)| *one == encoding);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                self.decoders.push((encoding, encoding.decoder().ok()?));
+                self.decoders.len() - 1
+            }
+        };
+        let (_, decoder) = self.decoders.get_mut(at)?;
+        decoder.decode(payload).ok()
     }
 
     /// The packet due now; to be called once per [`Self::packet_time`].
     pub fn poll_rtp(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
-        let mut frame = vec![0; self.packet_time().as_millis() as usize * 8];
+        let mut frame = vec![0; self.packet_samples()];
         let timestamp = self.next.timestamp;
         // Time passes on hold too.
-        self.next.timestamp = timestamp.wrapping_add(frame.len() as u32);
+        let passed = frame.len() as u32 * (self.own_clock_rate() / SAMPLE_RATE);
+        self.next.timestamp = timestamp.wrapping_add(passed);
         let Some(peer) = self.peer.as_ref().filter(|peer| peer.send) else {
             self.next.marker = true;
             return None;
         };
-        let &(payload_type, law) = peer.formats.first()?;
+        let &(payload_type, encoding) = peer.formats.first()?;
+        let to = peer.rtp;
         self.audio.source.fill(&mut frame);
-        let payload: Vec<u8> = frame.iter().map(|&sample| law.encode(sample)).collect();
+        let payload = self.encode(encoding, &frame)?;
         let header = Header {
             payload_type,
             timestamp,
@@ -139,7 +198,7 @@ impl Stream {
         self.next.sequence = self.next.sequence.wrapping_add(1);
         self.sent.packets += 1;
         self.sent.bytes += payload.len() as u64;
-        Some((peer.rtp, header.packet(&payload)))
+        Some((to, header.packet(&payload)))
     }
 
     /// Takes a datagram of the RTP socket.
@@ -161,11 +220,12 @@ impl Stream {
             self.hear_report(now, datagram);
             return;
         }
-        let law = peer
+        let encoding = peer
             .formats
             .iter()
             .find(|(payload_type, _)| *payload_type == header.payload_type)
-            .map(|&(_, law)| law);
+            .map(|&(_, encoding)| encoding);
+        let clock_rate = encoding.map_or(SAMPLE_RATE, Encoding::clock_rate);
         self.received.packets += 1;
         self.received.bytes += payload.len() as u64;
         if self
@@ -178,21 +238,23 @@ impl Stream {
         let reception = self
             .reception
             .get_or_insert_with(|| Reception::new(&header));
-        let arrival = reception.receive(&header, now, SAMPLE_RATE);
-        let Some(law) = law else {
+        let arrival = reception.receive(&header, now, clock_rate);
+        self.clock_rate = clock_rate;
+        if encoding.is_some() && arrival == Arrival::Duplicate {
+            return;
+        }
+        let samples = encoding.and_then(|encoding| self.decode(encoding, payload));
+        let Some(samples) = samples else {
             self.received.undecodable += 1;
             return;
         };
-        if arrival == Arrival::Duplicate {
-            return;
-        }
-        let samples: Vec<i16> = payload.iter().map(|&code| law.decode(code)).collect();
         self.meter.hear(&samples);
         if let Some(listener) = &self.audio.listener {
             listener.push(&samples);
         }
         if let Some(recorder) = &mut self.audio.recorder {
-            let outcome = recorder.hear(header.timestamp, samples);
+            let timestamp = header.timestamp / (clock_rate / SAMPLE_RATE);
+            let outcome = recorder.hear(timestamp, samples);
             self.note_recording(outcome);
         }
     }
@@ -243,7 +305,7 @@ impl Stream {
             }
             self.rtcp.peer_lost = Some(block.lost);
             self.rtcp.peer_jitter_ms =
-                Some(f64::from(block.jitter) * 1_000.0 / f64::from(SAMPLE_RATE));
+                Some(f64::from(block.jitter) * 1_000.0 / f64::from(self.own_clock_rate()));
             if block.last_sr != 0 {
                 // §6.4.1, figure 2: A - LSR - DLSR, in 1/65536 s.
                 let arrived = (rtcp::ntp(now) >> 16) as u32;
@@ -341,7 +403,7 @@ impl Stream {
             received.lost += reception.lost();
             received.late += reception.late();
             received.duplicate += reception.duplicate();
-            received.jitter_ms = reception.jitter_exact() * 1_000.0 / f64::from(SAMPLE_RATE);
+            received.jitter_ms = reception.jitter_exact() * 1_000.0 / f64::from(self.clock_rate);
             received.ssrc = Some(reception.ssrc);
             received.payload_type = Some(reception.payload_type);
         }

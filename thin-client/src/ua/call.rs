@@ -10,8 +10,8 @@ use sidestep_core::time::Time;
 
 use crate::config::Answer;
 
-use super::negotiation::Local;
 use super::{ALLOW, Event, Purpose, UserAgent, token};
+use crate::negotiation::Local;
 
 /// How long a 200 is repeated before the call is given up (§13.3.1.4: 64*T1).
 const ACK_WAIT: Duration = Duration::from_secs(32);

@@ -5,7 +5,6 @@
 //! is busy.
 
 mod call;
-mod negotiation;
 mod registration;
 
 use std::collections::VecDeque;
@@ -18,58 +17,14 @@ use sidestep_core::sip::transaction::{
 use sidestep_core::sip::{Message, Method, Name, RequestBuilder, ResponseBuilder};
 use sidestep_core::time::Time;
 
+use crate::agent::Event;
 use crate::config::{Answer, Config};
-use crate::media::stream::Peer;
-use crate::report;
 
 use call::Call;
 use registration::Registration;
 
 /// What it answers to who asks (RFC 3261 §11.2).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE";
-
-/// What has happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A call has come.
-    Invited {
-        /// Call-ID.
-        call_id: String,
-        /// URI of From.
-        from: String,
-    },
-    /// It is answered: receive at `local` from now on.
-    Answered {
-        /// Where RTP is received.
-        local: SocketAddr,
-    },
-    /// What the peer's newest offer or answer says, and where it was told to
-    /// send.
-    Media {
-        /// Where RTP is received.
-        local: SocketAddr,
-        /// The peer.
-        peer: Peer,
-    },
-    /// The ACK of the first 200 has come.
-    Confirmed,
-    /// A re-INVITE of the peer was answered.
-    Reinvited,
-    /// It is over.
-    Ended {
-        /// As [`report::Call::end_reason`] has it.
-        reason: &'static str,
-    },
-    /// A call that was refused at once; it has no other event.
-    Refused {
-        /// Call-ID.
-        call_id: String,
-        /// URI of From.
-        from: String,
-    },
-    /// The registration is another.
-    Registration(report::Registration),
-}
 
 /// What an outstanding request was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

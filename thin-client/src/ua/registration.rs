@@ -10,7 +10,8 @@ use sidestep_core::time::Time;
 use crate::config::Register;
 use crate::report;
 
-use super::{Event, Purpose, UserAgent, negotiation, token};
+use super::{Event, Purpose, UserAgent, token};
+use crate::negotiation;
 
 /// First and longest wait after a failure.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

@@ -2,6 +2,8 @@
 //! controller or a stock user agent sends.
 
 use super::*;
+use crate::media::stream::Peer;
+use crate::report;
 use sidestep_core::sip::digest::Credentials;
 
 const CONTROLLER: &str = "10.71.1.11:5070";

@@ -1,4 +1,5 @@
 use super::*;
+use crate::audio::g711::Law;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -19,7 +20,7 @@ fn peer(port: u16) -> Peer {
     Peer {
         rtp: address(port),
         rtcp: address(port + 1),
-        formats: vec![(8, Law::A), (0, Law::Mu)],
+        formats: vec![(8, Encoding::G711(Law::A)), (0, Encoding::G711(Law::Mu))],
         ptime: None,
         send: true,
     }
@@ -97,7 +98,7 @@ fn hold_sends_nothing_and_time_goes_on() {
 fn the_peers_packet_time_and_codec_are_used() {
     let mut a = stream(440);
     a.set_peer(Peer {
-        formats: vec![(96, Law::Mu)],
+        formats: vec![(96, Encoding::G711(Law::Mu))],
         ptime: Some(30),
         ..peer(200)
     });

@@ -1,20 +1,20 @@
-//! Offers and answers (RFC 3264) of one audio stream with G.711.
+//! Offers and answers (RFC 3264) of one audio stream.
 
 use std::net::SocketAddr;
 
 use sidestep_core::media::{Codec, Direction, Media};
-use sidestep_core::sdp::{Answerer, SessionDescription, answer, describe, intersect, static_codec};
+use sidestep_core::sdp::{Answerer, SessionDescription, answer, describe, intersect};
 
-use crate::audio::g711::Law;
+use crate::audio::codec::Encoding;
 use crate::media::stream::Peer;
 
 /// This end of a stream.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Local<'a> {
+pub(crate) struct Local<'a> {
     /// Where RTP is received.
     pub rtp: SocketAddr,
     /// In order of preference.
-    pub codecs: &'a [Law],
+    pub codecs: &'a [Encoding],
     /// ms.
     pub ptime: u32,
     /// Of `o=`.
@@ -24,10 +24,10 @@ pub(super) struct Local<'a> {
 }
 
 impl Local<'_> {
-    fn codecs(&self) -> Vec<Codec> {
+    pub(crate) fn codecs(&self) -> Vec<Codec> {
         self.codecs
             .iter()
-            .filter_map(|law| static_codec(law.payload_type()))
+            .map(|encoding| encoding.codec())
             .collect()
     }
 
@@ -36,7 +36,7 @@ impl Local<'_> {
     }
 
     /// An offer, or the description of a registration.
-    pub(super) fn describe(&self) -> Vec<u8> {
+    pub(crate) fn describe(&self) -> Vec<u8> {
         let media = Media {
             rtp: self.rtp,
             rtcp: self.rtcp(),
@@ -49,7 +49,7 @@ impl Local<'_> {
 
     /// The answer to an offer and what it says of the peer; or the status that
     /// refuses it.
-    pub(super) fn answer(&self, offer: &[u8]) -> Result<(Vec<u8>, Peer), u16> {
+    pub(crate) fn answer(&self, offer: &[u8]) -> Result<(Vec<u8>, Peer), u16> {
         let offer = SessionDescription::parse(offer).map_err(|_| 400u16)?;
         let codecs = self.codecs();
         let answerer = Answerer {
@@ -69,7 +69,7 @@ impl Local<'_> {
     }
 
     /// What an answer to our offer says; `None` where it leaves us without media.
-    pub(super) fn accept(&self, answered: &[u8]) -> Option<Peer> {
+    pub(crate) fn accept(&self, answered: &[u8]) -> Option<Peer> {
         let answered = SessionDescription::parse(answered).ok()?;
         let (_, media) = answered.audio_of_answer().ok()?;
         self.peer(&media)
@@ -78,9 +78,9 @@ impl Local<'_> {
     fn peer(&self, media: &Media) -> Option<Peer> {
         // RFC 3264 §6.1: of the offer, its order; either way its numbers are
         // those that the peer understands.
-        let formats: Vec<(u8, Law)> = intersect(&media.codecs, &self.codecs())
+        let formats: Vec<(u8, Encoding)> = intersect(&media.codecs, &self.codecs())
             .iter()
-            .filter_map(|codec| Some((codec.payload_type, Law::from_name(&codec.name)?)))
+            .filter_map(|codec| Some((codec.payload_type, Encoding::from_name(&codec.name)?)))
             .collect();
         let hears = matches!(media.direction, Direction::SendRecv | Direction::RecvOnly);
         (!formats.is_empty()).then(|| Peer {
@@ -95,7 +95,7 @@ impl Local<'_> {
 
 /// The body of an address-only registration (claim 5): the stream without its
 /// formats, for which `*` stands.
-pub(super) fn address_only(rtp: SocketAddr) -> Vec<u8> {
+pub(crate) fn address_only(rtp: SocketAddr) -> Vec<u8> {
     let (ip, port) = (rtp.ip(), rtp.port());
     format!(
         "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
