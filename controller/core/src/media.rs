@@ -3,10 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A codec as SDP names it (RFC 8866 §6.6; static numbers: RFC 3551 §6).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Codec {
     /// RTP payload type, 0 to 127.
     pub payload_type: u8,
@@ -47,7 +47,7 @@ impl fmt::Display for Codec {
 }
 
 /// Direction attribute (RFC 8866 §6.7), from the describer's view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// Sends and receives; what no attribute means.
@@ -62,7 +62,7 @@ pub enum Direction {
 }
 
 /// One endpoint's audio, as far as Sidestep has to know it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
     /// Where RTP is to be sent.
     pub rtp: SocketAddr,

@@ -1,11 +1,15 @@
 //! Time as the core sees it: an argument, never a clock.
 
 use std::ops::{Add, Sub};
+
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A point of monotonic time, as the time passed since an origin that the
 /// caller chooses once and keeps (the daemon: its CLOCK_MONOTONIC).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Time(Duration);
 
 impl Time {

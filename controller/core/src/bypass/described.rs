@@ -3,12 +3,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::reason::Reason;
 use crate::media::{Codec, Direction, Media};
 use crate::sdp::{self, AudioError, AudioReplacement, SdpError, SessionDescription};
 
 /// A description with one audio stream that can be bypassed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Described {
     pub(crate) sdp: SessionDescription,
     index: usize,
@@ -96,7 +98,7 @@ impl Described {
 }
 
 /// What one party has been told in a session, last.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Told {
     last: Option<Described>,
     /// What was told before that.

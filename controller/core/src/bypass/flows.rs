@@ -66,6 +66,23 @@ impl Anchors {
         self.foreign = foreign;
     }
 
+    /// Where the next search begins.
+    pub(crate) fn next(&self) -> u16 {
+        self.next
+    }
+
+    /// Goes on searching where an earlier run would have.
+    pub(crate) fn go_on(&mut self, next: u16) {
+        if self.ports.contains(&next) {
+            self.next = first_even(&(next..=next));
+        }
+    }
+
+    /// A call of an earlier run has this pair.
+    pub(crate) fn restore(&mut self, anchor: SocketAddrV4) {
+        self.taken.insert(anchor);
+    }
+
     /// Gives a pair back.
     pub(crate) fn give_back(&mut self, anchor: SocketAddrV4) {
         self.taken.remove(&anchor);

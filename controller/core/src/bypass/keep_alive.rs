@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::{Datagram, Side, Transport};
 use crate::media::{Codec, Direction, Media};
 use crate::time::Time;
@@ -12,7 +14,7 @@ use crate::time::Time;
 const SAMPLES: usize = 160;
 
 /// The stream that one VM is sent.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct KeepAlive {
     next: Time,
     began: Time,

@@ -1,11 +1,11 @@
 //! The closed list of reasons: why a call's media takes the path it takes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 macro_rules! reasons {
     ($($name:ident = $code:literal, $text:literal;)*) => {
         /// Why a call is not on the path that was wanted for it.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Reason {
             $(#[doc = $text] #[serde(rename = $code)] $name,)*
         }

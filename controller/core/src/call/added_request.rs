@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::heard::{Heard, Key};
 use super::state::{Held, VmOffer};
 use super::transit::{replace_first, reread};
@@ -19,7 +21,7 @@ const OWN_ACKS: usize = 8;
 const TRIES: u8 = 8;
 
 /// A request of our own.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct AddedRequest {
     toward: Side,
     method: Method,
@@ -48,7 +50,7 @@ impl AddedRequest {
 }
 
 /// Our ACK of a 2xx to an INVITE of the VM's.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OwnAck {
     key: Key,
     tag: Option<Vec<u8>>,
@@ -59,7 +61,7 @@ pub(super) struct OwnAck {
 
 /// The VM's INVITE, sent once more with the VM's own offer after the gateway
 /// refused the TC's codecs. To the VM it stays one transaction.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Reissue {
     vm_branch: Vec<u8>,
     branch: String,

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 
 use crate::digits::number;
+use serde::{Deserialize, Serialize};
+
 use crate::engine::{Datagram, Side, Transport};
 use crate::sip::dialog::opposite;
 use crate::sip::{Message, Method, Name};
 
 /// A message and its addresses.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Heard {
     pub(crate) side: Side,
     pub(crate) transport: Transport,
@@ -19,7 +21,7 @@ pub(crate) struct Heard {
 
 /// What a transaction is known by (RFC 3261 §17.1.3, §17.2.3): the side whose
 /// request began it, its branch and its method.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Key {
     side: Side,
     branch: Vec<u8>,

@@ -20,6 +20,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::state::{Exchange, Plane, Progress};
 use super::{Call, Context, Reason};
 use crate::bypass::described::Described;
@@ -28,7 +30,7 @@ use crate::media::{Codec, Direction, Media};
 use crate::time::Time;
 
 /// One way, and the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct BothWays<T> {
     /// From the gateway.
     down: T,
@@ -37,7 +39,7 @@ struct BothWays<T> {
 }
 
 /// What is watched: a change of it begins a new watch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Watched {
     /// The flows that carry the call's media.
     flows: Vec<Flow>,
@@ -46,7 +48,7 @@ struct Watched {
 }
 
 /// The watch over one call's media.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct MediaWatch {
     watched: Watched,
     since: Time,

@@ -47,11 +47,13 @@ use std::time::Duration;
 
 pub use crate::bypass::Reason;
 
+use serde::{Deserialize, Serialize};
+
 use self::added_request::{AddedRequest, OwnAck, Reissue};
 pub(crate) use self::heard::Heard;
 use self::media_watch::MediaWatch;
 use self::open_offers::OpenOffer;
-use self::state::{Exchange, Plane, Progress, TcState};
+use self::state::{Exchange, Plane, Progress, Stage, TcState};
 use self::transit::{Rejections, Repeats, Repetition};
 use crate::bypass::described::{Described, Told};
 use crate::bypass::keep_alive::KeepAlive;
@@ -82,7 +84,7 @@ const STALE: Duration = Duration::from_secs(24 * 3600);
 const OWED: Duration = Duration::from_secs(2);
 
 /// The thin client's leg of a call.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct TcLeg {
     state: TcState,
     /// User name of the TC that was taken for this call.
@@ -96,7 +98,7 @@ struct TcLeg {
 }
 
 /// A call.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
     id: u32,
     call_id: Vec<u8>,
@@ -146,7 +148,7 @@ pub(crate) struct Call {
     exchange_by: Option<Time>,
     last_heard: Time,
     /// What was last reported.
-    reported: Option<(&'static str, Path, Option<Reason>)>,
+    reported: Option<(Stage, Path, Option<Reason>)>,
 }
 
 impl Call {
@@ -204,6 +206,30 @@ impl Call {
             last_heard: now,
             reported: None,
         }
+    }
+
+    /// A call of an earlier run, whose VM now has this index. Its anchor is the
+    /// caller's to take again.
+    pub(crate) fn restored(self, vm: usize) -> Self {
+        Self {
+            vm_index: vm,
+            ..self
+        }
+    }
+
+    /// Address of its VM.
+    pub(crate) fn vm_address(&self) -> Ipv4Addr {
+        self.vm_address
+    }
+
+    /// The anchor it has.
+    pub(crate) fn anchor(&self) -> Option<SocketAddrV4> {
+        self.anchor
+    }
+
+    /// The flows that the datapath was told.
+    pub(crate) fn flows(&self) -> Option<&[Flow]> {
+        self.flows.as_deref()
     }
 
     /// Its number.
@@ -288,7 +314,7 @@ impl Call {
             } else {
                 "incoming"
             },
-            state,
+            state: state.word(),
             path,
             reason,
             started: self.started,
@@ -301,14 +327,8 @@ impl Call {
         }
     }
 
-    fn summary(&self) -> (&'static str, Path, Option<Reason>) {
-        let state = match self.progress {
-            Progress::Setup => "setup",
-            Progress::Early => "early",
-            Progress::Up => "up",
-            Progress::Ending { .. } => "ending",
-            Progress::Ended { .. } => "ended",
-        };
+    fn summary(&self) -> (Stage, Path, Option<Reason>) {
+        let state = self.progress.stage();
         match self.plane {
             Plane::Pending => (state, Path::Pending, None),
             Plane::Bypass if self.anchor.is_some() || self.was_steered() => {
@@ -340,6 +360,16 @@ impl Call {
 
     /// When it has to be woken.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
+        let keep_alive = self.keep_alive.as_ref().map(KeepAlive::due);
+        self.next_change().into_iter().chain(keep_alive).min()
+    }
+
+    /// Whether nothing is due by `now` but what keeps the VM's media timer alive.
+    pub(crate) fn only_feeds(&self, now: Time) -> bool {
+        self.next_change().is_none_or(|at| at > now)
+    }
+
+    fn next_change(&self) -> Option<Time> {
         let progress = match self.progress {
             Progress::Ending { until } | Progress::Ended { until } => Some(until),
             _ => Some(self.silent_until()),
@@ -353,7 +383,6 @@ impl Call {
             owed,
             self.exchange_by,
             self.flows_until,
-            self.keep_alive.as_ref().map(KeepAlive::due),
             self.media_watch.as_ref().and_then(MediaWatch::due),
             self.repetition.as_ref().map(Repetition::due),
             self.reissue.as_ref().and_then(Reissue::due),

@@ -5,6 +5,8 @@
 //! Where the TC stands for the VM, the gateway hears the TC's media and the VM
 //! hears of the gateway's; each answer is in the terms of what was offered.
 
+use serde::{Deserialize, Serialize};
+
 use super::described::{Described, answer_to_vm};
 use super::flows::at_anchor;
 use super::heard::{Heard, Key};
@@ -21,7 +23,7 @@ use crate::sip::dialog::opposite;
 const OPEN: usize = 4;
 
 /// Where an offer is answered (RFC 3264 §4, RFC 3262 §5, RFC 3311 §5).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum AnsweredIn {
     /// In a response to the request that carried it.
     Response(Key),
@@ -55,7 +57,7 @@ impl AnsweredIn {
 }
 
 /// An offer that has passed.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OpenOffer {
     by: Side,
     answered_in: AnsweredIn,

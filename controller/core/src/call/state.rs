@@ -1,6 +1,8 @@
 //! The states of a call. Step numbers are those of the document's Fig. 3 (3xx)
 //! and Fig. 4 (4xx).
 
+use serde::{Deserialize, Serialize};
+
 use super::Reason;
 use super::described::Described;
 use super::heard::{Heard, Key};
@@ -9,7 +11,7 @@ use crate::media::Media;
 use crate::time::Time;
 
 /// How far the call is, as both peers know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Progress {
     /// An INVITE has come.
     Setup,
@@ -23,8 +25,43 @@ pub(crate) enum Progress {
     Ended { until: Time },
 }
 
+/// [`Progress`] without its times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stage {
+    Setup,
+    Early,
+    Up,
+    Ending,
+    Ended,
+}
+
+impl Progress {
+    pub(crate) fn stage(self) -> Stage {
+        match self {
+            Self::Setup => Stage::Setup,
+            Self::Early => Stage::Early,
+            Self::Up => Stage::Up,
+            Self::Ending { .. } => Stage::Ending,
+            Self::Ended { .. } => Stage::Ended,
+        }
+    }
+}
+
+impl Stage {
+    /// As `sidestep calls` shows it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Early => "early",
+            Self::Up => "up",
+            Self::Ending => "ending",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// Which way the media goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Plane {
     /// Not decided.
     Pending,
@@ -35,7 +72,7 @@ pub(crate) enum Plane {
 }
 
 /// What is wanted of the exchange of offer and answer that is under way.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Exchange {
     /// None is.
     Idle,
@@ -76,7 +113,7 @@ pub(crate) enum Exchange {
 }
 
 /// An offer of the VM, with the message that carried it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct VmOffer {
     /// A request; the 2xx to an INVITE that had no offer.
     pub(crate) request: Heard,
@@ -94,7 +131,7 @@ pub(crate) struct VmOffer {
 }
 
 /// A description in a provisional response, or an early UPDATE's answer.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Early {
     tag: Option<Vec<u8>>,
     pub(crate) gateway: Described,
@@ -153,7 +190,7 @@ impl VmOffer {
 }
 
 /// An offer of the gateway.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct GatewayOffer {
     /// Transaction of the message that carried it.
     pub(crate) key: Key,
@@ -166,7 +203,7 @@ pub(crate) struct GatewayOffer {
 }
 
 /// A final response with an answer, kept back until the TC has agreed.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Held {
     pub(crate) response: Heard,
     /// We have acknowledged it to the gateway: the VM's ACK will be absorbed,
@@ -175,7 +212,7 @@ pub(crate) struct Held {
 }
 
 /// New media of the TC during the call.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct TcOffer {
     pub(crate) media: Media,
     /// The TC's own offer, which waits for its answer; `None`: it has answered
@@ -184,7 +221,7 @@ pub(crate) struct TcOffer {
 }
 
 /// The TC's leg.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum TcState {
     /// Not invited.
     Idle,

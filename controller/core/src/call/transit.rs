@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::heard::{Heard, Key};
 use super::{Call, Context};
 use crate::engine::{Datagram, Side};
@@ -13,7 +15,7 @@ use crate::sip::{Message, MessageEdit, Method, Name, ResponseBuilder};
 use crate::time::Time;
 
 /// What of a call can still come again.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Repeats {
     /// Messages that were changed, by what they were.
     changed: VecDeque<(u64, Vec<u8>)>,
@@ -65,7 +67,7 @@ impl Repeats {
 }
 
 /// Requests that we have rejected, with what they were answered.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Rejections(VecDeque<(Side, Vec<u8>, Vec<u8>)>);
 
 impl Rejections {
@@ -83,7 +85,7 @@ impl Rejections {
 
 /// A 2xx to the VM whose retransmission is ours, since the gateway has its ACK
 /// already (RFC 3261 §13.3.1.4).
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Repetition {
     datagram: Datagram,
     /// CSeq number of the INVITE, as the VM counts.

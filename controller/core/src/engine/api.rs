@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::call::Reason;
 use crate::media::Media;
@@ -11,7 +11,7 @@ use crate::registrar::Access;
 use crate::time::Time;
 
 /// Which side of a VM a datagram is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// Between the VM and its tap: the VM sent it, or is to get it.
@@ -24,11 +24,11 @@ pub enum Side {
 /// A connection between a VM and another, by the number that the daemon gave it;
 /// a number is never given twice. Sidestep stands in its middle: it has two ends,
 /// one on each [`Side`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);
 
 /// How a message travels (RFC 3261 §18).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Transport {
     /// As a UDP datagram of its own.
     #[default]
@@ -56,7 +56,7 @@ impl Transport {
 
 /// One message of signalling, in or out, with the addresses it has on the wire:
 /// a UDP datagram, or what the framer cut out of a connection's stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Datagram {
     /// Where it came in or is to go out.
     pub side: Side,
@@ -246,7 +246,7 @@ pub enum Datapath {
 }
 
 /// A media flow in one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
     /// Which way.
     pub leg: Leg,
@@ -263,7 +263,7 @@ pub struct Flow {
 }
 
 /// What is done with a flow's packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FlowKind {
     /// Counted on the uplink.
     Direct,
@@ -284,7 +284,7 @@ pub enum FlowKind {
 }
 
 /// Which way a flow goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Leg {
     /// Gateway to thin client.
     #[serde(rename = "gateway->tc")]
@@ -301,7 +301,7 @@ pub enum Leg {
 }
 
 /// Path that a call's media takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Path {
     /// Not decided yet.
@@ -387,7 +387,7 @@ pub struct CallView {
 }
 
 /// What is known of a call's media by its packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MediaSeen {
     /// The time to see it both ways is not over.

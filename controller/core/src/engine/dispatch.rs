@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
+use super::journal::Journal;
 use super::{
     CallView, ClientView, Datagram, EngineConfig, Event, Leg, Output, Path, Protocol, Side,
 };
@@ -29,17 +30,17 @@ const NONSENSE: usize = 256;
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
-    by_address: HashMap<IpAddr, usize>,
-    calls: HashMap<u32, Call>,
-    by_call_id: HashMap<(usize, Vec<u8>), u32>,
-    deadlines: Deadlines<u32>,
-    next_call: u32,
+    pub(super) by_address: HashMap<IpAddr, usize>,
+    pub(super) calls: HashMap<u32, Call>,
+    pub(super) by_call_id: HashMap<(usize, Vec<u8>), u32>,
+    pub(super) deadlines: Deadlines<u32>,
+    pub(super) next_call: u32,
     call_limit: usize,
-    tc: TcAgent,
-    registrar: Registrar,
-    anchors: Anchors,
-    identifiers: Identifiers,
-    output: VecDeque<Output>,
+    pub(super) tc: TcAgent,
+    pub(super) registrar: Registrar,
+    pub(super) anchors: Anchors,
+    pub(super) identifiers: Identifiers,
+    pub(super) output: VecDeque<Output>,
     /// Faults that have been reported.
     faults: HashSet<(SocketAddr, &'static str)>,
     /// Messages that could not be understood, by kind.
@@ -47,6 +48,8 @@ pub struct Engine {
     /// Calls whose INVITE could not be parsed.
     nonsense: VecDeque<(usize, Vec<u8>)>,
     stopping: bool,
+    /// Where changes are kept for the next run.
+    pub(super) journal: Option<Journal>,
 }
 
 impl Engine {
@@ -80,6 +83,7 @@ impl Engine {
             malformed: BTreeMap::new(),
             nonsense: VecDeque::new(),
             stopping: false,
+            journal: None,
             config,
         }
     }
@@ -150,7 +154,13 @@ impl Engine {
             self.output.push_back(Output::Event(event));
         }
         while let Some(id) = self.deadlines.take_due(now) {
+            // What feeds a VM's media timer is not worth writing down.
+            let idle = self.calls.get(&id).is_some_and(|call| call.only_feeds(now));
+            let touched = self.journal.as_ref().is_some_and(|j| j.is_touched(id));
             self.with_call(now, id, Call::handle_timeout);
+            if let Some(journal) = self.journal.as_mut().filter(|_| idle && !touched) {
+                journal.pass_over(id);
+            }
         }
         self.settle(now);
     }
@@ -406,6 +416,9 @@ impl Engine {
         call.watch_media(&cx);
         call.report(&mut cx);
         self.deadlines.set(&id, call.next_timeout());
+        if let Some(journal) = &mut self.journal {
+            journal.touch(id);
+        }
         if call.is_forgotten(now) {
             self.remove(id);
         }
@@ -413,6 +426,9 @@ impl Engine {
 
     fn remove(&mut self, id: u32) {
         self.deadlines.set(&id, None);
+        if let Some(journal) = &mut self.journal {
+            journal.touch(id);
+        }
         if let Some(call) = self.calls.remove(&id) {
             self.by_call_id.remove(&call.key());
         }

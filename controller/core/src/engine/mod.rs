@@ -9,6 +9,7 @@
 
 mod api;
 mod dispatch;
+mod journal;
 mod protocol;
 
 pub use api::{
@@ -17,4 +18,5 @@ pub use api::{
     PathChoice, PathRule, Side, ThinClientConfig, TimeoutAction, Transport, VmConfig,
 };
 pub use dispatch::Engine;
+pub use journal::{Entry, Key, Restored, UnknownKey};
 pub use protocol::Protocol;

@@ -2,13 +2,15 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::media::Media;
 use crate::sip::SipUri;
 use crate::sip::uri::DEFAULT_PORT;
 use crate::time::Time;
 
 /// A registered thin client: what a call to it needs (RFC 3261 §10; step 301).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
     /// The account's user name.
     pub user: String,
@@ -30,14 +32,14 @@ pub struct Binding {
 }
 
 /// What a thin client speaks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signalling {
     /// SIP (RFC 3261).
     Sip(SipContact),
 }
 
 /// What a REGISTER has bound.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SipContact {
     /// The URI of the Contact, as it came: the Request-URI of calls.
     pub uri: Vec<u8>,

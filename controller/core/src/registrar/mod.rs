@@ -38,11 +38,12 @@ mod access;
 mod account;
 mod answered;
 mod binding;
+mod kept;
 mod nonce;
 mod refusal;
 mod wish;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ pub use self::access::Access;
 use self::account::Account;
 use self::answered::{Answered, Fingerprint};
 pub use self::binding::{Binding, Signalling, SipContact, destination};
+pub(crate) use self::kept::Numbers;
 use self::nonce::NonceMint;
 use self::refusal::Refusal;
 use self::wish::Wish;
@@ -87,6 +89,8 @@ pub struct Registrar {
     /// Ends of bindings, by account.
     ends: Deadlines<usize>,
     answered: Answered,
+    /// Accounts whose bindings have changed since [`Self::take_touched`].
+    touched: BTreeSet<usize>,
 }
 
 /// What an authenticated REGISTER has led to.
@@ -128,6 +132,7 @@ impl Registrar {
             by_vm,
             ends: Deadlines::default(),
             answered: Answered::default(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -196,6 +201,7 @@ impl Registrar {
     pub fn expire(&mut self, now: Time) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(account) = self.ends.take_due(now) {
+            self.touched.insert(account);
             if let Some(gone) = self.accounts[account].binding.take() {
                 events.push(Event::Client(self.view(&gone, false)));
             }
@@ -341,11 +347,13 @@ impl Registrar {
         self.ends.set(&account, Some(bound.expires));
         let view = self.view(&bound, true);
         self.accounts[account].binding = Some(bound);
+        self.touched.insert(account);
         Ok((!same).then_some(view))
     }
 
     fn unbind(&mut self, account: usize) -> Option<ClientView> {
         self.ends.set(&account, None);
+        self.touched.insert(account);
         let gone = self.accounts[account].binding.take()?;
         Some(self.view(&gone, false))
     }

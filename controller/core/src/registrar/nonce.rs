@@ -44,6 +44,16 @@ impl NonceMint {
         Self { key, next: 0 }
     }
 
+    /// How many have been made.
+    pub(super) fn made(&self) -> u32 {
+        self.next
+    }
+
+    /// Leaves out what an earlier run has made.
+    pub(super) fn skip_to(&mut self, made: u32) {
+        self.next = self.next.max(made);
+    }
+
     pub(super) fn make(&mut self, now: Time) -> String {
         let stamp = Stamp {
             made_ms: milliseconds(now),

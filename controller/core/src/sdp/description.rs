@@ -3,6 +3,10 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_bytes::ByteBuf;
+
 use crate::media::Direction;
 
 /// A session description (RFC 8866): its bytes, and the span of every line.
@@ -13,6 +17,21 @@ pub struct SessionDescription {
     pub(super) origin: Option<Origin>,
     pub(super) session: Section,
     pub(super) media: Vec<MediaDescription>,
+}
+
+/// As its bytes.
+impl Serialize for SessionDescription {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.bytes)
+    }
+}
+
+/// From its bytes, which must parse.
+impl<'de> Deserialize<'de> for SessionDescription {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = ByteBuf::deserialize(deserializer)?;
+        Self::parse(&bytes).map_err(D::Error::custom)
+    }
 }
 
 /// One line, as spans of the description's bytes.

@@ -4,13 +4,15 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Message, Method, Name, NameAddr, RequestBuilder, SipUri};
 use crate::engine::{Datagram, Side, Transport};
 
 /// How the CSeq numbers of one side's requests are shifted (RFC 3261 §12.2.1.1:
 /// numbers rise strictly). Each request of our own takes a number; every later
 /// one of the side that it seems to come from moves up.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CseqShift {
     /// Highest number the side has used itself.
     last: Option<u32>,
@@ -87,7 +89,7 @@ impl CseqShift {
 }
 
 /// One end of a dialog.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Party {
     /// Its From or To, with its tag once it has one.
     pub identity: Vec<u8>,
@@ -137,7 +139,7 @@ impl Party {
 }
 
 /// The dialog of a call, from the VM's tap.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Dialog {
     call_id: Vec<u8>,
     /// The VM.

@@ -24,6 +24,16 @@ impl Identifiers {
         }
     }
 
+    /// How many have been drawn.
+    pub(crate) fn drawn(&self) -> u64 {
+        self.drawn
+    }
+
+    /// Leaves out what an earlier run has drawn.
+    pub(crate) fn skip_to(&mut self, drawn: u64) {
+        self.drawn = self.drawn.max(drawn);
+    }
+
     fn draw(&mut self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(self.key);

@@ -2,6 +2,10 @@
 
 use std::ops::Range;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_bytes::ByteBuf;
+
 use super::header::{HeaderField, Name, Via, list_spans, split_list};
 pub use super::method::Method;
 use super::multipart;
@@ -20,6 +24,21 @@ pub struct Message {
     pub(super) head_end: usize,
     pub(super) body: Range<usize>,
     pub(super) cseq: (u32, Method),
+}
+
+/// As its bytes.
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.bytes)
+    }
+}
+
+/// From its bytes, which must parse.
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = ByteBuf::deserialize(deserializer)?;
+        Self::parse(&bytes).map_err(D::Error::custom)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

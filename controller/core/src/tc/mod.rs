@@ -32,8 +32,11 @@
 
 mod sip;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::engine::Datagram;
 use crate::registrar::{Binding, Signalling};
@@ -42,7 +45,7 @@ use crate::sip::Message;
 use crate::time::Time;
 
 /// A leg, by the number of its call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LegId(pub u32);
 
 /// What comes out of the agent.
@@ -98,6 +101,18 @@ pub enum CallProgress {
     Ringback,
     /// Neither any more (steps 514, 612).
     Quiet,
+}
+
+/// The legs of one call, taken out to be kept or put in again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct KeptLegs {
+    sip: Vec<sip::KeptLeg>,
+}
+
+/// What is counted up over all legs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Numbers {
+    sip: sip::Numbers,
 }
 
 /// All thin-client legs.
@@ -167,6 +182,36 @@ impl TcAgent {
     /// request that can be answered, else nothing.
     pub fn handle_unparsed(&mut self, src: SocketAddr, dst: SocketAddr, bytes: &[u8]) {
         self.sip.handle_unparsed(src, dst, bytes);
+    }
+
+    /// Calls whose legs have changed since this was asked last.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<LegId> {
+        self.sip.take_touched()
+    }
+
+    /// Copies of a call's legs, to be kept.
+    pub(crate) fn kept(&self, leg: LegId) -> KeptLegs {
+        KeptLegs {
+            sip: self.sip.kept(leg),
+        }
+    }
+
+    /// Goes on with a call's legs of an earlier run.
+    pub(crate) fn restore(&mut self, kept: KeptLegs) {
+        for leg in kept.sip {
+            self.sip.restore(leg);
+        }
+    }
+
+    /// What is counted up over all legs.
+    pub(crate) fn numbers(&self) -> Numbers {
+        Numbers {
+            sip: self.sip.numbers(),
+        }
+    }
+
+    pub(crate) fn restore_numbers(&mut self, numbers: Numbers) {
+        self.sip.restore_numbers(numbers.sip);
     }
 
     /// Runs the timers that have run out by `now`.

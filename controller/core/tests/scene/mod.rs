@@ -9,6 +9,7 @@ pub mod incoming;
 pub mod outgoing;
 pub mod phone;
 pub mod ua;
+pub mod world;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -142,6 +143,9 @@ pub struct Scene {
     pub flows: BTreeMap<u32, Vec<Flow>>,
     pub removed: Vec<u32>,
     pub events: Vec<Event>,
+    /// All that the engine has put out, where it is wanted.
+    pub log: Option<Vec<(Time, Output)>>,
+    config: EngineConfig,
     /// Calls of which the engine wants to know what has been counted.
     pub looks: Vec<u32>,
 }
@@ -150,7 +154,7 @@ impl Scene {
     pub fn new(config: EngineConfig) -> Self {
         let now = Time::from_origin(Duration::from_secs(1000));
         Self {
-            engine: Engine::new(config, now),
+            engine: Engine::new(config.clone(), now),
             now,
             transport: Transport::Udp,
             vm: VecDeque::new(),
@@ -160,6 +164,8 @@ impl Scene {
             flows: BTreeMap::new(),
             removed: Vec::new(),
             events: Vec::new(),
+            log: None,
+            config,
             looks: Vec::new(),
         }
     }
@@ -173,6 +179,9 @@ impl Scene {
 
     pub fn drain(&mut self) {
         while let Some(output) = self.engine.poll_output() {
+            if let Some(log) = &mut self.log {
+                log.push((self.now, output.clone()));
+            }
             match output {
                 Output::Send(datagram) => self.deliver(datagram),
                 Output::Datapath(Datapath::Set { call, flows }) => {
@@ -186,6 +195,19 @@ impl Scene {
                 Output::Event(event) => self.events.push(event),
             }
         }
+    }
+
+    /// The engine dies and comes back as one that knows what it had stored.
+    pub fn restart(&mut self) {
+        let stored: Vec<_> = self
+            .engine
+            .snapshot()
+            .into_iter()
+            .filter_map(|entry| Some((entry.key, entry.value?)))
+            .collect();
+        self.engine = Engine::new(self.config.clone(), self.now);
+        let restored = self.engine.restore(self.now, &stored);
+        assert_eq!(restored.left_out, 0, "{stored:?}");
     }
 
     fn deliver(&mut self, datagram: Datagram) {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Effect;
 use super::timers::{T1, T2, T4, Timer, Timers, WAIT, WAIT_D};
 use crate::sip::Method;
 use crate::time::Time;
 
 /// States of the INVITE client transaction (§17.1.1.2, figure 5; RFC 6026 §7.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InviteClientState {
     /// Sent, nothing has come.
     Calling,
@@ -23,7 +25,7 @@ pub enum InviteClientState {
 }
 
 /// INVITE client transaction (§17.1.1).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InviteClient {
     state: InviteClientState,
     timers: Timers,
@@ -138,7 +140,7 @@ impl InviteClient {
 }
 
 /// States of the non-INVITE client transaction (§17.1.2.2, figure 6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NonInviteClientState {
     /// Sent, nothing has come.
     Trying,
@@ -151,7 +153,7 @@ pub enum NonInviteClientState {
 }
 
 /// Non-INVITE client transaction (§17.1.2).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NonInviteClient {
     state: NonInviteClientState,
     timers: Timers,
@@ -245,7 +247,7 @@ impl NonInviteClient {
 }
 
 /// A client transaction of either kind.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ClientTransaction {
     /// Of an INVITE.
     Invite(InviteClient),

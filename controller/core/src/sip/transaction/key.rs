@@ -1,5 +1,7 @@
 //! How messages are matched to transactions (RFC 3261 §17.1.3, §17.2.3).
 
+use serde::{Deserialize, Serialize};
+
 use crate::sip::{Message, Method, Name};
 
 /// The begin of the branches that RFC 3261 makes unique (§8.1.1.7).
@@ -7,7 +9,7 @@ const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
 
 /// What a client transaction is known by: branch of the topmost Via and method
 /// of CSeq (§17.1.3).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientKey {
     branch: Vec<u8>,
     method: String,
@@ -39,7 +41,7 @@ impl ClientKey {
 
 /// What a server transaction is known by. An ACK has the key of the INVITE whose
 /// refusal it acknowledges.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ServerKey {
     /// The branch has RFC 3261's cookie (§17.2.3).
     Branch {

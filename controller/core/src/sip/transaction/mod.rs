@@ -32,6 +32,7 @@ pub use client::{NonInviteClient, NonInviteClientState};
 pub use key::{ClientKey, ServerKey};
 pub use server::{InviteServer, InviteServerState, ServerTransaction};
 pub use server::{NonInviteServer, NonInviteServerState};
+pub(crate) use table::Kept;
 pub use table::{Addresses, Expired, RequestFate, ResponseFate, Transactions};
 pub use timers::{T1, T2, T4, Timer, Timers, WAIT};
 

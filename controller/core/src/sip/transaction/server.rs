@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Effect;
 use super::timers::{T1, T2, T4, Timer, Timers, WAIT};
 use crate::time::Time;
 
 /// States of the INVITE server transaction (§17.2.1, figure 7; RFC 6026 §7.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InviteServerState {
     /// The INVITE has come; nothing final has been answered.
     Proceeding,
@@ -23,7 +25,7 @@ pub enum InviteServerState {
 
 /// INVITE server transaction (§17.2.1). The TU answers 100 itself where its
 /// final response may take more than 200 ms.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InviteServer {
     state: InviteServerState,
     timers: Timers,
@@ -128,7 +130,7 @@ impl InviteServer {
 }
 
 /// States of the non-INVITE server transaction (§17.2.2, figure 8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NonInviteServerState {
     /// Nothing has been answered.
     Trying,
@@ -141,7 +143,7 @@ pub enum NonInviteServerState {
 }
 
 /// Non-INVITE server transaction (§17.2.2).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NonInviteServer {
     state: NonInviteServerState,
     timers: Timers,
@@ -211,7 +213,7 @@ fn resend(response: &[u8]) -> Vec<Effect> {
 }
 
 /// A server transaction of either kind.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ServerTransaction {
     /// Of an INVITE.
     Invite(InviteServer),

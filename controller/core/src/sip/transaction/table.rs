@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::Effect;
 use super::ack::ack_of_failure;
 use super::client::{ClientTransaction, InviteClient, NonInviteClient};
@@ -13,7 +15,7 @@ use crate::sip::{Message, Method};
 use crate::time::Time;
 
 /// The two ends of a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
     /// Ours: the source of what is sent.
     pub local: SocketAddr,
@@ -63,17 +65,18 @@ pub struct Transactions<U> {
     outgoing: VecDeque<(Addresses, Vec<u8>)>,
 }
 
-#[derive(Debug, Clone)]
-struct Client<U> {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Client<U> {
     machine: ClientTransaction,
     addresses: Addresses,
     /// Kept for the ACK of a refusal; only an INVITE's.
+    #[serde(with = "serde_bytes")]
     request: Vec<u8>,
     user: U,
 }
 
-#[derive(Debug, Clone)]
-struct Server {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Server {
     machine: ServerTransaction,
     addresses: Addresses,
 }
@@ -82,6 +85,13 @@ struct Server {
 enum Key {
     Client(ClientKey),
     Server(ServerKey),
+}
+
+/// Transactions taken out to be kept, or put in again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Kept<U> {
+    clients: Vec<(ClientKey, Client<U>)>,
+    servers: Vec<(ServerKey, Server)>,
 }
 
 impl<U> Default for Transactions<U> {
@@ -245,6 +255,42 @@ impl<U: Clone> Transactions<U> {
     /// The next message to send.
     pub fn poll_outgoing(&mut self) -> Option<(Addresses, Vec<u8>)> {
         self.outgoing.pop_front()
+    }
+
+    /// Whether a request's transaction is alive.
+    pub(crate) fn has_client(&self, key: &ClientKey) -> bool {
+        self.clients.contains_key(key)
+    }
+
+    /// Whether the transaction of a peer's request is alive.
+    pub(crate) fn has_server(&self, key: &ServerKey) -> bool {
+        self.servers.contains_key(key)
+    }
+
+    /// Copies of those of these transactions that are alive.
+    pub(crate) fn kept(&self, clients: &[ClientKey], servers: &[ServerKey]) -> Kept<U> {
+        let client = |key: &ClientKey| Some((key.clone(), self.clients.get(key)?.clone()));
+        let server = |key: &ServerKey| Some((key.clone(), self.servers.get(key)?.clone()));
+        Kept {
+            clients: clients.iter().filter_map(client).collect(),
+            servers: servers.iter().filter_map(server).collect(),
+        }
+    }
+
+    /// Goes on with transactions of an earlier run; their keys.
+    pub(crate) fn restore(&mut self, kept: Kept<U>) -> (Vec<ClientKey>, Vec<ServerKey>) {
+        let mut keys = (Vec::new(), Vec::new());
+        for (key, client) in kept.clients {
+            self.clients.insert(key.clone(), client);
+            self.settle_client(key.clone());
+            keys.0.push(key);
+        }
+        for (key, server) in kept.servers {
+            self.servers.insert(key.clone(), server);
+            self.settle_server(key.clone());
+            keys.1.push(key);
+        }
+        keys
     }
 
     /// How many transactions are alive.

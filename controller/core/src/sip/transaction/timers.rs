@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Time;
 
 /// Estimate of the round trip (§17.1.1.1).
@@ -18,7 +20,7 @@ pub const WAIT: Duration = Duration::from_millis(64 * 500);
 pub(super) const WAIT_D: Duration = Duration::from_secs(32);
 
 /// A timer, by its name in RFC 3261 appendix A (L and M: RFC 6026 §7.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Timer {
     /// INVITE request retransmission.
     A,
@@ -47,7 +49,7 @@ pub enum Timer {
 }
 
 /// The timers that are running in one transaction: at most two.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Timers(Vec<(Time, Timer)>);
 
 impl Timers {

@@ -1,11 +1,13 @@
 //! What all legs share: transactions, identifiers, the way out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::engine::{Datagram, Side, Transport};
 use crate::sip::identifiers::Identifiers;
-use crate::sip::transaction::{Addresses, ServerKey, Transactions};
+use crate::sip::transaction::{Addresses, ClientKey, ServerKey, Transactions};
 use crate::sip::{Message, Name, ResponseBuilder};
 use crate::tc::{LegId, TcEvent, TcOutput};
 use crate::time::Time;
@@ -18,7 +20,7 @@ pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, UPDATE, OPTIONS, INFO,
 pub(super) type Serial = u64;
 
 /// What a request of ours is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Purpose {
     /// INVITE or re-INVITE of this CSeq number.
     Invite(u32),
@@ -27,7 +29,7 @@ pub(super) enum Purpose {
 }
 
 /// A request of a thin client that waits for its answer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Incoming {
     pub(super) key: ServerKey,
     /// With `received` and `rport` in its Via.
@@ -40,9 +42,47 @@ pub(super) struct Context {
     pub(super) identifiers: Identifiers,
     pub(super) transactions: Transactions<(Serial, Purpose)>,
     pub(super) output: VecDeque<TcOutput>,
+    /// Transactions of each leg.
+    pub(super) owned: BTreeMap<Serial, Owned>,
 }
 
+/// Keys of a leg's transactions, also of some that are over.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Owned {
+    pub(super) clients: Vec<ClientKey>,
+    pub(super) servers: Vec<ServerKey>,
+}
+
+/// Keys remembered of a leg before those that are over are looked for.
+const OWNED: usize = 16;
+
 impl Context {
+    /// Sends a request of a leg in a transaction of its own.
+    pub(super) fn request(
+        &mut self,
+        now: Time,
+        key: ClientKey,
+        addresses: Addresses,
+        request: Vec<u8>,
+        user: (Serial, Purpose),
+    ) {
+        let owned = &mut self.owned.entry(user.0).or_default().clients;
+        if owned.len() >= OWNED {
+            owned.retain(|key| self.transactions.has_client(key));
+        }
+        owned.push(key.clone());
+        self.transactions.send(now, key, addresses, request, user);
+    }
+
+    /// A request of a leg's peer has begun a transaction.
+    pub(super) fn requested(&mut self, serial: Serial, key: ServerKey) {
+        let owned = &mut self.owned.entry(serial).or_default().servers;
+        if owned.len() >= OWNED {
+            owned.retain(|key| self.transactions.has_server(key));
+        }
+        owned.push(key);
+    }
+
     /// Sends outside of the transactions: an ACK, a response without state.
     pub(super) fn send(&mut self, addresses: Addresses, payload: Vec<u8>) {
         self.flush();

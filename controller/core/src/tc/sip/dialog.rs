@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::registrar::{Binding, destination};
 use crate::sip::identifiers::Identifiers;
 use crate::sip::transaction::Addresses;
@@ -12,7 +14,7 @@ use crate::sip::{Message, Method, Name, NameAddr, RequestBuilder, SipUri};
 const USER: &str = "sidestep";
 
 /// A dialog; until its first 2xx the half of one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Dialog {
     pub(super) call_id: String,
     pub(super) local_tag: String,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::context::{ALLOW, Context, Incoming, Purpose, Serial};
 use super::dialog::Dialog;
 use crate::registrar::Binding;
@@ -14,7 +16,7 @@ use crate::time::Time;
 const GLARE_TRIES: u32 = 5;
 
 /// Where a leg stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// Our first INVITE is not acknowledged yet.
     Calling,
@@ -28,7 +30,7 @@ pub(super) enum Stage {
 }
 
 /// The offer/answer exchange that is under way: one at a time (RFC 3264 §4).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Exchange {
     /// None.
     Idle,
@@ -57,7 +59,7 @@ pub(super) enum Exchange {
 }
 
 /// An INVITE of ours that is not answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Inviting {
     pub(super) key: ClientKey,
     pub(super) branch: String,
@@ -75,7 +77,7 @@ pub(super) struct Inviting {
 }
 
 /// A 2xx of ours, repeated until its ACK comes (§13.3.1.4).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Accepted {
     pub(super) incoming: Incoming,
     pub(super) response: Vec<u8>,
@@ -86,14 +88,14 @@ pub(super) struct Accepted {
 }
 
 /// The ACK of the last 2xx, for when that comes again (§13.2.2.4).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Acknowledged {
     pub(super) cseq: u32,
     pub(super) ack: Vec<u8>,
     pub(super) addresses: Addresses,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Leg {
     pub(super) serial: Serial,
     /// What its caller has numbered it.
@@ -276,7 +278,7 @@ impl Leg {
         }
         let sent = request.build();
         let key = ClientKey::new(&branch, &Method::Invite);
-        cx.transactions.send(
+        cx.request(
             now,
             key.clone(),
             self.dialog.addresses,
@@ -330,7 +332,7 @@ impl Leg {
             return;
         }
         inviting.cancelled = true;
-        cx.transactions.send(
+        cx.request(
             now,
             ClientKey::new(&inviting.branch, &Method::Cancel),
             self.dialog.addresses,
@@ -436,7 +438,7 @@ pub(super) fn send_bye(cx: &mut Context, now: Time, serial: Serial, dialog: &mut
     let cseq = dialog.next_cseq();
     let branch = cx.identifiers.branch();
     let bye = dialog.request(Method::Bye, cseq, &branch).build();
-    cx.transactions.send(
+    cx.request(
         now,
         ClientKey::new(&branch, &Method::Bye),
         dialog.addresses,

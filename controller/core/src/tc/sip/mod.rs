@@ -11,17 +11,19 @@ mod leg;
 mod outside;
 mod requests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use self::context::{Context, Incoming, Purpose, Serial};
+use self::context::{Context, Incoming, Owned, Purpose, Serial};
 use self::leg::{Leg, Stage};
+use serde::{Deserialize, Serialize};
+
 use crate::deadlines::Deadlines;
 use crate::registrar::Binding;
 use crate::sip::identifiers::{Identifiers, derive};
 use crate::sip::received::{mark_received, reply_address};
-use crate::sip::transaction::{Addresses, Expired, RequestFate, ResponseFate, Transactions};
+use crate::sip::transaction::{Addresses, Expired, Kept, RequestFate, ResponseFate, Transactions};
 use crate::sip::{Message, Method};
 use crate::tc::{LegId, TcOutput};
 use crate::time::Time;
@@ -36,8 +38,26 @@ pub(super) struct Agent {
     legs: BTreeMap<Serial, Leg>,
     by_id: BTreeMap<LegId, Serial>,
     by_call_id: BTreeMap<Vec<u8>, Serial>,
+    /// All legs of a number, also those that are over.
+    by_number: BTreeMap<LegId, Vec<Serial>>,
     wakes: Deadlines<Serial>,
     next: Serial,
+    /// Calls whose legs have changed since [`Self::take_touched`].
+    touched: BTreeSet<LegId>,
+}
+
+/// A leg taken out to be kept, or put in again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct KeptLeg {
+    leg: Leg,
+    transactions: Kept<(Serial, Purpose)>,
+}
+
+/// What is counted up over all legs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Numbers {
+    next: Serial,
+    drawn: u64,
 }
 
 impl Agent {
@@ -50,14 +70,65 @@ impl Agent {
                 identifiers: Identifiers::new(seed, "thin-client legs"),
                 transactions: Transactions::default(),
                 output: VecDeque::new(),
+                owned: BTreeMap::new(),
             },
             tag_key: derive(seed, "thin-client tags"),
             legs: BTreeMap::new(),
             by_id: BTreeMap::new(),
             by_call_id: BTreeMap::new(),
+            by_number: BTreeMap::new(),
             wakes: Deadlines::default(),
             next: 0,
+            touched: BTreeSet::new(),
         }
+    }
+
+    /// Calls whose legs have changed since this was asked last.
+    pub(super) fn take_touched(&mut self) -> BTreeSet<LegId> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Copies of the legs with this number: the one that stands, and those that
+    /// are still ending.
+    pub(super) fn kept(&self, number: LegId) -> Vec<KeptLeg> {
+        let serials = self.by_number.get(&number).into_iter().flatten();
+        serials
+            .filter_map(|serial| self.legs.get(serial))
+            .map(|leg| {
+                let owned = self.cx.owned.get(&leg.serial).cloned().unwrap_or_default();
+                KeptLeg {
+                    leg: leg.clone(),
+                    transactions: self.cx.transactions.kept(&owned.clients, &owned.servers),
+                }
+            })
+            .collect()
+    }
+
+    /// Goes on with a leg of an earlier run.
+    pub(super) fn restore(&mut self, kept: KeptLeg) {
+        let KeptLeg { leg, transactions } = kept;
+        let (clients, servers) = self.cx.transactions.restore(transactions);
+        self.cx.owned.insert(leg.serial, Owned { clients, servers });
+        let serial = leg.serial;
+        self.next = self.next.max(serial + 1);
+        self.by_id.insert(leg.number, serial);
+        self.by_number.entry(leg.number).or_default().push(serial);
+        self.by_call_id
+            .insert(leg.dialog.call_id.clone().into_bytes(), serial);
+        self.legs.insert(serial, leg);
+        self.settle(serial);
+    }
+
+    pub(super) fn numbers(&self) -> Numbers {
+        Numbers {
+            next: self.next,
+            drawn: self.cx.identifiers.drawn(),
+        }
+    }
+
+    pub(super) fn restore_numbers(&mut self, numbers: Numbers) {
+        self.next = self.next.max(numbers.next);
+        self.cx.identifiers.skip_to(numbers.drawn);
     }
 
     /// Calls a thin client; without an offer its 2xx brings one (RFC 3725 flow I).
@@ -80,6 +151,7 @@ impl Agent {
             offer,
         );
         self.by_id.insert(leg, serial);
+        self.by_number.entry(leg).or_default().push(serial);
         self.by_call_id
             .insert(new.dialog.call_id.clone().into_bytes(), serial);
         self.legs.insert(serial, new);
@@ -139,6 +211,7 @@ impl Agent {
         };
         match self.cx.transactions.request(now, message, addresses) {
             RequestFate::New(key) => {
+                self.cx.requested(leg.serial, key.clone());
                 let request = mark_received(message.clone(), src);
                 leg.request(&mut self.cx, now, src, Incoming { key, request });
             }
@@ -176,8 +249,7 @@ impl Agent {
                 continue;
             };
             if leg.timeout(&mut self.cx, now) {
-                self.by_call_id.remove(leg.dialog.call_id.as_bytes());
-                self.legs.remove(&serial);
+                self.forget(serial);
             }
             self.settle(serial);
         }
@@ -235,6 +307,21 @@ impl Agent {
         self.settle(serial);
     }
 
+    fn forget(&mut self, serial: Serial) {
+        self.cx.owned.remove(&serial);
+        let Some(leg) = self.legs.remove(&serial) else {
+            return;
+        };
+        self.touched.insert(leg.number);
+        self.by_call_id.remove(leg.dialog.call_id.as_bytes());
+        if let Some(serials) = self.by_number.get_mut(&leg.number) {
+            serials.retain(|other| *other != serial);
+            if serials.is_empty() {
+                self.by_number.remove(&leg.number);
+            }
+        }
+    }
+
     /// After anything has happened to a leg.
     fn settle(&mut self, serial: Serial) {
         self.cx.flush();
@@ -242,6 +329,7 @@ impl Agent {
             self.wakes.set(&serial, None);
             return;
         };
+        self.touched.insert(leg.number);
         self.wakes.set(&serial, leg.wake());
         let is_over = matches!(leg.stage, Stage::Over { .. });
         if is_over && self.by_id.get(&leg.number) == Some(&serial) {
