@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use sidestep_core::time::Time;
-use thin_client::ua::{Event, UserAgent};
+use thin_client::agent::Event;
+use thin_client::ua::UserAgent;
 
 use super::sidestep::Sidestep;
 use super::sipp::{NO_LIMIT, Run, Sipp};
