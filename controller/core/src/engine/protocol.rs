@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Datagram, EngineConfig};
+use crate::h248::TpktFramer;
 use crate::sip::SipFramer;
 use crate::stream::{Framer, Limits};
 
@@ -45,7 +46,8 @@ impl Protocol {
     pub fn framer(self, limits: Limits) -> Option<Box<dyn Framer>> {
         match self {
             Self::Sip => Some(Box::new(SipFramer::new(limits))),
-            Self::H248 | Self::Mgcp => None,
+            Self::H248 => Some(Box::new(TpktFramer::new(limits))),
+            Self::Mgcp => None,
         }
     }
 

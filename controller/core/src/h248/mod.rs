@@ -17,9 +17,11 @@ pub mod model;
 pub mod packages;
 mod rewrite;
 pub mod text;
+mod tpkt;
 
 pub use change::{Change, Place, Side};
 pub use rewrite::rewrite_media;
+pub use tpkt::TpktFramer;
 
 use model::Message;
 
