@@ -18,6 +18,7 @@ pub mod packages;
 mod rewrite;
 pub mod text;
 mod tpkt;
+pub mod transaction;
 
 pub use change::{Change, Place, Side};
 pub use rewrite::rewrite_media;
@@ -81,6 +82,11 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, H248Error> {
 /// `bytes` must be those that `message` was read from.
 pub fn change(bytes: &[u8], message: &Message<'_>, changes: &[Change]) -> Option<Vec<u8>> {
     text::change(bytes, message, changes)
+}
+
+/// `message` in an encoding.
+pub fn write(message: &Message<'_>, encoding: Encoding) -> Vec<u8> {
+    text::write(message, encoding)
 }
 
 /// Why bytes are no H.248 message.
