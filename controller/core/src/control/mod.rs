@@ -38,5 +38,6 @@
 //! | `Part::Pending` | TransactionPending | provisional response |
 
 pub mod codec;
+pub mod h248;
 pub mod message;
 pub mod mgcp;

@@ -13,6 +13,7 @@
 //! (`Authentication`, `AU`); see [`Encoding::of`].
 
 pub mod change;
+pub(crate) mod local;
 pub mod model;
 pub mod packages;
 mod rewrite;
