@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use sidestep_core::media::{Codec, Direction, Media};
+use sidestep_core::media::{Channel, Codec, Direction, Media};
 use sidestep_core::sdp::{Answerer, SessionDescription, answer, describe, intersect};
 
 use crate::audio::codec::Encoding;
@@ -43,6 +43,7 @@ impl Local<'_> {
             codecs: self.codecs(),
             ptime: Some(self.ptime),
             direction: Direction::SendRecv,
+            channel: Channel::default(),
         };
         describe(&media, self.session_id, self.version)
     }

@@ -61,6 +61,67 @@ pub enum Direction {
     Inactive,
 }
 
+/// How packets find an endpoint and are protected: its SRTP keys (RFC 4568) and
+/// its ICE candidates (RFC 8839), as it wrote them. They are between the two ends
+/// of the media: carried from one to the other, and never shown.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Channel {
+    /// Values of `a=crypto`, in order. Any: the stream is SRTP.
+    pub(crate) crypto: Vec<String>,
+    /// ICE attributes, in order, as written after `a=`.
+    pub(crate) ice: Vec<String>,
+    /// `a=ice-lite`.
+    pub(crate) ice_lite: bool,
+}
+
+impl Channel {
+    /// Whether the stream is SRTP with keys in its description.
+    pub fn is_secure(&self) -> bool {
+        !self.crypto.is_empty()
+    }
+
+    /// Whether the endpoint has ICE candidates.
+    pub fn has_ice(&self) -> bool {
+        !self.ice.is_empty()
+    }
+
+    /// Whether there are neither keys nor candidates.
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The keys alone: candidates are addresses that do not hold where media is
+    /// steered.
+    #[must_use]
+    pub(crate) fn without_ice(&self) -> Self {
+        Self {
+            crypto: self.crypto.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether who knows this knows `other`: all of its keys, and its candidates.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let known = |line: &String| {
+            let keys = |line: &str| line.splitn(3, ' ').skip(1).collect::<Vec<_>>().join(" ");
+            self.crypto.iter().any(|own| keys(own) == keys(line))
+        };
+        self.is_secure() == other.is_secure()
+            && other.crypto.iter().all(known)
+            && (other.ice.is_empty() || self.ice == other.ice)
+    }
+}
+
+impl fmt::Debug for Channel {
+    /// How many keys and candidates, never which.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("keys", &self.crypto.len())
+            .field("ice", &self.ice.len())
+            .finish()
+    }
+}
+
 /// One endpoint's audio, as far as Sidestep has to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
@@ -75,9 +136,21 @@ pub struct Media {
     pub ptime: Option<u32>,
     /// Direction.
     pub direction: Direction,
+    /// Its keys and candidates.
+    #[serde(default, skip_serializing_if = "Channel::is_empty")]
+    pub channel: Channel,
 }
 
 impl Media {
+    /// As people may see it: without keys and candidates.
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        Self {
+            channel: Channel::default(),
+            ..self.clone()
+        }
+    }
+
     /// On hold in the old form (RFC 2543): the address is 0.0.0.0 or `::`. It
     /// must never become a live address.
     pub fn is_null_address(&self) -> bool {

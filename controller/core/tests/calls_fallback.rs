@@ -54,13 +54,18 @@ fn what_cannot_be_bypassed_passes_untouched() {
     for offer in [
         "v=0\r\nthis is no description\r\n".into(),
         sdp("10.71.1.11:0", "0", 1, ""),
-        vm_sdp() + "m=audio 7002 RTP/AVP 0\r\n",
-        vm_sdp().replace("RTP/AVP", "RTP/SAVP"),
-        vm_sdp() + "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\r\n",
         vm_sdp().replace("m=audio", "m=video"),
         vm_sdp().replace("IN IP4 10.71.1.11", "IN IP6 2001:db8::1"),
     ] {
         passes_untouched(registered(config()), &offer, Reason::SdpNotUnderstood);
+    }
+    for offer in [
+        vm_sdp().replace("RTP/AVP", "RTP/SAVP"),
+        vm_sdp().replace("RTP/AVP", "UDP/TLS/RTP/SAVPF") + "a=fingerprint:sha-256 AA:BB\r\n",
+        vm_sdp() + "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\r\n",
+        vm_sdp().replace("RTP/AVP", "RTP/SAVP") + "a=crypto:1 UNKNOWN_SUITE inline:x\r\n",
+    ] {
+        passes_untouched(registered(config()), &offer, Reason::MediaEncrypted);
     }
     let mut stopping = registered(config());
     stopping.engine.shutdown(stopping.now);

@@ -5,10 +5,18 @@ mod mutation;
 
 use mutation::{Random, TELLING, fixtures, mutate};
 use sidestep_core::decode::{MessageView, SdpView, rewrite_media};
-use sidestep_core::media::{Codec, Direction};
+use sidestep_core::media::{Channel, Codec, Direction};
 use sidestep_core::sdp::{Answerer, AudioReplacement, SessionDescription, answer, static_codec};
 use sidestep_core::sip::{Message, MessageEdit, Name, ResponseBuilder, SipFramer};
 use sidestep_core::stream::{Limits, Part, Stream};
+
+/// The keys of a softphone's SRTP.
+fn keyed() -> Channel {
+    let sdp = SessionDescription::parse(
+        b"v=0\nc=IN IP4 10.9.8.7\nm=audio 4 RTP/SAVP 0\na=crypto:1 SUITE inline:key\n",
+    );
+    sdp.unwrap().movable_audio(None).unwrap().1.channel
+}
 
 fn replacement(random: &mut Random) -> AudioReplacement {
     let codecs: Vec<Codec> = (0..random.below(4))
@@ -27,6 +35,7 @@ fn replacement(random: &mut Random) -> AudioReplacement {
         rtcp_mux: [None, Some(true), Some(false)][random.below(3)],
         codecs: maybe(random).then_some(codecs),
         ptime: maybe(random).then_some(30),
+        channel: [None, Some(Channel::default()), Some(keyed())][random.below(3)].clone(),
         direction: maybe(random).then_some(Direction::SendOnly),
         origin_version: maybe(random).then(|| random.next()),
         replace_null: maybe(random),
@@ -181,6 +190,7 @@ fn untouchable(bytes: &[u8], index: usize) -> Vec<Vec<u8>> {
         "a=ice-ufrag:",
         "a=ice-pwd:",
         "a=end-of-candidates",
+        "a=crypto:",
     ];
     let mut stream = None;
     let mut kept = Vec::new();
@@ -189,7 +199,10 @@ fn untouchable(bytes: &[u8], index: usize) -> Vec<Vec<u8>> {
             stream = Some(stream.map_or(0, |s| s + 1));
         }
         let mine = stream == Some(index) && MINE.iter().any(|m| line.starts_with(m.as_bytes()));
-        let session = stream.is_none() && (line.starts_with(b"c=") || line.starts_with(b"o="));
+        // The session's address may be the stream's, and the stream leaves its
+        // bundle.
+        let session = [b"c=".as_slice(), b"o=", b"a=group:BUNDLE", b"a=ice-options"];
+        let session = stream.is_none() && session.iter().any(|s| line.starts_with(s));
         if !mine && !session {
             kept.push(line.trim_ascii_end().to_vec());
         }

@@ -2,7 +2,7 @@
 
 mod sdp_text;
 
-use sidestep_core::media::{Codec, Direction, Media};
+use sidestep_core::media::{Channel, Codec, Direction, Media};
 use sidestep_core::sdp::{
     AnswerError, Answerer, AudioError, ConnectionAddress, SessionDescription, answer, describe,
     intersect,
@@ -87,7 +87,8 @@ fn reads_multicast_port_counts_and_names_with_spaces() {
     );
     let connection = first.connection.as_ref().unwrap();
     assert_eq!((connection.ttl, connection.count), (Some(127), Some(3)));
-    assert_eq!(sdp.audio().unwrap_err(), AudioError::SeveralAudio);
+    // The first is multicast; the second can be bypassed.
+    assert_eq!(sdp.audio().unwrap().0, 1);
     let name = parse(&audio_with("c=IN IP4 phone.example.com\r\n", ""));
     let connection = name.connection().unwrap();
     assert_eq!(
@@ -168,9 +169,10 @@ fn audio_that_is_left_alone() {
         ("c=IN IP4 10.0.0.1", "c=IN IP4 233.252.0.1/1", Multicast),
         ("audio 4000", "audio 4000/2", Multicast),
         (
-            "RTP/AVP 0\r\n",
-            "RTP/AVP 0\r\nm=audio 5000 RTP/AVP 0\r\n",
-            SeveralAudio,
+            "t=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
+            "t=0 0\r\na=group:BUNDLE a v\r\nm=video 4000 RTP/AVP 96\r\na=mid:v\r\n\
+             m=audio 4000 RTP/AVP 0\r\na=mid:a\r\n",
+            Bundled,
         ),
     ] {
         assert!(plain.contains(from), "{from}");
@@ -386,6 +388,7 @@ fn a_description_says_what_it_was_made_of() {
         ],
         ptime: Some(20),
         direction: Direction::Inactive,
+        channel: Channel::default(),
     };
     assert_eq!(parse(&describe(&full, 1, 1)).audio().unwrap().1, full);
     // The address-only registration (claims 5, 9).

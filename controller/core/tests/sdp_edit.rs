@@ -3,7 +3,7 @@
 
 mod sdp_text;
 
-use sidestep_core::media::{Direction, Media};
+use sidestep_core::media::{Channel, Direction, Media};
 use sidestep_core::sdp::{AudioReplacement, static_codec};
 
 use sdp_text::{SESSION_C, addr, audio_with, codec, fixture, fmtp, parse};
@@ -72,6 +72,7 @@ fn codecs_address_version_and_direction() {
         ],
         ptime: Some(30),
         direction: Direction::SendRecv,
+        channel: Channel::default(),
     };
     let replacement = AudioReplacement::media(&media)
         .version(8)

@@ -1,15 +1,17 @@
 //! What each party is told about the others' media, and that `o=` versions rise
 //! when, and only when, what is told changes (RFC 3264 §8).
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use super::reason::Reason;
-use crate::media::{Codec, Direction, Media};
+use crate::media::{Channel, Codec, Direction, Media};
 use crate::sdp::{self, AudioError, AudioReplacement, SdpError, SessionDescription};
+use crate::sip::identifiers::Identifiers;
 
-/// A description with one audio stream that can be bypassed.
+/// A description with an audio stream that can be bypassed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Described {
     pub(crate) sdp: SessionDescription,
@@ -31,24 +33,31 @@ impl Undescribed {
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Audio(AudioError::Rejected) => Reason::NoCommonCodec,
+            Self::Audio(AudioError::Encrypted) => Reason::MediaEncrypted,
             _ => Reason::SdpNotUnderstood,
         }
     }
 }
 
 impl Described {
-    /// Reads an offer.
-    pub(crate) fn offer(body: &[u8]) -> Result<Self, Undescribed> {
+    /// Reads an offer. `stream`: the one that is bypassed, where the session has
+    /// one already; else the first that can be.
+    pub(crate) fn offer(body: &[u8], stream: Option<usize>) -> Result<Self, Undescribed> {
         let sdp = SessionDescription::parse(body)?;
-        let (index, media) = sdp.audio()?;
+        let (index, media) = sdp.movable_audio(stream)?;
         Ok(Self { sdp, index, media })
     }
 
     /// Reads an answer.
-    pub(crate) fn answer(body: &[u8]) -> Result<Self, Undescribed> {
+    pub(crate) fn answer(body: &[u8], stream: Option<usize>) -> Result<Self, Undescribed> {
         let sdp = SessionDescription::parse(body)?;
-        let (index, media) = sdp.audio_of_answer()?;
+        let (index, media) = sdp.movable_audio_of_answer(stream)?;
         Ok(Self { sdp, index, media })
+    }
+
+    /// Which stream of the session it is.
+    pub(crate) fn stream(&self) -> usize {
+        self.index
     }
 
     /// The same description with other media: its address, and its codecs if it
@@ -74,8 +83,20 @@ impl Described {
     }
 
     /// Whether it names a codec that carries speech, and that is known here.
-    pub(crate) fn carries_speech(&self) -> bool {
+    fn carries_speech(&self) -> bool {
         self.media.codecs.iter().any(|codec| !codec.is_auxiliary())
+    }
+
+    /// Whether an answer to it can be made up: it names a codec that carries
+    /// speech, and a key that is known here if it wants one.
+    pub(crate) fn is_answerable(&self) -> Result<(), Reason> {
+        if !self.carries_speech() {
+            Err(Reason::SdpNotUnderstood)
+        } else if !VmKey::suits(&self.media.channel) {
+            Err(Reason::MediaEncrypted)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether its user holds the call (RFC 3264 §8.4).
@@ -136,7 +157,9 @@ impl Told {
     /// Tells `body`: as it is, or with a session version above the last one if
     /// something else had that version already.
     pub(crate) fn say(&mut self, body: Vec<u8>) -> Vec<u8> {
-        let Ok(new) = Described::answer(&body) else {
+        let stream = self.last.as_ref().map(Described::stream);
+        let new = Described::answer(&body, stream).or_else(|_| Described::answer(&body, None));
+        let Ok(new) = new else {
             return body;
         };
         let Some(last) = self
@@ -161,7 +184,7 @@ impl Told {
             return bytes;
         }
         let raised = new.sdp.with_version(told.saturating_add(1));
-        if let Ok(raised) = Described::answer(&raised) {
+        if let Ok(raised) = Described::answer(&raised, Some(new.index)) {
             self.set(raised);
         }
         raised
@@ -173,11 +196,12 @@ impl Told {
 /// (RFC 3264 §6.1). What the gateway chose is taken where the VM offered it, but
 /// G.711 first: nobody will hear it, so the cheapest will do. Other streams and
 /// attributes (preconditions, RFC 3312) are the gateway's own. `None`: the VM's
-/// offer has no codec that carries speech.
+/// offer has no codec that carries speech, or no key that can be answered.
 pub(crate) fn answer_to_vm(
     offer: &Described,
     gateway: &Described,
     discard: Ipv4Addr,
+    key: &VmKey,
 ) -> Option<Vec<u8>> {
     let offered = || offer.media.codecs.iter().filter(|c| !c.is_auxiliary());
     let speech = offered()
@@ -193,6 +217,7 @@ pub(crate) fn answer_to_vm(
     codecs.extend(offer.media.codecs.iter().filter(events).cloned());
     let replacement = AudioReplacement {
         rtcp_mux: Some(false),
+        channel: Some(key.answer(&offer.media.channel)?),
         direction: Some(sdp::answered(
             offer.media.direction,
             gateway.media.direction,
@@ -201,6 +226,75 @@ pub(crate) fn answer_to_vm(
             .codecs(codecs)
     };
     Some(gateway.sdp.replace_audio(gateway.index, &replacement))
+}
+
+/// What the VM is told as its far end's key where it offers SRTP (RFC 4568 §5.1):
+/// made up, since its media goes nowhere.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct VmKey(Vec<u8>);
+
+impl VmKey {
+    /// Drawn once for a call, so that it is told the same again.
+    pub(crate) fn draw(identifiers: &mut Identifiers) -> Self {
+        let mut draw = || identifiers.below(u32::MAX).to_be_bytes();
+        Self((0..12).flat_map(|_| draw()).collect())
+    }
+
+    /// Whether an offer with this channel can be answered at all.
+    pub(crate) fn suits(offered: &Channel) -> bool {
+        Self(vec![0; 46]).answer(offered).is_some()
+    }
+
+    /// The channel of an answer to this one: of the keys that are offered, the
+    /// first of a suite that is known here (RFC 4568 §6.2, RFC 6188, RFC 7714).
+    pub(crate) fn answer(&self, offered: &Channel) -> Option<Channel> {
+        if !offered.is_secure() {
+            return Some(Channel::default());
+        }
+        let line = offered.crypto.iter().find_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let (tag, suite) = (words.next()?, words.next()?);
+            // Master key and salt, octets.
+            let length = match suite {
+                "AES_CM_128_HMAC_SHA1_80" | "AES_CM_128_HMAC_SHA1_32" => 30,
+                "AES_192_CM_HMAC_SHA1_80" | "AES_192_CM_HMAC_SHA1_32" => 38,
+                "AES_256_CM_HMAC_SHA1_80" | "AES_256_CM_HMAC_SHA1_32" => 46,
+                "AEAD_AES_128_GCM" => 28,
+                "AEAD_AES_256_GCM" => 44,
+                _ => return None,
+            };
+            let key = base64(self.0.get(..length)?);
+            Some(format!("{tag} {suite} inline:{key}"))
+        })?;
+        Some(Channel {
+            crypto: vec![line],
+            ..Channel::default()
+        })
+    }
+}
+
+impl fmt::Debug for VmKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VmKey")
+    }
+}
+
+/// RFC 4648 §4.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let index = usize::try_from(bits >> (18 - 6 * at) & 63).unwrap_or(0);
+            match ALPHABET.get(index) {
+                Some(letter) if at <= chunk.len() => out.push(char::from(*letter)),
+                _ => out.push('='),
+            }
+        }
+    }
+    out
 }
 
 /// Whether two codec lists share one that carries speech. A list that is not
@@ -220,8 +314,52 @@ pub(crate) fn has_changed(promised: &Media, chosen: &[Codec], answered: &Media) 
     };
     promised.rtp != answered.rtp
         || promised.rtcp != answered.rtcp
+        || !promised.channel.covers(&answered.channel)
         || chosen
             .iter()
             .filter(|codec| !codec.is_auxiliary() && is_promised(codec))
             .any(|codec| !answered.codecs.iter().any(|a| a.same_encoding(codec)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4648 §10.
+    #[test]
+    fn keys_are_written_in_base64() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+
+    /// A key in the answer has the length of its suite, and the tag of the offer.
+    #[test]
+    fn a_made_up_key_suits_what_was_offered() {
+        let key = VmKey(vec![7; 46]);
+        let offered = |lines: &[&str]| Channel {
+            crypto: lines.iter().map(|line| (*line).to_owned()).collect(),
+            ..Channel::default()
+        };
+        let answer = key
+            .answer(&offered(&[
+                "1 NEWER inline:x",
+                "2 AES_CM_128_HMAC_SHA1_80 inline:y",
+            ]))
+            .expect("answered");
+        let [line] = answer.crypto.as_slice() else {
+            panic!("one line");
+        };
+        let text = line.strip_prefix("2 AES_CM_128_HMAC_SHA1_80 inline:");
+        assert_eq!(text.map(str::len), Some(40));
+        assert_eq!(key.answer(&offered(&["1 NEWER inline:x"])), None);
+        assert_eq!(key.answer(&offered(&[])), Some(Channel::default()));
+        assert!(!format!("{key:?}{answer:?}").contains("BwcH"));
+    }
 }

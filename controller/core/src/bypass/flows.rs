@@ -113,6 +113,7 @@ pub(crate) fn at_anchor(media: &Media, anchor: Option<SocketAddrV4>) -> Media {
             } else {
                 rtcp_of(anchor).into()
             },
+            channel: media.channel.without_ice(),
             ..media.clone()
         },
         _ => media.clone(),

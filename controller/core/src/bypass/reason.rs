@@ -33,7 +33,8 @@ reasons! {
     TcRefused = "tc-refused", "The thin client answered with an error or took no audio.";
     NoCommonCodec = "no-common-codec", "Thin client and gateway have no codec in common.";
     Policy = "policy", "A path rule of the configuration sends this call through the VM.";
-    SdpNotUnderstood = "sdp-not-understood", "The session description could not be parsed, or has a shape that is left alone (no audio, several audio streams, encrypted media).";
+    SdpNotUnderstood = "sdp-not-understood", "The session description could not be parsed, or has a shape that is left alone (no audio, IPv6 media, a port shared by several streams).";
+    MediaEncrypted = "media-encrypted", "The media is encrypted in a way that the thin client does not take over: DTLS, or SRTP where it offers none.";
     SipNotUnderstood = "sip-not-understood", "A message of the call could not be parsed; it was forwarded as it came.";
     AlreadyUp = "already-up", "The call began before Sidestep saw it.";
     NoAnchorPort = "no-anchor-port", "All anchor ports of the VM's address are in use.";

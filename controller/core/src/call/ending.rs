@@ -1,6 +1,5 @@
 //! CANCEL, BYE, refusals: how a call ends.
 
-use super::described::answer_to_vm;
 use super::heard::Heard;
 use super::state::{Exchange, Progress, TcState};
 use super::{AFTERMATH, Call, Context, LINGER, LISTED, Reason};
@@ -39,10 +38,8 @@ impl Call {
             }
             Exchange::TakesOver => self.stay_with_vm(cx),
             Exchange::TcAnswers(offer, held) | Exchange::GatewayAnswersAgain(offer, held) => {
-                let body = match (&self.gateway, held.response.sdp()) {
-                    (Some(gateway), Some(_)) => {
-                        answer_to_vm(&offer.offer, gateway, cx.config.discard)
-                    }
+                let body = match (self.gateway.clone(), held.response.sdp()) {
+                    (Some(gateway), Some(_)) => self.answer_vm(cx, &offer.offer, &gateway),
                     _ => None,
                 };
                 self.through_vm(cx, Reason::TcNoAnswer);

@@ -1,6 +1,5 @@
 //! Back to the VM: before the VM has heard of an answer, or during the call.
 
-use super::described::Described;
 use super::heard::Heard;
 use super::state::{Exchange, Held, Plane, Progress, TcState, VmOffer};
 use super::{Call, Context, Reason};
@@ -131,7 +130,7 @@ impl Call {
 
     /// Our own offer has been answered.
     pub(super) fn own_offer_answered(&mut self, cx: &mut Context<'_>, heard: &Heard) {
-        let answer = heard.sdp().map(Described::answer);
+        let answer = self.answer_in(heard);
         match std::mem::replace(&mut self.exchange, Exchange::Idle) {
             Exchange::GatewayAnswersAgain(offer, held) => match answer {
                 Some(Ok(gateway)) => {

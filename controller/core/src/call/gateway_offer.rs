@@ -19,7 +19,7 @@ impl Call {
         let described = match heard.sdp() {
             None if initial => return self.begin_without_offer(cx, &heard),
             None => return self.pass(cx, &heard),
-            Some(sdp) => Described::offer(sdp).map_err(|error| match error.reason() {
+            Some(sdp) => Described::offer(sdp, self.stream).map_err(|error| match error.reason() {
                 Reason::NoCommonCodec => Reason::SdpNotUnderstood,
                 reason => reason,
             }),
@@ -27,7 +27,9 @@ impl Call {
         match described {
             Ok(offer) => {
                 let body = self.told_vm.say(offer.sdp.bytes().to_vec());
+                self.echoes = 0;
                 if initial {
+                    self.stream = Some(offer.stream());
                     self.gateway = Some(offer.clone());
                     self.guard_unanswered(cx, &offer.media);
                 } else {
@@ -69,7 +71,7 @@ impl Call {
                     if offer.initial {
                         // The VM's early media is meant to be heard.
                         self.have_flows(cx, Vec::new());
-                        self.vm = Described::answer(sdp).ok();
+                        self.vm = Described::answer(sdp, self.stream).ok();
                     }
                 }
                 self.pass(cx, &heard);
@@ -104,7 +106,7 @@ impl Call {
             response: heard,
             acknowledged: false,
         };
-        let answer = held.response.sdp().map(Described::answer);
+        let answer = self.answer_in(&held.response);
         let vm = match answer {
             Some(Ok(vm)) => vm,
             Some(Err(error)) => return self.let_vm_answer(cx, &held, error.reason()),
@@ -228,6 +230,9 @@ impl Call {
         let codecs = sdp::intersect(&offer.offer.media.codecs, &tc.codecs);
         if codecs.iter().all(Codec::is_auxiliary) {
             return self.let_vm_answer(cx, held, Reason::NoCommonCodec);
+        }
+        if offer.offer.media.channel.is_secure() != tc.channel.is_secure() {
+            return self.let_vm_answer(cx, held, Reason::MediaEncrypted);
         }
         let media = Media {
             codecs,

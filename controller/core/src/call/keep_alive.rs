@@ -11,8 +11,9 @@ impl Call {
             self.keep_alive = None;
             return;
         };
-        if told.is_null_address() {
-            // Nothing comes from a null address.
+        if told.is_null_address() || vm.media.channel.is_secure() {
+            // Nothing comes from a null address, and what is not encrypted is
+            // not heard where it has to be.
             return keep_alive.put_off(cx.now, cx.config.keep_alive);
         }
         let peer = (told.rtp, told.rtcp);

@@ -13,7 +13,7 @@
 //! In the first nothing has been promised before the TC has agreed; in the
 //! second a TC that fails later is left as in any call that is up.
 
-use super::described::{Described, answer_to_vm};
+use super::described::Described;
 use super::flows::{self, at_anchor};
 use super::heard::Heard;
 use super::state::{Exchange, GatewayOffer, Held, Plane, VmOffer};
@@ -53,7 +53,9 @@ impl Call {
             self.pass(cx, &heard);
             return self.advance(cx, status);
         };
-        match Described::offer(sdp) {
+        let offer = Described::offer(sdp, None);
+        self.stream = offer.as_ref().ok().map(Described::stream);
+        match offer {
             Ok(offer) if heard.side == Side::Net => self.gateway_offers_late(cx, offer, heard),
             // What the VM offers before its user has answered is its own early
             // media; the TC takes over when the call is up.
@@ -79,10 +81,9 @@ impl Call {
             return self.pass(cx, &heard);
         };
         let offer = VmOffer::new(heard, offer, answered_in, true);
-        if offer.offer.carries_speech() {
-            self.begin_outgoing(cx, offer);
-        } else {
-            self.leave_to_vm(cx, &offer.request, Reason::SdpNotUnderstood);
+        match offer.offer.is_answerable() {
+            Ok(()) => self.begin_outgoing(cx, offer),
+            Err(reason) => self.leave_to_vm(cx, &offer.request, reason),
         }
     }
 
@@ -93,7 +94,7 @@ impl Call {
         offer: VmOffer,
         heard: &Heard,
     ) {
-        let answer = heard.sdp().map(Described::answer);
+        let answer = self.answer_in(heard);
         let gateway = match answer {
             Some(Ok(gateway)) => gateway,
             other => {
@@ -108,8 +109,7 @@ impl Call {
                 return self.hand_back(cx, offer.fall_back.unwrap_or(reason));
             }
         };
-        let body = answer_to_vm(&offer.offer, &gateway, cx.config.discard);
-        let body = body.map(|body| self.told_vm.say(body));
+        let body = self.answer_vm(cx, &offer.offer, &gateway);
         self.vm_holds = offer.offer.is_hold();
         self.vm = Some(offer.offer);
         self.gateway = Some(gateway);
@@ -185,6 +185,9 @@ impl Call {
         let Some(tc) = tc.filter(|_| self.tc_and_gateway_share_speech()) else {
             return self.let_late_offer(cx, held, Reason::NoCommonCodec);
         };
+        if tc.channel.is_secure() != offer.offer.media.channel.is_secure() {
+            return self.let_late_offer(cx, held, Reason::MediaEncrypted);
+        }
         self.promised = Some(tc);
         let body = self.told_vm.say(offer.offer.sdp.bytes().to_vec());
         // What the VM's softphone sends the moment it has the offer.
@@ -209,7 +212,7 @@ impl Call {
         offer: &GatewayOffer,
         heard: &Heard,
     ) {
-        let answer = heard.sdp().map(Described::answer);
+        let answer = self.answer_in(heard);
         let (vm, tc) = match (answer, offer.fall_back, self.promised.clone()) {
             (Some(Ok(vm)), None, Some(tc)) => (vm, tc),
             // The VM has the gateway's real address: its own answer will do.

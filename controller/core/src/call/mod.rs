@@ -55,7 +55,7 @@ use self::media_watch::MediaWatch;
 use self::open_offers::OpenOffer;
 use self::state::{Exchange, Plane, Progress, Stage, TcState};
 use self::transit::{Rejections, Repeats, Repetition};
-use crate::bypass::described::{Described, Told};
+use crate::bypass::described::{Described, Told, Undescribed, VmKey};
 use crate::bypass::keep_alive::KeepAlive;
 use crate::bypass::{Context, described, flows};
 use crate::engine::{
@@ -117,6 +117,13 @@ pub(crate) struct Call {
     tc: TcLeg,
     told_vm: Told,
     told_gateway: Told,
+    /// Which stream of the session is bypassed (RFC 3264 §8); known from the first
+    /// offer.
+    stream: Option<usize>,
+    /// What the VM is told as its far end's key, if it wants one.
+    vm_key: Option<VmKey>,
+    /// How often in a row the TC's answer has brought new media.
+    echoes: u8,
     /// Offers that have passed beside the exchange under way.
     open_offers: Vec<OpenOffer>,
     /// The TC's media as the gateway was told it.
@@ -185,6 +192,9 @@ impl Call {
             },
             told_vm: Told::default(),
             told_gateway: Told::default(),
+            stream: None,
+            vm_key: None,
+            echoes: 0,
             open_offers: Vec::new(),
             promised: None,
             vm_holds: false,
@@ -320,9 +330,9 @@ impl Call {
             started: self.started,
             media_seen: self.media_watch.as_ref().and_then(MediaWatch::state),
             media: CallMedia {
-                vm: self.vm.as_ref().map(|vm| vm.media.clone()),
-                gateway: self.gateway.as_ref().map(|g| g.media.clone()),
-                tc: self.tc.media.clone(),
+                vm: self.vm.as_ref().map(|vm| vm.media.shown()),
+                gateway: self.gateway.as_ref().map(|g| g.media.shown()),
+                tc: self.tc.media.as_ref().map(Media::shown),
             },
         }
     }
@@ -439,6 +449,31 @@ impl Call {
             }
             _ => {}
         }
+    }
+
+    // --- descriptions ------------------------------------------------------
+
+    /// The description in a message of VM or gateway, read as an answer.
+    fn answer_in(&self, heard: &Heard) -> Option<Result<Described, Undescribed>> {
+        heard.sdp().map(|sdp| Described::answer(sdp, self.stream))
+    }
+
+    /// What the VM is to be told as the answer to its offer.
+    fn answer_vm(
+        &mut self,
+        cx: &mut Context<'_>,
+        offer: &Described,
+        gateway: &Described,
+    ) -> Option<Vec<u8>> {
+        let key = self.key_for_vm(cx);
+        let body = described::answer_to_vm(offer, gateway, cx.config.discard, &key)?;
+        Some(self.told_vm.say(body))
+    }
+
+    fn key_for_vm(&mut self, cx: &mut Context<'_>) -> VmKey {
+        let key = &mut self.vm_key;
+        key.get_or_insert_with(|| VmKey::draw(cx.identifiers))
+            .clone()
     }
 
     // --- path and flows ---------------------------------------------------

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::described::{Described, answer_to_vm};
+use super::described::Described;
 use super::flows::at_anchor;
 use super::heard::{Heard, Key};
 use super::state::{Exchange, Plane, TcState};
@@ -119,7 +119,7 @@ impl Call {
     pub(super) fn pass_translated(&mut self, cx: &mut Context<'_>, heard: &Heard) {
         let stands = !self.is_through_vm() && self.promised.is_some() && !self.is_over();
         let answered = self.open_offer(heard);
-        let described = heard.sdp().map(Described::answer);
+        let described = self.answer_in(heard);
         let refused = heard.message.status().is_some_and(|status| status >= 300);
         match (stands, described, answered) {
             (true, Some(Ok(described)), Some((Side::Vm, offer))) => {
@@ -186,9 +186,10 @@ impl Call {
         offer: Described,
         gateway: Described,
     ) {
-        let body = answer_to_vm(&offer, &gateway, cx.config.discard);
-        let body = body.unwrap_or_else(|| gateway.sdp.bytes().to_vec());
-        let body = self.told_vm.say(body);
+        let body = match self.answer_vm(cx, &offer, &gateway) {
+            Some(body) => body,
+            None => self.told_vm.say(gateway.sdp.bytes().to_vec()),
+        };
         self.vm_holds = offer.is_hold();
         self.vm = Some(offer);
         if let Exchange::GatewayAnswers(exchange) = &mut self.exchange {

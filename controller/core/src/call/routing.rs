@@ -121,6 +121,7 @@ impl Call {
                 self.plane = Plane::Pending;
             }
         }
+        self.stream = None;
         self.dialog
             .begin_again(&heard.message, heard.side, heard.src, heard.dst);
         self.progress = Progress::Setup;
@@ -236,7 +237,7 @@ impl Call {
             return;
         };
         // Without audio (a fax) there is nothing to count.
-        let described = Described::answer(sdp).ok();
+        let described = Described::answer(sdp, None).ok();
         match heard.side {
             Side::Vm => self.vm = described,
             Side::Net => self.gateway = described,

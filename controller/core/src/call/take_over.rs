@@ -18,6 +18,10 @@ impl Call {
         let (true, true, Some(vm), Some(gateway)) = (waits, idle, &self.vm, &self.gateway) else {
             return;
         };
+        if vm.stream() != gateway.stream() {
+            return;
+        }
+        self.stream = Some(vm.stream());
         let (vm, gateway) = (vm.sdp.bytes().to_vec(), gateway.clone());
         self.told_gateway.say(vm);
         self.told_vm.say(gateway.sdp.bytes().to_vec());

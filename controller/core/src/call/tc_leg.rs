@@ -11,6 +11,9 @@ use crate::media::{Direction, Media};
 use crate::sdp::{self, Answerer};
 use crate::tc::{CallProgress, TcEvent};
 
+/// How often in a row the TC may answer what the gateway says with other media.
+const ECHOES: u8 = 3;
+
 /// Whether the TC knows, and takes, what the gateway said last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Consent {
@@ -93,7 +96,7 @@ impl Call {
             session_id: session,
             version,
         };
-        let answer = sdp::answer(&offer.sdp, &answerer).ok()?;
+        let answer = sdp::answer_with(&offer.sdp, &answerer, &media.channel).ok()?;
         Some(self.tc.told.say(answer))
     }
 
@@ -101,12 +104,19 @@ impl Call {
     /// the real one by re-INVITE later.
     pub(super) fn answer_tc_inactive(&mut self, cx: &mut Context<'_>) {
         let nowhere = SocketAddr::new(cx.config.discard.into(), 9);
+        let key = self.key_for_vm(cx);
         let inactive = Media {
             rtp: nowhere,
             rtcp: SocketAddr::new(cx.config.discard.into(), 10),
             codecs: Vec::new(),
             ptime: None,
             direction: Direction::Inactive,
+            channel: self
+                .tc
+                .offer
+                .as_ref()
+                .and_then(|offer| key.answer(&offer.media.channel))
+                .unwrap_or_default(),
         };
         match self.answer_for_tc(cx, &inactive) {
             Some(answer) => {
@@ -168,9 +178,9 @@ impl Call {
             cx.tc.ack_with(cx.now, self.leg(), None);
         }
         let described = if offers {
-            Described::offer(sdp)
+            Described::offer(sdp, None)
         } else {
-            Described::answer(sdp)
+            Described::answer(sdp, None)
         };
         let described = match described {
             Ok(described) => described,
@@ -179,9 +189,9 @@ impl Call {
         self.tc.media = Some(described.media.clone());
         if offers {
             self.tc.state = TcState::OwedAnswer { by: cx.now + OWED };
-            let rtp = described.media.rtp;
+            let media = described.media.clone();
             self.tc.offer = Some(described);
-            return self.tc_has_offered(cx, rtp);
+            return self.tc_has_offered(cx, &media);
         }
         self.tc.state = TcState::Up;
         match std::mem::replace(&mut self.exchange, Exchange::Idle) {
@@ -211,13 +221,19 @@ impl Call {
     }
 
     /// The TC's own offer has come (RFC 3725 flow I): now 302.
-    fn tc_has_offered(&mut self, cx: &mut Context<'_>, rtp: SocketAddr) {
+    fn tc_has_offered(&mut self, cx: &mut Context<'_>, tc: &Media) {
         let Exchange::TcOffers(offer) = std::mem::replace(&mut self.exchange, Exchange::Idle)
         else {
             return;
         };
         let gateway = self.dialog.gateway.signalling;
-        match self.decide(cx, rtp, gateway) {
+        let wants_key = offer.offer.media.channel.is_secure();
+        let path = if wants_key && !tc.channel.is_secure() {
+            Err(Reason::MediaEncrypted)
+        } else {
+            self.decide(cx, tc.rtp, gateway)
+        };
+        match path {
             Ok(()) => self.send_offer(cx, offer),
             Err(reason) => {
                 self.exchange = Exchange::TcOffers(offer);
@@ -236,6 +252,11 @@ impl Call {
         };
         if has_changed(promised, &gateway.media.codecs, tc) {
             let media = tc.clone();
+            // Two that answer each change with one of their own never end.
+            self.echoes = self.echoes.saturating_add(1);
+            if self.echoes > ECHOES {
+                return self.hand_back(cx, Reason::TcRefused);
+            }
             self.tell_gateway_of_tc(
                 cx,
                 TcOffer {
@@ -261,7 +282,7 @@ impl Call {
             return cx.tc.answer_reinvite(cx.now, leg, ours);
         };
         let (Ok(offer), Some(promised), Some(gateway)) =
-            (Described::offer(sdp), &self.promised, &self.gateway)
+            (Described::offer(sdp, None), &self.promised, &self.gateway)
         else {
             return cx.tc.answer_reinvite(cx.now, leg, Err(488));
         };
@@ -370,5 +391,6 @@ fn same(one: &Media, other: &Media) -> bool {
     one.rtp == other.rtp
         && one.rtcp == other.rtcp
         && one.direction == other.direction
+        && one.channel == other.channel
         && codecs(one) == codecs(other)
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::described::{Described, answer_to_vm, has_changed, share_speech};
+use super::described::{Described, has_changed, share_speech};
 use super::flows::at_anchor;
 use super::heard::Heard;
 use super::open_offers::AnsweredIn;
@@ -12,6 +12,7 @@ use super::tc_leg::Consent;
 use super::{Call, Context, Reason};
 use crate::bypass::keep_alive::KeepAlive;
 use crate::engine::Side;
+use crate::sdp::SessionDescription;
 use crate::tc::CallProgress;
 
 /// How long the answer to an offer in a call may take: as long as its sender
@@ -27,10 +28,8 @@ impl Call {
             None if initial => return self.begin_without_offer(cx, &heard),
             // A session refresh or a request for the gateway's offer.
             None => return self.pass(cx, &heard),
-            Some(sdp) => match Described::offer(sdp) {
-                // Nothing that it could be told the gateway chose.
-                Ok(offer) if !offer.carries_speech() => Err(Reason::SdpNotUnderstood),
-                Ok(offer) => Ok(offer),
+            Some(sdp) => match Described::offer(sdp, self.stream) {
+                Ok(offer) => offer.is_answerable().map(|()| offer),
                 Err(error) => Err(match error.reason() {
                     Reason::NoCommonCodec => Reason::SdpNotUnderstood,
                     reason => reason,
@@ -46,6 +45,8 @@ impl Call {
                 return self.pass(cx, &heard);
             }
         };
+        self.stream = Some(offer.stream());
+        self.echoes = 0;
         let answered_in = AnsweredIn::Response(heard.key());
         let offer = VmOffer::new(heard, offer, answered_in, initial);
         if initial {
@@ -78,7 +79,9 @@ impl Call {
         if let Err(reason) = self.decide(cx, tc, gateway) {
             return self.leave_to_vm(cx, &offer.request, reason);
         }
-        match &binding.media {
+        // What it registered once has no key for this call.
+        let wants_key = offer.offer.media.channel.is_secure();
+        match binding.media.as_ref().filter(|_| !wants_key) {
             // Registered with its media (301).
             Some(media) => {
                 self.tc.media = Some(media.clone());
@@ -152,7 +155,7 @@ impl Call {
     /// A provisional response; with a session description it is early media, and
     /// the TC hears it (304).
     fn gateway_rings(&mut self, cx: &mut Context<'_>, offer: &mut VmOffer, heard: &Heard) {
-        let early = heard.sdp().and_then(|sdp| Described::answer(sdp).ok());
+        let early = self.answer_in(heard).and_then(Result::ok);
         let Some(gateway) = early else {
             self.pass(cx, heard);
             return;
@@ -167,8 +170,7 @@ impl Call {
                 offer.fall_back = Some(reason);
             }
         }
-        let body = answer_to_vm(&offer.offer, &gateway, cx.config.discard);
-        let body = body.map(|body| self.told_vm.say(body));
+        let body = self.answer_vm(cx, &offer.offer, &gateway);
         // The guard too, before the VM knows where to send.
         self.set_flows(cx);
         self.pass_with(cx, heard, body.as_deref());
@@ -183,7 +185,7 @@ impl Call {
         let gateway = match (held.response.sdp(), early) {
             // The answer came in a reliable provisional response (RFC 3262 §5).
             (_, Some(early)) if early.reliable => Ok(early.gateway.clone()),
-            (Some(sdp), _) => Described::answer(sdp).map_err(|error| error.reason()),
+            (Some(sdp), _) => Described::answer(sdp, self.stream).map_err(|error| error.reason()),
             (None, Some(early)) => Ok(early.gateway.clone()),
             (None, None) => Err(Reason::SdpNotUnderstood),
         };
@@ -192,7 +194,25 @@ impl Call {
                 self.gateway = Some(gateway);
                 self.consult_tc(cx, offer, held);
             }
+            // It has chosen another audio stream, which is the VM's own.
+            Err(_) if self.chooses_another(&held) => {
+                self.through_vm(cx, Reason::SdpNotUnderstood);
+                self.release(cx, &held, None);
+            }
             Err(reason) => self.take_back(cx, offer, held, reason),
+        }
+    }
+
+    /// Whether the gateway has rejected the stream that is to be bypassed, and
+    /// taken another one.
+    fn chooses_another(&self, held: &Held) -> bool {
+        let sdp = held.response.sdp().map(SessionDescription::parse);
+        match (sdp, self.stream) {
+            (Some(Ok(sdp)), Some(stream)) => {
+                let rejected = sdp.media().get(stream).is_some_and(|m| m.port == 0);
+                rejected && sdp.has_other_audio(stream)
+            }
+            _ => false,
         }
     }
 
@@ -235,6 +255,10 @@ impl Call {
             return self.take_back(cx, offer, held, Reason::TcLost);
         };
         let early = !offer.initial && self.progress != Progress::Up;
+        if offer.rounds >= ROUNDS && !promised.channel.covers(&tc.channel) {
+            // Each answers the other's new key with a new one.
+            return self.take_back(cx, offer, held, Reason::TcRefused);
+        }
         if early || offer.rounds >= ROUNDS || !has_changed(promised, &gateway.media.codecs, &tc) {
             return self.commit(cx, &offer, held);
         }
@@ -251,11 +275,10 @@ impl Call {
     /// All agree: the flows of 306, and the VM hears that it was answered.
     pub(super) fn commit(&mut self, cx: &mut Context<'_>, offer: &VmOffer, held: Held) {
         self.plane = Plane::Bypass;
-        let body = match (&self.gateway, held.response.sdp()) {
-            (Some(gateway), Some(_)) => answer_to_vm(&offer.offer, gateway, cx.config.discard),
+        let body = match (self.gateway.clone(), held.response.sdp()) {
+            (Some(gateway), Some(_)) => self.answer_vm(cx, &offer.offer, &gateway),
             _ => None,
         };
-        let body = body.map(|body| self.told_vm.say(body));
         self.set_flows(cx);
         self.release(cx, &held, body.as_deref());
         self.begin_keep_alive(cx);

@@ -1,5 +1,6 @@
 //! The words of that conversation: configuration, datagrams, flows, views.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ impl Transport {
 
 /// One message of signalling, in or out, with the addresses it has on the wire:
 /// a UDP datagram, or what the framer cut out of a connection's stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Datagram {
     /// Where it came in or is to go out.
     pub side: Side,
@@ -68,6 +69,22 @@ pub struct Datagram {
     pub dst: SocketAddr,
     /// The UDP payload, or the message.
     pub payload: Vec<u8>,
+}
+
+impl fmt::Debug for Datagram {
+    /// With the payload's first line only: the rest may hold keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.payload.split(|&b| b == b'\n').next();
+        let line = String::from_utf8_lossy(line.unwrap_or_default());
+        f.debug_struct("Datagram")
+            .field("side", &self.side)
+            .field("transport", &self.transport)
+            .field("src", &self.src)
+            .field("dst", &self.dst)
+            .field("line", &line.trim_end())
+            .field("length", &self.payload.len())
+            .finish()
+    }
 }
 
 /// Everything the core has to know from the configuration.

@@ -2,7 +2,8 @@
 //! describes (step 301).
 
 use super::refusal::Refusal;
-use crate::media::Media;
+use crate::media::{Channel, Media};
+use crate::sdp::AudioError;
 use crate::sip::uri::number;
 use crate::sip::{Message, Name, NameAddr, SipUri};
 
@@ -89,7 +90,13 @@ pub(super) fn media(request: &Message) -> Result<Option<Media>, Refusal> {
         .sdp()
         .ok_or(Refusal::BodyType)?
         .map_err(Refusal::Sdp)?;
-    let (index, mut media) = description.audio().map_err(Refusal::Audio)?;
+    let (index, mut media) = match description.audio() {
+        // Keys are for one call (RFC 4568 §6.1): it is asked for its offer then.
+        Err(AudioError::Encrypted) if description.movable_audio(None).is_ok() => return Ok(None),
+        audio => audio.map_err(Refusal::Audio)?,
+    };
+    // So are candidates.
+    media.channel = Channel::default();
     if media.is_null_address() {
         return Err(Refusal::NullAddress);
     }

@@ -6,7 +6,7 @@ use super::audio::AudioError;
 use super::codec::intersect;
 use super::describe::{Stream, header};
 use super::description::SessionDescription;
-use crate::media::{Codec, Direction};
+use crate::media::{Channel, Codec, Direction};
 
 /// What the answerer is and takes.
 #[derive(Debug, Clone)]
@@ -51,7 +51,29 @@ pub enum AnswerError {
 /// Where the offer has no audio stream that Sidestep takes, or none of its
 /// codecs is taken.
 pub fn answer(offer: &SessionDescription, answerer: &Answerer<'_>) -> Result<Vec<u8>, AnswerError> {
-    let (index, media) = offer.audio()?;
+    answer_with(offer, answerer, &Channel::default())
+}
+
+/// The same, with the answerer's keys and candidates.
+///
+/// # Errors
+///
+/// The same; and where one of both is encrypted and the other is not.
+pub fn answer_with(
+    offer: &SessionDescription,
+    answerer: &Answerer<'_>,
+    channel: &Channel,
+) -> Result<Vec<u8>, AnswerError> {
+    let (index, media) = offer.movable_audio(None)?;
+    if media.channel.is_secure() != channel.is_secure() {
+        return Err(AnswerError::Audio(AudioError::Encrypted));
+    }
+    let no_channel = Channel::default();
+    let channel = if media.channel.has_ice() || channel.is_secure() {
+        channel
+    } else {
+        &no_channel
+    };
     let codecs = match answerer.codecs {
         None => media.codecs,
         Some(supported) => {
@@ -79,6 +101,7 @@ pub fn answer(offer: &SessionDescription, answerer: &Answerer<'_>) -> Result<Vec
         answerer.session_id,
         answerer.version,
         times.unwrap_or("0 0"),
+        channel,
     );
     for (at, description) in offer.media.iter().enumerate() {
         if at == index {
@@ -90,6 +113,7 @@ pub fn answer(offer: &SessionDescription, answerer: &Answerer<'_>) -> Result<Vec
                 codecs: &codecs,
                 ptime: answerer.ptime,
                 direction: answered(media.direction, answerer.direction),
+                channel,
             };
             stream.write(&mut out);
         } else {

@@ -1,4 +1,4 @@
-//! The one audio stream of a description that Sidestep can bypass.
+//! The audio stream of a description that Sidestep can bypass.
 
 use std::net::SocketAddr;
 
@@ -11,15 +11,16 @@ pub enum AudioError {
     /// No `m=audio` line.
     #[error("no audio stream")]
     NoAudio,
-    /// More than one that is not rejected.
-    #[error("more than one audio stream")]
-    SeveralAudio,
     /// Every audio stream has port 0 (RFC 3264 §6).
     #[error("the audio stream is rejected (port 0)")]
     Rejected,
-    /// Not plain RTP: SRTP, DTLS, or keys in the description.
+    /// Encrypted in a way that a thin client cannot take over: DTLS, or keys that
+    /// are not in the description.
     #[error("the audio stream is encrypted")]
     Encrypted,
+    /// It shares its port with other streams (RFC 9143).
+    #[error("the audio stream is bundled with others")]
+    Bundled,
     /// A transport that is not RTP.
     #[error("the audio stream is not RTP")]
     NotRtp,
@@ -35,19 +36,23 @@ pub enum AudioError {
 }
 
 impl SessionDescription {
-    /// The audio stream that can be bypassed, and its index in
-    /// [`SessionDescription::media`]. A null address (hold) is taken: see
+    /// The first audio stream that can be bypassed and is not encrypted, and its
+    /// index in [`SessionDescription::media`]. A null address (hold) is taken: see
     /// [`Media::is_null_address`].
     ///
     /// RTCP is where it goes without multiplexing: `a=rtcp`, else RTP's port + 1.
     ///
     /// # Errors
     ///
-    /// Where there is none, or several.
+    /// Where there is none: why not the first that is not rejected.
     pub fn audio(&self) -> Result<(usize, Media), AudioError> {
-        let index = self.audio_index()?;
-        let description = self.media.get(index).ok_or(AudioError::NoAudio)?;
-        Ok((index, description.audio()?))
+        self.first_audio(|index| {
+            let media = self.movable(index)?;
+            if media.channel.is_secure() {
+                return Err(AudioError::Encrypted);
+            }
+            Ok(media)
+        })
     }
 
     /// The same for an answer: there `a=rtcp-mux` is agreed, not a wish
@@ -57,40 +62,124 @@ impl SessionDescription {
     ///
     /// As [`SessionDescription::audio`].
     pub fn audio_of_answer(&self) -> Result<(usize, Media), AudioError> {
-        let (index, mut media) = self.audio()?;
+        let (index, media) = self.audio()?;
+        Ok((index, self.with_mux_agreed(index, media)))
+    }
+
+    /// The first audio stream that can be bypassed, encrypted or not; `stream`:
+    /// only this one, which is known from an earlier description of the session
+    /// (RFC 3264 §8).
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionDescription::audio`].
+    pub fn movable_audio(&self, stream: Option<usize>) -> Result<(usize, Media), AudioError> {
+        match stream {
+            Some(index) => Ok((index, self.movable(index)?)),
+            None => self.first_audio(|index| self.movable(index)),
+        }
+    }
+
+    /// The same for an answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionDescription::audio`].
+    pub fn movable_audio_of_answer(
+        &self,
+        stream: Option<usize>,
+    ) -> Result<(usize, Media), AudioError> {
+        let (index, media) = self.movable_audio(stream)?;
+        Ok((index, self.with_mux_agreed(index, media)))
+    }
+
+    /// Whether another audio stream than this one is not rejected.
+    pub fn has_other_audio(&self, stream: usize) -> bool {
+        self.live_audio().any(|index| index != stream)
+    }
+
+    fn with_mux_agreed(&self, index: usize, mut media: Media) -> Media {
         if self.media.get(index).is_some_and(|m| m.rtcp_mux) {
             media.rtcp = media.rtp;
         }
-        Ok((index, media))
+        media
     }
 
-    /// The index of the only audio stream with a port.
-    pub(super) fn audio_index(&self) -> Result<usize, AudioError> {
-        let audio = || {
-            self.media
-                .iter()
-                .enumerate()
-                .filter(|(_, m)| m.kind.eq_ignore_ascii_case("audio"))
-        };
-        let mut live = audio().filter(|(_, m)| m.port != 0);
-        match (live.next(), live.next()) {
-            (Some((index, _)), None) => Ok(index),
-            (Some(_), Some(_)) => Err(AudioError::SeveralAudio),
-            (None, _) if audio().next().is_some() => Err(AudioError::Rejected),
-            (None, _) => Err(AudioError::NoAudio),
+    fn live_audio(&self) -> impl Iterator<Item = usize> {
+        let live = |m: &MediaDescription| m.is_audio() && m.port != 0;
+        let streams = self.media.iter().enumerate();
+        streams
+            .filter(move |(_, m)| live(m))
+            .map(|(index, _)| index)
+    }
+
+    fn first_audio(
+        &self,
+        take: impl Fn(usize) -> Result<Media, AudioError>,
+    ) -> Result<(usize, Media), AudioError> {
+        let mut why = None;
+        for index in self.live_audio() {
+            match take(index) {
+                Ok(media) => return Ok((index, media)),
+                Err(error) => why = why.or(Some(error)),
+            }
         }
+        let any = self.media.iter().any(MediaDescription::is_audio);
+        Err(why.unwrap_or(if any {
+            AudioError::Rejected
+        } else {
+            AudioError::NoAudio
+        }))
+    }
+
+    fn movable(&self, index: usize) -> Result<Media, AudioError> {
+        let stream = self.media.get(index).filter(|m| m.is_audio());
+        let stream = stream.ok_or(AudioError::NoAudio)?;
+        if stream.port == 0 {
+            return Err(AudioError::Rejected);
+        }
+        let media = stream.audio()?;
+        if self.shares_its_port(index, stream) {
+            return Err(AudioError::Bundled);
+        }
+        Ok(media)
+    }
+
+    /// Whether another stream of its bundle goes to the same port, or will.
+    fn shares_its_port(&self, index: usize, stream: &MediaDescription) -> bool {
+        let Some(mid) = &stream.mid else {
+            return false;
+        };
+        let bundles = self.session.bundles.iter().map(|(_, mids)| mids);
+        bundles.filter(|mids| mids.contains(mid)).any(|mids| {
+            self.media.iter().enumerate().any(|(other, m)| {
+                other != index
+                    && m.mid.as_ref().is_some_and(|mid| mids.contains(mid))
+                    && (m.bundle_only || m.port == stream.port)
+            })
+        })
     }
 }
 
 impl MediaDescription {
-    /// What it says, if it is an RTP stream over IPv4 that is not encrypted.
+    fn is_audio(&self) -> bool {
+        self.kind.eq_ignore_ascii_case("audio")
+    }
+
+    /// What it says, if it is an RTP stream over IPv4, plain or with its keys in
+    /// its description.
     pub(super) fn audio(&self) -> Result<Media, AudioError> {
         let proto = self.proto.to_ascii_uppercase();
-        if self.encrypted || proto.contains("SAVP") {
+        let keyed = self.channel.is_secure();
+        let secure = match proto.as_str() {
+            "RTP/AVP" | "RTP/AVPF" => false,
+            "RTP/SAVP" | "RTP/SAVPF" => true,
+            _ if proto.contains("SAVP") => return Err(AudioError::Encrypted),
+            _ => return Err(AudioError::NotRtp),
+        };
+        // Keys of a stream that is not SRTP are a wish that few understand.
+        if self.section.keyed_elsewhere || keyed != secure {
             return Err(AudioError::Encrypted);
-        }
-        if proto != "RTP/AVP" && proto != "RTP/AVPF" {
-            return Err(AudioError::NotRtp);
         }
         let connection = self.connection.as_ref().ok_or(AudioError::NoAddress)?;
         let ip = connection.ip().ok_or(AudioError::NoAddress)?;
@@ -110,6 +199,7 @@ impl MediaDescription {
             codecs: self.codecs(),
             ptime: self.ptime,
             direction: self.direction,
+            channel: self.channel.clone(),
         })
     }
 }

@@ -3,21 +3,26 @@
 use std::net::SocketAddr;
 
 use super::edit::{connection_value, direction_name, rtpmap_value};
-use crate::media::{Codec, Direction, Media};
+use crate::media::{Channel, Codec, Direction, Media};
 
 /// Describes `media`: an offer, or a registration's body. Without codecs the
 /// `m=` line has no format, which only a registration may have (the document's
 /// address-only variant, step 301).
 pub fn describe(media: &Media, session_id: u64, version: u64) -> Vec<u8> {
-    let mut out = header(media.rtp, session_id, version, "0 0");
+    let mut out = header(media.rtp, session_id, version, "0 0", &media.channel);
     Stream {
-        proto: "RTP/AVP",
+        proto: if media.channel.is_secure() {
+            "RTP/SAVP"
+        } else {
+            "RTP/AVP"
+        },
         rtp: media.rtp,
         rtcp: Some(media.rtcp),
         rtcp_mux: media.rtcp == media.rtp,
         codecs: &media.codecs,
         ptime: media.ptime,
         direction: media.direction,
+        channel: &media.channel,
     }
     .write(&mut out);
     out.into_bytes()
@@ -25,10 +30,21 @@ pub fn describe(media: &Media, session_id: u64, version: u64) -> Vec<u8> {
 
 /// The session level (RFC 8866 §5), with the stream's address and the value of
 /// `t=`.
-pub(super) fn header(address: SocketAddr, session_id: u64, version: u64, time: &str) -> String {
+pub(super) fn header(
+    address: SocketAddr,
+    session_id: u64,
+    version: u64,
+    time: &str,
+    channel: &Channel,
+) -> String {
     let connection = connection_value(address);
+    let lite = if channel.ice_lite {
+        "a=ice-lite\r\n"
+    } else {
+        ""
+    };
     format!(
-        "v=0\r\no=- {session_id} {version} {connection}\r\ns=-\r\nc={connection}\r\nt={time}\r\n"
+        "v=0\r\no=- {session_id} {version} {connection}\r\ns=-\r\nc={connection}\r\nt={time}\r\n{lite}"
     )
 }
 
@@ -41,6 +57,7 @@ pub(super) struct Stream<'a> {
     pub codecs: &'a [Codec],
     pub ptime: Option<u32>,
     pub direction: Direction,
+    pub channel: &'a Channel,
 }
 
 impl Stream<'_> {
@@ -69,6 +86,12 @@ impl Stream<'_> {
             } else if rtcp.port() != port.saturating_add(1) {
                 text += &format!("a=rtcp:{}\r\n", rtcp.port());
             }
+        }
+        for key in &self.channel.crypto {
+            text += &format!("a=crypto:{key}\r\n");
+        }
+        for line in &self.channel.ice {
+            text += &format!("a={line}\r\n");
         }
         out.push_str(&text);
     }

@@ -1,5 +1,6 @@
 //! What a session description says, and where in its bytes it says it.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -7,10 +8,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
-use crate::media::Direction;
+use crate::media::{Channel, Direction};
 
 /// A session description (RFC 8866): its bytes, and the span of every line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SessionDescription {
     pub(super) bytes: Vec<u8>,
     pub(super) lines: Vec<Line>,
@@ -60,8 +61,13 @@ pub(super) struct Section {
     pub(super) maxptime: Option<u32>,
     /// `a=crypto`, `a=fingerprint` or `a=key-mgmt` is there.
     pub(super) encrypted: bool,
+    /// `a=fingerprint` (DTLS) or `a=key-mgmt` is there.
+    pub(super) keyed_elsewhere: bool,
     /// `a=ice-ufrag` or `a=candidate` is there.
     pub(super) ice: bool,
+    /// `a=group:BUNDLE` (RFC 9143): index of the line, and the streams' `mid`s.
+    pub(super) bundles: Vec<(usize, Vec<String>)>,
+    pub(super) channel: Channel,
 }
 
 /// The `o=` line (RFC 8866 §5.2).
@@ -171,8 +177,15 @@ pub struct MediaDescription {
     pub encrypted: bool,
     /// ICE attributes at either level (RFC 8839).
     pub ice: bool,
+    /// Its keys and candidates.
+    pub(super) channel: Channel,
+    /// `a=mid` (RFC 5888).
+    pub(super) mid: Option<String>,
+    /// `a=bundle-only` (RFC 9143 §6).
+    pub(super) bundle_only: bool,
     pub(super) section: Section,
     pub(super) port_span: Range<usize>,
+    pub(super) proto_span: Range<usize>,
     /// From the first format to the last; empty, at the end, where there is none.
     pub(super) formats_span: Range<usize>,
 }
@@ -188,6 +201,17 @@ impl MediaDescription {
     /// Whether `c=` is its own and not the session level's.
     pub fn has_own_connection(&self) -> bool {
         !self.section.connections.is_empty()
+    }
+}
+
+impl fmt::Debug for SessionDescription {
+    /// Without its bytes, which may hold keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionDescription")
+            .field("bytes", &self.bytes.len())
+            .field("origin", &self.origin)
+            .field("media", &self.media)
+            .finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::codec::static_codec;
 use super::description::{Line, MediaDescription, SessionDescription};
 use super::parse;
-use crate::media::{Codec, Direction, Media};
+use crate::media::{Channel, Codec, Direction, Media};
 use crate::splice::Splice;
 
 /// What is put in the place of an audio stream's media.
@@ -26,6 +26,9 @@ pub struct AudioReplacement {
     pub ptime: Option<u32>,
     /// Direction. `None`: as it was.
     pub direction: Option<Direction>,
+    /// Keys and candidates: those of the old endpoint's go in any case. `None`:
+    /// the keys stay.
+    pub channel: Option<Channel>,
     /// Session version of `o=`, as given. `None`: as it was.
     pub origin_version: Option<u64>,
     /// Whether a null address (hold, RFC 2543) becomes `rtp`'s. False: it stays
@@ -43,6 +46,7 @@ impl AudioReplacement {
             codecs: None,
             ptime: None,
             direction: None,
+            channel: None,
             origin_version: None,
             replace_null: false,
         }
@@ -56,6 +60,7 @@ impl AudioReplacement {
             rtcp_mux: Some(media.rtcp == media.rtp),
             codecs: (!media.codecs.is_empty()).then(|| media.codecs.clone()),
             ptime: media.ptime,
+            channel: Some(media.channel.clone()),
             ..Self::address(media.rtp)
         }
     }
@@ -144,7 +149,8 @@ impl SessionDescription {
     ///
     /// The session level's `c=` is replaced where this stream alone uses it, and
     /// otherwise stays: the stream gets a `c=` of its own. ICE candidates and
-    /// credentials of the stream are removed, since they are the old endpoint's.
+    /// credentials of the stream are removed, since they are the old endpoint's,
+    /// and it leaves its bundle (RFC 9143), whose other streams stay.
     pub fn replace_audio(&self, index: usize, with: &AudioReplacement) -> Vec<u8> {
         let Some(media) = self.media.get(index) else {
             return self.bytes.clone();
@@ -157,6 +163,7 @@ impl SessionDescription {
         };
         // In the order of the text: insertions at one place come out so.
         edit.port(with);
+        edit.proto(with);
         edit.formats(with.new_codecs());
         let live = edit.connection(with);
         edit.codecs(with.new_codecs());
@@ -164,7 +171,8 @@ impl SessionDescription {
         edit.rtcp_mux(with);
         edit.ptime(with);
         edit.direction(with);
-        edit.remove_ice();
+        edit.channel(with);
+        edit.leave_bundle();
         if let Some(version) = with.origin_version {
             self.write_version(&mut edit.splice, version);
         }
@@ -184,6 +192,24 @@ impl<'a> Edit<'a> {
         if self.media.port != with.rtp.port() || self.media.port_count != 1 {
             self.splice
                 .replace(self.media.port_span.clone(), with.rtp.port().to_string());
+        }
+    }
+
+    /// `RTP/SAVP` where there are keys, `RTP/AVP` where there are none; with
+    /// feedback (RFC 4585) where it was.
+    fn proto(&mut self, with: &AudioReplacement) {
+        let Some(channel) = &with.channel else {
+            return;
+        };
+        let proto = &self.media.proto;
+        let secure = proto.to_ascii_uppercase().contains("/SAVP");
+        if secure != channel.is_secure() {
+            let proto = if secure {
+                proto.to_ascii_uppercase().replace("/SAVP", "/AVP")
+            } else {
+                proto.to_ascii_uppercase().replace("/AVP", "/SAVP")
+            };
+            self.splice.replace(self.media.proto_span.clone(), proto);
         }
     }
 
@@ -371,22 +397,73 @@ impl<'a> Edit<'a> {
         }
     }
 
-    fn remove_ice(&mut self) {
+    /// The old endpoint's candidates go, and its keys where there are new ones.
+    /// What the session level says of ICE goes too where no other stream uses it.
+    fn channel(&mut self, with: &AudioReplacement) {
+        let none = Channel::default();
+        let (keep_keys, new) = match &with.channel {
+            Some(channel) => (channel.crypto == self.media.channel.crypto, channel),
+            None => (true, &none),
+        };
+        let keep_ice = !new.ice.is_empty() && new.ice == self.media.channel.ice;
+        let others = self
+            .sdp
+            .media
+            .iter()
+            .enumerate()
+            .any(|(index, m)| index != self.index && m.port != 0);
+        let session = self.sdp.session.lines.clone().filter(|_| !others);
+        let goes =
+            |name: &[u8]| !keep_ice && parse::is_ice(name) || !keep_keys && name == b"crypto";
         let lines: Vec<usize> = self
             .attribute_lines()
-            .filter(|line| {
-                matches!(
-                    self.attribute_name(*line),
-                    b"candidate"
-                        | b"remote-candidates"
-                        | b"end-of-candidates"
-                        | b"ice-ufrag"
-                        | b"ice-pwd"
-                )
-            })
+            .filter(|line| goes(self.attribute_name(*line)))
+            .chain(session.filter(|line| {
+                let name = self.attribute_name(*line);
+                self.kind(*line) == b'a'
+                    && !keep_ice
+                    && (parse::is_ice(name) || name == b"ice-lite" && !new.ice_lite)
+            }))
             .collect();
         for line in lines {
             self.remove_line(line);
+        }
+        if !keep_keys {
+            for key in &new.crypto {
+                self.append(&format!("a=crypto:{key}"));
+            }
+        }
+        if !keep_ice {
+            for line in &new.ice {
+                self.append(&format!("a={line}"));
+            }
+        }
+        if new.ice_lite && !self.sdp.session.channel.ice_lite {
+            let lines = &self.sdp.session.lines;
+            let last = lines.clone().rev().find(|line| self.kind(*line) != 0);
+            self.insert_after(last.unwrap_or(lines.start), "a=ice-lite");
+        }
+    }
+
+    /// The stream's transport is its own now. A bundle of one is none.
+    fn leave_bundle(&mut self) {
+        let Some(mid) = &self.media.mid else {
+            return;
+        };
+        for (line, mids) in &self.sdp.session.bundles {
+            if !mids.contains(mid) {
+                continue;
+            }
+            let rest: Vec<&str> = mids
+                .iter()
+                .filter(|other| *other != mid)
+                .map(String::as_str)
+                .collect();
+            if rest.len() < 2 {
+                self.remove_line(*line);
+            } else {
+                self.rewrite(*line, &format!("group:BUNDLE {}", rest.join(" ")));
+            }
         }
     }
 

@@ -18,7 +18,7 @@ mod edit;
 mod parse;
 
 pub(crate) use answer::answered;
-pub use answer::{AnswerError, Answerer, answer};
+pub use answer::{AnswerError, Answerer, answer, answer_with};
 pub use audio::AudioError;
 pub use codec::{intersect, static_codec};
 pub use describe::describe;

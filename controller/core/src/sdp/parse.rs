@@ -9,7 +9,7 @@ use super::description::{
     SessionDescription,
 };
 use crate::digits::number;
-use crate::media::Direction;
+use crate::media::{Channel, Direction};
 
 /// Why bytes are no session description.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -250,7 +250,11 @@ fn parse_media(value: &[u8], start: usize) -> Result<MediaDescription, &'static 
         encrypted: false,
         ice: false,
         section: Section::default(),
+        channel: Channel::default(),
+        mid: None,
+        bundle_only: false,
         port_span: span(start, *port_at, port_field),
+        proto_span: span(start, *proto_at, proto),
         formats_span,
     })
 }
@@ -333,8 +337,26 @@ impl Section {
         match name {
             b"ptime" => self.ptime = self.ptime.or(packet_time(rest)),
             b"maxptime" => self.maxptime = self.maxptime.or(packet_time(rest)),
-            b"crypto" | b"fingerprint" | b"key-mgmt" => self.encrypted = true,
-            b"ice-ufrag" | b"candidate" => self.ice = true,
+            b"crypto" => {
+                self.encrypted = true;
+                self.channel.crypto.push(text(rest.trim_ascii()));
+            }
+            b"fingerprint" | b"key-mgmt" => {
+                (self.encrypted, self.keyed_elsewhere) = (true, true);
+            }
+            b"ice-lite" => self.channel.ice_lite = true,
+            name if is_ice(name) => {
+                self.ice |= matches!(name, b"ice-ufrag" | b"candidate");
+                self.channel.ice.push(text(value.trim_ascii_end()));
+            }
+            b"group" => {
+                let mut words = rest
+                    .split(u8::is_ascii_whitespace)
+                    .filter(|word| !word.is_empty());
+                if words.next() == Some(b"BUNDLE".as_slice()) {
+                    self.bundles.push((index, words.map(text).collect()));
+                }
+            }
             _ => {
                 if let Some(direction) = direction(name) {
                     self.directions.push((index, direction));
@@ -343,6 +365,21 @@ impl Section {
         }
         Ok(())
     }
+}
+
+/// The attributes of RFC 8839 that are about one endpoint's candidates.
+pub(super) fn is_ice(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"candidate"
+            | b"remote-candidates"
+            | b"end-of-candidates"
+            | b"ice-ufrag"
+            | b"ice-pwd"
+            | b"ice-options"
+            | b"ice-pacing"
+            | b"ice-mismatch"
+    )
 }
 
 /// Some describers write fractions (`a=ptime:22.5`): whole milliseconds count.
@@ -360,6 +397,8 @@ impl MediaDescription {
                 .extend(payload_type(rest).map(|(p, parameters)| (p, text(parameters)))),
             b"rtcp" => self.rtcp = self.rtcp.or(rtcp(rest)),
             b"rtcp-mux" => self.rtcp_mux = true,
+            b"mid" => self.mid = self.mid.take().or_else(|| Some(text(rest.trim_ascii()))),
+            b"bundle-only" => self.bundle_only = true,
             _ => {}
         }
     }
@@ -375,5 +414,18 @@ impl MediaDescription {
         self.maxptime = own.maxptime.or(session.maxptime);
         self.encrypted = own.encrypted || session.encrypted;
         self.ice = own.ice || session.ice;
+        self.channel = own.channel.clone();
+        self.channel.ice_lite |= session.channel.ice_lite;
+        if self.ice {
+            let name = |line: &str| line.split(':').next().map(str::to_owned);
+            for line in session.channel.ice.iter().rev() {
+                if !own.channel.ice.iter().any(|own| name(own) == name(line)) {
+                    self.channel.ice.insert(0, line.clone());
+                }
+            }
+        } else {
+            self.channel.ice.clear();
+        }
+        self.section.keyed_elsewhere |= session.keyed_elsewhere;
     }
 }

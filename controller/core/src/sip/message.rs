@@ -1,5 +1,6 @@
 //! A message: its bytes, and where in them everything stands.
 
+use std::fmt;
 use std::ops::Range;
 
 use serde::de::Error as _;
@@ -14,7 +15,7 @@ use crate::digits::number;
 use crate::sdp::{SdpError, SessionDescription};
 
 /// A SIP message that could be understood; see [`Message::parse`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     pub(super) bytes: Vec<u8>,
     pub(super) start: Start,
@@ -38,6 +39,18 @@ impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = ByteBuf::deserialize(deserializer)?;
         Self::parse(&bytes).map_err(D::Error::custom)
+    }
+}
+
+impl fmt::Debug for Message {
+    /// Without its bytes, which may hold keys and credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = String::from_utf8_lossy(self.text(&self.start_line));
+        f.debug_struct("Message")
+            .field("start_line", &line.trim_end())
+            .field("cseq", &self.cseq)
+            .field("body", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 
