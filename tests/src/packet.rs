@@ -305,7 +305,7 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-fn checksum_of_udp(src: Ipv4Addr, dst: Ipv4Addr, udp: &[u8]) -> u16 {
+pub fn checksum_of_udp(src: Ipv4Addr, dst: Ipv4Addr, udp: &[u8]) -> u16 {
     let mut pseudo = Vec::new();
     pseudo.extend(src.octets());
     pseudo.extend(dst.octets());

@@ -94,6 +94,7 @@ pub fn with_binaries(command: &mut Command) -> &mut Command {
         .env("SIDESTEP_BIN", paths::release("sidestep"))
         .env("THIN_CLIENT_BIN", paths::release("thin-client"))
         .env("SIDESTEP_EBPF_OBJECT", paths::ebpf_object())
+        .env("SIDESTEP_GUEST_KERNEL", paths::guest_kernel())
 }
 
 /// Keeps the old file, and its time, when nothing changed: what embeds it is

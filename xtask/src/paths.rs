@@ -23,6 +23,11 @@ pub fn tools() -> PathBuf {
     target().join("tools")
 }
 
+/// The kernel of the lab's virtual machine, as its package has it.
+pub fn guest_kernel() -> PathBuf {
+    tools().join("guest-kernel")
+}
+
 /// Where the kernel crate is built.
 pub fn ebpf_target() -> PathBuf {
     target().join("bpf")

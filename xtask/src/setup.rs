@@ -39,7 +39,12 @@ const PEERS: &[(&str, &str)] = &[
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
     ("nft", "nftables"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("busybox", "busybox-static"),
 ];
+
+/// Debian's package that depends on its newest kernel for virtual machines.
+const GUEST_KERNEL: &str = "linux-image-cloud-amd64";
 
 /// Libraries that the thin client's encodings want, as pkg-config names them, and
 /// the Debian package of each. Only its tests are built with them.
@@ -70,7 +75,63 @@ pub fn toolchain() -> Result<()> {
 /// Stock softphones, gateways and capture tools.
 pub fn peers() -> Result<()> {
     let missing = PEERS.iter().filter(|(program, _)| !on_system_path(program));
-    install(missing.map(|(_, package)| *package).collect())
+    install(missing.map(|(_, package)| *package).collect())?;
+    guest_kernel()
+}
+
+/// The kernel of the lab's virtual machine: Debian's for clouds, which has drivers
+/// for little else. Unpacked below the tools, not installed: it is no kernel of
+/// this machine.
+fn guest_kernel() -> Result<()> {
+    let place = paths::guest_kernel();
+    if place.join("boot").is_dir() {
+        return Ok(());
+    }
+    let by_hand = || {
+        format!(
+            "the lab's virtual machine has no kernel: unpack Debian's {GUEST_KERNEL} at {}",
+            place.display()
+        )
+    };
+    if !step::on_path("apt-get") {
+        bail!("{}", by_hand());
+    }
+    step::say("fetching the kernel of the lab's virtual machine (27 MB)");
+    let work = paths::tools().join("guest-kernel-package");
+    fs::create_dir_all(&work)?;
+    let depends = || {
+        step::run_quietly(Command::new("apt-cache").args(["depends", GUEST_KERNEL]))
+            .ok()?
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Depends: ").map(str::to_owned))
+    };
+    let package = match depends() {
+        Some(package) => package,
+        None => {
+            apt_get(&["update", "-q"])?;
+            depends().with_context(by_hand)?
+        }
+    };
+    step::run_quietly(
+        Command::new("apt-get")
+            .args(["-o", "APT::Sandbox::User=root", "download", &package])
+            .current_dir(&work),
+    )
+    .with_context(by_hand)?;
+    let file = only_package(&work)?;
+    let unpacked = work.join("unpacked");
+    step::run_quietly(Command::new("dpkg").arg("-x").arg(&file).arg(&unpacked))?;
+    fs::rename(&unpacked, &place)?;
+    fs::remove_dir_all(&work)?;
+    Ok(())
+}
+
+/// The one package in a directory.
+fn only_package(directory: &Path) -> Result<PathBuf> {
+    fs::read_dir(directory)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|e| e == "deb"))
+        .context("apt-get downloaded no package")
 }
 
 /// What the thin client's encodings are built with.
@@ -207,10 +268,7 @@ fn rust_src_from_debian(rustc: &Rustc) -> Result<()> {
     };
     apt(&["update"])?;
     apt(&["download", &format!("rust-src={}*", rustc.release)])?;
-    let package = fs::read_dir(&work)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|e| e == "deb"))
-        .context("apt-get downloaded no package")?;
+    let package = only_package(&work)?;
     step::run_quietly(
         Command::new("dpkg")
             .arg("-x")

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use super::Process;
 use super::audio::{decode_alaw, decode_ulaw};
 use crate::lab::{Lab, Site};
+use crate::packet::checksum_of_udp;
 use crate::wait::{seconds, wait_for};
 
 /// tcpdump, running.
@@ -84,6 +85,9 @@ pub struct Datagram {
     pub ip_bytes: usize,
     /// IP packets it came in.
     pub fragments: usize,
+    /// Whether its UDP checksum was there and right. A sender that leaves it to
+    /// its network card has only part of it in the frame.
+    pub checksum_right: bool,
 }
 
 /// An RTP packet (RFC 3550 §5.1).
@@ -311,5 +315,7 @@ fn udp(
         payload: data.get(8..length)?.to_vec(),
         ip_bytes,
         fragments,
+        checksum_right: header[6..8] != [0, 0]
+            && checksum_of_udp(packet.src, packet.dst, data.get(..length)?) == 0,
     })
 }
