@@ -1,4 +1,5 @@
 //! Bytes that are almost messages, the same every time.
+#![allow(dead_code)]
 
 /// xorshift64*: small, and the same everywhere.
 pub struct Random(pub u64);
@@ -34,13 +35,18 @@ pub const TELLING: &[u8] = b"\r\n\0 \t:;,=/<>\"\\@[]0123456789vocmaSIP\x7f\x80\x
 
 /// The same bytes with a few cuts, doublings and odd bytes.
 pub fn mutate(random: &mut Random, original: &[u8]) -> Vec<u8> {
+    mutate_with(random, original, TELLING)
+}
+
+/// The same, with bytes that another parser looks at.
+pub fn mutate_with(random: &mut Random, original: &[u8], telling: &[u8]) -> Vec<u8> {
     let mut bytes = original.to_vec();
     for _ in 0..=random.below(6) {
         let at = random.below(bytes.len() + 1);
         match random.below(5) {
             0 => bytes.truncate(at),
-            1 => bytes.insert(at, TELLING[random.below(TELLING.len())]),
-            2 if at < bytes.len() => bytes[at] = TELLING[random.below(TELLING.len())],
+            1 => bytes.insert(at, telling[random.below(telling.len())]),
+            2 if at < bytes.len() => bytes[at] = telling[random.below(telling.len())],
             3 => {
                 let end = (at + random.below(40)).min(bytes.len());
                 bytes.drain(at..end);
