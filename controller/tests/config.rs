@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sidestep::config::{Config, ConfigErrors, load, parse};
-use sidestep_core::engine::{Network, PathChoice, TimeoutAction};
+use sidestep_core::engine::{CodecPolicy, Network, PathChoice, TimeoutAction};
 use sidestep_core::registrar::Access;
 
 /// A configuration that is sound; tests add to it or change a line.
@@ -55,6 +55,9 @@ fn only_vms_must_be_given() {
     assert_eq!(config.media.watch.verify, Duration::from_secs(10));
     assert_eq!(config.media.watch.timeout, Duration::from_secs(60));
     assert_eq!(config.media.watch.action, TimeoutAction::Report);
+    assert!(config.calls.emergency.contains(&"112".to_owned()));
+    assert_eq!(config.calls.codecs, CodecPolicy::default());
+    assert_eq!(config.calls.max_per_vm, 1000);
     assert_eq!(config.daemon.max_flows, 131_072);
     assert_eq!(
         config.daemon.socket,
@@ -62,6 +65,22 @@ fn only_vms_must_be_given() {
     );
     let warned: Vec<&str> = config.warnings.iter().map(|w| w.field.as_str()).collect();
     assert_eq!(warned, ["uplinks", "vms[0]"]);
+}
+
+/// Which calls are left alone, and which codecs the others use.
+#[test]
+fn calls_and_their_codecs() {
+    let text = format!(
+        "{SOUND}calls: {{emergency: [112, \"000\"], codecs: {{prefer: [opus, L16/16000], \
+         forbid: [G729]}}, max_per_vm: 50}}\n"
+    );
+    let core = read(&text).expect("sound").engine([0; 32], 1);
+    assert_eq!(core.calls.emergency, ["112", "000"]);
+    assert_eq!(core.calls.codecs.prefer, ["opus", "L16/16000"]);
+    assert_eq!(core.calls.codecs.forbid, ["G729"]);
+    assert_eq!(core.calls.max_per_vm, 50);
+    let none = format!("{SOUND}calls: {{emergency: []}}\n");
+    assert_eq!(read(&none).expect("sound").calls.emergency, [""; 0]);
 }
 
 /// An empty list leaves a protocol alone, and no port of it is taken.

@@ -187,6 +187,16 @@ fn each_fault_names_line_field_and_remedy() {
             "100 to",
         ),
         (
+            "calls: {emergency: [police]}",
+            "x.yaml:6: calls.emergency[0]: \"police\" is not a number",
+            "as it is dialled",
+        ),
+        (
+            "calls: {codecs: {forbid: [\"G 729\"]}}",
+            "x.yaml:6: calls.codecs.forbid[0]: \"G 729\" is no codec",
+            "as in SDP",
+        ),
+        (
             "media: {timeout_action: shout}",
             "x.yaml:6: media.timeout_action: \"shout\" is no action",
             "report or end",

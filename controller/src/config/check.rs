@@ -371,6 +371,7 @@ fn build(draft: Draft) -> Option<Config> {
             },
             paths: draft.paths.into_iter().map(rule).collect::<Option<_>>()?,
         },
+        calls: draft.calls?,
         warnings: Vec::new(),
     })
 }

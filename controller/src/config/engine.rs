@@ -32,6 +32,7 @@ impl Config {
             tc_answer_timeout: self.media.tc_answer_timeout,
             keep_alive: self.media.keep_alive,
             media_watch: self.media.watch,
+            calls: self.calls.clone(),
             first_call,
             seed,
         }

@@ -8,6 +8,7 @@
 //! [`read`] turns values into types, [`check`] looks at what belongs together.
 //! Every step goes on after a fault, so that an operator mends a file once.
 
+mod calls;
 mod check;
 mod engine;
 mod fault;
@@ -22,7 +23,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sidestep_core::engine::{ExpiresConfig, MediaWatchConfig, PathRule, ThinClientConfig};
+use sidestep_core::engine::{
+    CallPolicy, ExpiresConfig, MediaWatchConfig, PathRule, ThinClientConfig,
+};
 
 pub use fault::{ConfigErrors, Fault, located};
 
@@ -51,6 +54,8 @@ pub struct Config {
     pub thin_clients: Vec<ThinClientConfig>,
     /// What happens to media.
     pub media: MediaConfig,
+    /// Which calls are left alone, and which codecs the others use.
+    pub calls: CallPolicy,
     /// What is allowed but hardly meant; for the operator to read.
     pub warnings: Vec<Fault>,
 }

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use sidestep_core::engine::{Network, PathChoice, TimeoutAction};
+use sidestep_core::engine::{CallPolicy, Network, PathChoice, TimeoutAction};
 use sidestep_core::registrar::Access;
 
 use super::fault::Faults;
@@ -54,6 +54,7 @@ pub(super) struct Draft {
     pub timeout_s: Option<u64>,
     pub timeout_action: Option<TimeoutAction>,
     pub paths: Vec<At<DraftPath>>,
+    pub calls: Option<CallPolicy>,
     /// Line of `vms` and of `uplinks`, for what is said of them as a whole.
     pub vms_line: usize,
     pub uplinks_line: usize,
@@ -96,6 +97,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
             "vms",
             "thin_clients",
             "media",
+            "calls",
         ],
         faults,
     );
@@ -183,6 +185,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
             .text_or("timeout_action", "report", faults)
             .and_then(|at| timeout_action(&at, faults)),
         paths: paths(&media, faults),
+        calls: super::calls::read(&root, faults),
         vms_line: root.line_of("vms"),
         uplinks_line: root.line_of("uplinks"),
     }

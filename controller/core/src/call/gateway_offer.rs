@@ -7,7 +7,7 @@ use super::heard::Heard;
 use super::open_offers::AnsweredIn;
 use super::state::{Exchange, GatewayOffer, Held, Plane};
 use super::tc_leg::Consent;
-use super::vm_offer::{ANSWER, patience};
+use super::vm_offer::{ANSWER, allowed, patience};
 use super::{Call, Context, Reason};
 use crate::engine::PathChoice;
 use crate::media::{Codec, Media};
@@ -192,10 +192,11 @@ impl Call {
             (_, true) => return Err(Reason::Stopping),
         };
         self.tc.user = Some(binding.user.clone());
-        self.tc.media = binding.media.clone();
+        let media = binding.media.as_ref().map(|media| allowed(cx, media));
+        self.tc.media = media.transpose()?;
         let tc = binding.media.as_ref().map_or(binding.address, |m| m.rtp);
         self.decide(cx, tc, gateway.rtp)?;
-        match &binding.media {
+        match &self.tc.media {
             Some(media) if !share_speech(&gateway.codecs, &media.codecs) => {
                 Err(Reason::NoCommonCodec)
             }
@@ -228,6 +229,7 @@ impl Call {
             return self.let_vm_answer(cx, held, Reason::TcLost);
         };
         let codecs = sdp::intersect(&offer.offer.media.codecs, &tc.codecs);
+        let codecs = cx.config.calls.codecs.apply(&codecs);
         if codecs.iter().all(Codec::is_auxiliary) {
             return self.let_vm_answer(cx, held, Reason::NoCommonCodec);
         }

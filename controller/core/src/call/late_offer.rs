@@ -228,7 +228,8 @@ impl Call {
             }
         };
         let mut media = at_anchor(&tc, self.anchor);
-        media.codecs = sdp::intersect(&offer.offer.media.codecs, &tc.codecs);
+        let codecs = sdp::intersect(&offer.offer.media.codecs, &tc.codecs);
+        media.codecs = cx.config.calls.codecs.apply(&codecs);
         if media.codecs.iter().all(Codec::is_auxiliary) {
             self.vm = Some(vm);
             self.through_vm(cx, Reason::NoCommonCodec);

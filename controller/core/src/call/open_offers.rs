@@ -214,7 +214,8 @@ impl Call {
         };
         let mut media = at_anchor(&promised, self.anchor);
         if !media.codecs.is_empty() {
-            media.codecs = sdp::intersect(&offer.media.codecs, &promised.codecs);
+            let codecs = sdp::intersect(&offer.media.codecs, &promised.codecs);
+            media.codecs = cx.config.calls.codecs.apply(&codecs);
             if media.codecs.iter().all(Codec::is_auxiliary) {
                 // The VM has the gateway's real address, and answers for itself.
                 self.gateway = Some(offer);

@@ -97,6 +97,10 @@ impl Call {
             }
             _ if initial => {
                 self.begin_again(&heard);
+                if cx.config.calls.is_emergency(&heard.message, self.outgoing) {
+                    self.through_vm(cx, Reason::Emergency);
+                    return self.pass(cx, &heard);
+                }
                 match heard.side {
                     Side::Vm => self.vm_offers(cx, heard, true),
                     Side::Net => self.gateway_offers(cx, heard, true),

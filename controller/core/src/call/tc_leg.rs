@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::described::{Described, Told, has_changed};
 use super::flows::at_anchor;
 use super::state::{Exchange, Plane, Progress, TcOffer, TcState};
+use super::vm_offer::allowed;
 use super::{Call, Context, OWED, Reason};
 use crate::engine::Side;
 use crate::media::{Direction, Media};
@@ -28,19 +29,20 @@ pub(super) enum Consent {
 impl Call {
     /// What the TC is to be told of the gateway's media. While the VM's user
     /// holds the call, the TC's microphone is not to be heard.
-    fn gateway_for_tc(&self) -> Option<Media> {
-        let gateway = self.gateway.as_ref()?;
-        let mut media = at_anchor(&gateway.media, self.anchor);
+    fn gateway_for_tc(&self, cx: &Context<'_>) -> Result<Media, Reason> {
+        let gateway = self.gateway.as_ref().ok_or(Reason::SdpNotUnderstood)?;
+        let mut media = allowed(cx, &at_anchor(&gateway.media, self.anchor))?;
         if self.vm_holds {
             media.direction = Direction::Inactive;
         }
-        Some(media)
+        Ok(media)
     }
 
     /// Tells the TC what the gateway said last (304, 403), if it does not know.
     pub(super) fn tell_tc(&mut self, cx: &mut Context<'_>) -> Consent {
-        let Some(media) = self.gateway_for_tc() else {
-            return Consent::Failed(Reason::SdpNotUnderstood);
+        let media = match self.gateway_for_tc(cx) {
+            Ok(media) => media,
+            Err(reason) => return Consent::Failed(reason),
         };
         match self.tc.state {
             TcState::Idle => {
@@ -186,7 +188,10 @@ impl Call {
             Ok(described) => described,
             Err(_) => return self.tc_failed(cx, Reason::TcRefused),
         };
-        self.tc.media = Some(described.media.clone());
+        match allowed(cx, &described.media) {
+            Ok(media) => self.tc.media = Some(media),
+            Err(reason) => return self.tc_failed(cx, reason),
+        }
         if offers {
             self.tc.state = TcState::OwedAnswer { by: cx.now + OWED };
             let media = described.media.clone();
@@ -286,11 +291,13 @@ impl Call {
         else {
             return cx.tc.answer_reinvite(cx.now, leg, Err(488));
         };
+        let Ok(media) = allowed(cx, &offer.media) else {
+            return cx.tc.answer_reinvite(cx.now, leg, Err(488));
+        };
         let before = self.tc.media.as_ref().map(|tc| tc.direction);
-        let changed = has_changed(promised, &gateway.media.codecs, &offer.media)
-            || before != Some(offer.media.direction);
+        let changed =
+            has_changed(promised, &gateway.media.codecs, &media) || before != Some(media.direction);
         if changed {
-            let media = offer.media.clone();
             return self.tell_gateway_of_tc(
                 cx,
                 TcOffer {
@@ -299,7 +306,7 @@ impl Call {
                 },
             );
         }
-        self.tc.media = Some(offer.media.clone());
+        self.tc.media = Some(media);
         self.answer_tc(cx, offer);
     }
 
@@ -307,7 +314,8 @@ impl Call {
     fn answer_tc(&mut self, cx: &mut Context<'_>, offer: Described) {
         self.tc.offer = Some(offer);
         let answer = self
-            .gateway_for_tc()
+            .gateway_for_tc(cx)
+            .ok()
             .and_then(|media| self.answer_for_tc(cx, &media));
         cx.tc.answer_reinvite(cx.now, self.leg(), answer.ok_or(488));
     }

@@ -12,6 +12,7 @@ use super::tc_leg::Consent;
 use super::{Call, Context, Reason};
 use crate::bypass::keep_alive::KeepAlive;
 use crate::engine::Side;
+use crate::media::{Codec, Media};
 use crate::sdp::SessionDescription;
 use crate::tc::CallProgress;
 
@@ -84,7 +85,10 @@ impl Call {
         match binding.media.as_ref().filter(|_| !wants_key) {
             // Registered with its media (301).
             Some(media) => {
-                self.tc.media = Some(media.clone());
+                let Ok(media) = allowed(cx, media) else {
+                    return self.leave_to_vm(cx, &offer.request, Reason::NoCommonCodec);
+                };
+                self.tc.media = Some(media);
                 self.tc.state = TcState::Idle;
                 self.send_offer(cx, offer);
             }
@@ -102,7 +106,15 @@ impl Call {
         let Some(tc) = self.tc.media.clone() else {
             return self.leave_to_vm(cx, &offer.request, Reason::TcLost);
         };
-        let body = offer.offer.with(&at_anchor(&tc, self.anchor), None);
+        let mut media = at_anchor(&tc, self.anchor);
+        if media.codecs.is_empty() && !cx.config.calls.codecs.is_silent() {
+            // Its codecs are not known: the VM's, as far as they may be used.
+            let Ok(allowed) = allowed(cx, &offer.offer.media) else {
+                return self.leave_to_vm(cx, &offer.request, Reason::NoCommonCodec);
+            };
+            media.codecs = allowed.codecs;
+        }
+        let body = offer.offer.with(&media, None);
         let body = self.told_gateway.say(body);
         self.promised = Some(tc);
         self.exchange_by = (!offer.initial).then_some(cx.now + ANSWER);
@@ -327,6 +339,23 @@ impl Call {
             self.hand_back(cx, reason);
         }
     }
+}
+
+/// Media with the codecs that the operator allows, in the operator's order. A list
+/// that is not known stays so.
+///
+/// # Errors
+///
+/// Where none is left that carries speech.
+pub(super) fn allowed(cx: &Context<'_>, media: &Media) -> Result<Media, Reason> {
+    let codecs = cx.config.calls.codecs.apply(&media.codecs);
+    if !media.codecs.is_empty() && codecs.iter().all(Codec::is_auxiliary) {
+        return Err(Reason::NoCommonCodec);
+    }
+    Ok(Media {
+        codecs,
+        ..media.clone()
+    })
 }
 
 /// How long the TC may take, with some grace for its agent's own timer.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::policy::CallPolicy;
 use crate::call::Reason;
 use crate::media::Media;
 use crate::registrar::Access;
@@ -121,6 +122,8 @@ pub struct EngineConfig {
     pub keep_alive: Duration,
     /// How the media of calls is watched.
     pub media_watch: MediaWatchConfig,
+    /// Which calls are left alone, and which codecs the others use.
+    pub calls: CallPolicy,
     /// Number of the first call (flows of an earlier run keep theirs).
     pub first_call: u32,
     /// Seed of branches, tags, SSRCs and nonces. From the system's randomness in

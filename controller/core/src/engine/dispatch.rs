@@ -332,7 +332,9 @@ impl Engine {
         };
         let id = self.next_call;
         let mut call = Call::new(now, id, key.0, vm.address, &invite);
-        if self.calls.len() >= self.call_limit && !self.make_room(now) {
+        let full = self.calls.len() >= self.call_limit && !self.make_room(now, None)
+            || self.is_vm_full(key.0) && !self.make_room(now, Some(key.0));
+        if full {
             let view = CallView {
                 path: Path::Vm,
                 reason: Some(Reason::Limit),
@@ -350,11 +352,20 @@ impl Engine {
         Some(id)
     }
 
+    /// Whether a VM has as many calls as it may.
+    fn is_vm_full(&self, vm: usize) -> bool {
+        let most = self.config.calls.max_per_vm;
+        let of_vm = |call: &&Call| call.vm_index() == vm;
+        self.calls.len() >= most && self.calls.values().filter(of_vm).count() >= most
+    }
+
     /// Forgets the call that ended first, if one has, or one that is only watched.
-    fn make_room(&mut self, now: Time) -> bool {
+    /// `of`: only of this VM.
+    fn make_room(&mut self, now: Time, of: Option<usize>) -> bool {
         let over = self
             .calls
             .values()
+            .filter(|call| of.is_none_or(|vm| call.vm_index() == vm))
             .filter_map(|call| Some((call.may_go()?, call.id())))
             .min()
             .map(|(_, id)| id);

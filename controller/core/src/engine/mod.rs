@@ -10,6 +10,7 @@
 mod api;
 mod dispatch;
 mod journal;
+mod policy;
 mod protocol;
 
 pub use api::{
@@ -19,4 +20,5 @@ pub use api::{
 };
 pub use dispatch::Engine;
 pub use journal::{Entry, Key, Restored, UnknownKey};
+pub use policy::{CallPolicy, CodecPolicy};
 pub use protocol::Protocol;

@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use sidestep_core::call::Reason;
 use sidestep_core::engine::{
-    CallView, Datagram, Datapath, Engine, EngineConfig, Event, ExpiresConfig, Flow, FlowKind, Leg,
-    MediaWatchConfig, Network, Output, Path, PathChoice, PathRule, Side, ThinClientConfig,
-    Transport, VmConfig,
+    CallPolicy, CallView, Datagram, Datapath, Engine, EngineConfig, Event, ExpiresConfig, Flow,
+    FlowKind, Leg, MediaWatchConfig, Network, Output, Path, PathChoice, PathRule, Side,
+    ThinClientConfig, Transport, VmConfig,
 };
 use sidestep_core::registrar::Access;
 use sidestep_core::sip::digest::{Login, answer_challenge};
@@ -113,6 +113,7 @@ pub fn config() -> EngineConfig {
         keep_alive: Duration::from_secs(5),
         // Off: the tests of it turn it on.
         media_watch: MediaWatchConfig::default(),
+        calls: CallPolicy::default(),
         first_call: 1,
         seed: [7; 32],
     }
