@@ -4,6 +4,8 @@
 
 #![allow(unsafe_code)]
 
+mod stream;
+
 use std::ffi::{OsString, c_char, c_int, c_void};
 use std::io::{self, IoSliceMut};
 use std::mem::size_of;
@@ -18,6 +20,8 @@ use nix::sys::socket::{
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+pub use stream::{Accepted, Listener, close_in_order, connect};
 
 /// Receive buffer asked for, octets; the kernel doubles it. A burst of ten
 /// thousand ordinary messages.
@@ -49,7 +53,7 @@ pub struct Received<'a> {
 impl Receiver {
     /// Opens it on the device of this thread's namespace.
     pub fn open(device: &str) -> io::Result<Self> {
-        let fd = transparent(device)?;
+        let fd = transparent(device, SockType::Datagram)?;
         setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
         setsockopt(&fd, sockopt::Ipv4OrigDstAddr, &true)?;
         setsockopt(&fd, sockopt::RxqOvfl, &1)?;
@@ -128,7 +132,7 @@ pub struct Sender {
 impl Sender {
     /// Opens it on the device of this thread's namespace.
     pub fn open(device: &str, source: SocketAddrV4) -> io::Result<Self> {
-        let fd = transparent(device)?;
+        let fd = transparent(device, SockType::Datagram)?;
         setsockopt(&fd, sockopt::SndBuf, &SEND_BUFFER)?;
         bind(fd.as_raw_fd(), &SockaddrIn::from(source))?;
         Ok(Self { fd })
@@ -160,10 +164,10 @@ pub fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
-fn transparent(device: &str) -> io::Result<OwnedFd> {
+fn transparent(device: &str, kind: SockType) -> io::Result<OwnedFd> {
     let fd = socket(
         AddressFamily::Inet,
-        SockType::Datagram,
+        kind,
         SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
         None,
     )?;

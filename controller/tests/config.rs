@@ -90,6 +90,10 @@ fn protocols_by_ports() {
     let config = read(&text).expect("sound");
     assert_eq!(config.signalling.connection_ports(), [5060, 5062]);
     assert_eq!(config.signalling.datagram_ports(), [2427]);
+    let limits = config.signalling.connections;
+    assert_eq!((limits.all, limits.per_vm), (4096, 256));
+    let limits = config.signalling.messages;
+    assert_eq!((limits.message, limits.headers), (65_536, 256));
     let core = config.engine([0; 32], 1);
     assert_eq!(core.sip_ports, [5060, 5062]);
     assert_eq!(core.h248_ports, [0; 0]);

@@ -87,8 +87,9 @@ pub enum Part {
 /// One direction of a connection.
 #[derive(Debug)]
 pub struct Stream {
-    /// `None`: all that comes is left alone.
     framer: Option<Box<dyn Framer>>,
+    /// All that comes is left alone.
+    untouched: bool,
     buffer: Vec<u8>,
     /// Where the front is in the buffer.
     start: usize,
@@ -99,6 +100,7 @@ impl Stream {
     /// is left alone.
     pub fn new(framer: Option<Box<dyn Framer>>) -> Self {
         Self {
+            untouched: framer.is_none(),
             framer,
             buffer: Vec::new(),
             start: 0,
@@ -121,13 +123,13 @@ impl Stream {
 
     /// Whether everything is left alone from here on.
     pub fn is_untouched(&self) -> bool {
-        self.framer.is_none()
+        self.untouched
     }
 
     /// The next part, if it is there.
     pub fn next_part(&mut self) -> Option<Part> {
         let front = self.buffer.get(self.start..).unwrap_or_default();
-        let Some(framer) = &mut self.framer else {
+        let Some(framer) = self.framer.as_mut().filter(|_| !self.untouched) else {
             return self.rest(None);
         };
         match framer.front(front) {
@@ -143,7 +145,7 @@ impl Stream {
                 Some(Part::Untouched { bytes, why })
             }
             Err(Unframed(why)) => {
-                self.framer = None;
+                self.untouched = true;
                 self.rest(Some(why))
             }
         }
@@ -151,7 +153,7 @@ impl Stream {
 
     /// The stream ends here: what still waited goes on as it is.
     pub fn end(&mut self) -> Option<Part> {
-        self.framer = None;
+        self.untouched = true;
         self.rest(None)
     }
 

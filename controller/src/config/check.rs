@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use sidestep_core::engine::{ExpiresConfig, MediaWatchConfig, Network, PathRule, ThinClientConfig};
 
+use sidestep_core::stream::Limits;
+
 use super::fault::Faults;
 use super::read::{At, Draft, DraftPath, DraftThinClient, DraftVm};
+use crate::door::ConnectionLimits;
+
 use super::{Config, DaemonConfig, MediaConfig, RegistrationConfig, SignallingConfig, VmConfig};
 
 /// IFNAMSIZ less the closing zero.
@@ -334,6 +338,14 @@ fn build(draft: Draft) -> Option<Config> {
             h248: draft.h248.into_iter().map(|at| at.value).collect(),
             mgcp: draft.mgcp.into_iter().map(|at| at.value).collect(),
             registrar: draft.registrar?.value,
+            connections: ConnectionLimits {
+                all: draft.connections?,
+                per_vm: draft.connections_per_vm?,
+            },
+            messages: Limits {
+                message: draft.message_bytes?,
+                headers: draft.header_fields?,
+            },
         },
         registration: RegistrationConfig {
             realm: draft.realm?.value,

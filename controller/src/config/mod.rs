@@ -27,6 +27,9 @@ use sidestep_core::engine::{
     CallPolicy, ExpiresConfig, MediaWatchConfig, PathRule, ThinClientConfig,
 };
 
+use sidestep_core::stream::Limits;
+
+use crate::door::ConnectionLimits;
 pub use fault::{ConfigErrors, Fault, located};
 
 /// Where the daemon listens for its command line unless told otherwise.
@@ -89,6 +92,10 @@ pub struct SignallingConfig {
     pub mgcp: Vec<u16>,
     /// UDP port of the registrar, at each VM's own address.
     pub registrar: u16,
+    /// How many connections are taken.
+    pub connections: ConnectionLimits,
+    /// Which messages of a connection are looked at.
+    pub messages: Limits,
 }
 
 impl SignallingConfig {
@@ -97,7 +104,7 @@ impl SignallingConfig {
         self.sip.iter().chain(&self.h248).copied().collect()
     }
 
-    /// Ports between VMs and gateways that only datagrams come to (RFC 3435
+    /// Ports between VMs and gateways of which only datagrams are taken (RFC 3435
     /// §3.5.3: MGCP is carried by UDP).
     pub fn datagram_ports(&self) -> Vec<u16> {
         self.mgcp.clone()

@@ -39,6 +39,10 @@ pub(super) struct Draft {
     pub sip: Vec<At<u16>>,
     pub h248: Vec<At<u16>>,
     pub mgcp: Vec<At<u16>>,
+    pub connections: Option<usize>,
+    pub connections_per_vm: Option<usize>,
+    pub message_bytes: Option<usize>,
+    pub header_fields: Option<usize>,
     pub registrar: Option<At<u16>>,
     pub realm: Option<At<String>>,
     pub expires_min: Option<At<u32>>,
@@ -106,7 +110,16 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
         &["socket", "pins", "namespace", "log", "max_flows"],
         faults,
     );
-    let signalling = root.section("signalling", &["sip", "h248", "mgcp", "registrar"], faults);
+    let signalling = root.section(
+        "signalling",
+        &["sip", "h248", "mgcp", "registrar", "connections"],
+        faults,
+    );
+    let connections = signalling.section(
+        "connections",
+        &["limit", "limit_per_vm", "message_bytes", "header_fields"],
+        faults,
+    );
     let registration = root.section("registration", &["realm", "expires"], faults);
     let expires = registration.section("expires", &["min", "default", "max"], faults);
     let media = root.section(
@@ -154,6 +167,30 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
         sip,
         h248: ports(&signalling, "h248", &[2944, 2945], faults),
         mgcp: ports(&signalling, "mgcp", &[2427, 2727], faults),
+        connections: connections
+            .number_or("limit", 4096, 1..=30_000, CONNECTIONS, faults)
+            .map(|at| at.value),
+        connections_per_vm: connections
+            .number_or("limit_per_vm", 256, 1..=30_000, CONNECTIONS, faults)
+            .map(|at| at.value),
+        message_bytes: connections
+            .number_or(
+                "message_bytes",
+                65_536,
+                1_024..=1_048_576,
+                "a number of bytes",
+                faults,
+            )
+            .map(|at| at.value),
+        header_fields: connections
+            .number_or(
+                "header_fields",
+                256,
+                16..=65_536,
+                "a number of header fields",
+                faults,
+            )
+            .map(|at| at.value),
         registrar: signalling.number_or("registrar", 5070, 1..=65535, "a UDP port", faults),
         realm: registration.text_or("realm", "sidestep", faults),
         expires_min: expires.number_or("min", 60, 1..=3600, SECONDS, faults),
@@ -192,6 +229,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
 }
 
 const SECONDS: &str = "a number of seconds";
+const CONNECTIONS: &str = "a number of connections";
 
 /// A list of ports, which may be empty.
 fn ports(section: &Fields<'_>, key: &str, default: &[u16], faults: &mut Faults) -> Vec<At<u16>> {

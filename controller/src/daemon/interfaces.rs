@@ -100,6 +100,15 @@ impl Interfaces {
         }
     }
 
+    /// Tells the taps of which VMs further connections are to be taken.
+    pub fn tell_room(&self, datapath: &mut Datapath, has_room: impl Fn(Ipv4Addr) -> bool) {
+        for (_, vm) in self.all.iter().flat_map(|interface| &interface.vms) {
+            if let Err(error) = datapath.maps.take_connections(*vm, has_room(*vm)) {
+                tracing::error!("{error:#}");
+            }
+        }
+    }
+
     /// # Errors
     ///
     /// An interface is there, but the kernel does not let programs be attached.

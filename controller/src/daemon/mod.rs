@@ -14,7 +14,7 @@ use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use sidestep_core::engine::Engine;
+use sidestep_core::engine::{Engine, Protocol};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
@@ -23,7 +23,7 @@ use crate::admin::Server;
 use crate::clock;
 use crate::config::Config;
 use crate::datapath::Datapath;
-use crate::door::Door;
+use crate::door::{Door, Framers};
 use crate::watch::Changes;
 use interfaces::Interfaces;
 use serve::{Daemon, Inbox};
@@ -114,13 +114,24 @@ fn open(
         &config.vms.iter().map(|vm| vm.address).collect::<Vec<_>>(),
         &interfaces.names(),
     )?;
-    let mut door = Door::open(&config.daemon.namespace)?;
+    let mut door = Door::open(
+        &config.daemon.namespace,
+        config.signalling.connections,
+        framers(config),
+    )?;
     datapath.open_door(&door)?;
     // Listening first: what changes while the list is read is not missed.
     let changes = Changes::listen().context("cannot watch interfaces")?;
     interfaces.reconcile(datapath, &mut door);
     interfaces.all_attached()?;
     Ok((door, changes, datapath.follow_events()?))
+}
+
+/// What finds the messages in a connection: its ports say which protocol it is of.
+fn framers(config: &Config) -> Framers {
+    let limits = config.signalling.messages;
+    let config = config.engine([0; 32], 0);
+    Box::new(move |src, dst| Protocol::between(&config, src.port(), dst.port())?.framer(limits))
 }
 
 fn engine(config: &Config, datapath: &Datapath, seed: [u8; 32]) -> Engine {

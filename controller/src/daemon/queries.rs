@@ -81,6 +81,12 @@ impl Daemon {
             ("send-no-buffers", door.sent.no_buffers),
             ("send-backlog-full", door.sent.backlog_full),
             ("send-refused", door.sent.refused),
+            ("connections-open", door.connections.open),
+            ("connections-accepted", door.connections.accepted),
+            ("connections-ended", door.connections.ended),
+            ("connections-broken", door.connections.broken),
+            ("connections-accept-failed", door.connections.accept_failed),
+            ("connections-undeliverable", door.connections.undeliverable),
         ];
         let malformed = self
             .engine

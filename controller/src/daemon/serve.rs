@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sidestep_core::call::Reason;
-use sidestep_core::engine::{self, Datagram, Engine, Output};
+use sidestep_core::engine::{self, Engine, Output};
 use sidestep_core::time::Time;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -18,7 +18,7 @@ use crate::admin::Query;
 use crate::clock::{self, nanoseconds};
 use crate::config::Config;
 use crate::datapath::{Datapath, Refused};
-use crate::door::Door;
+use crate::door::{Door, Taken};
 use crate::watch::Changes;
 
 /// Datagrams taken of each side before anything else has its turn.
@@ -48,8 +48,8 @@ pub(super) struct Daemon {
 pub(super) struct Inbox {
     changes: Changes,
     queries: mpsc::Receiver<Query>,
-    datagrams: VecDeque<Datagram>,
-    /// Datagrams received so far.
+    taken: VecDeque<Taken>,
+    /// Messages received so far.
     pub received: u64,
     lease_renewed: Option<Time>,
 }
@@ -60,7 +60,7 @@ impl Inbox {
         Self {
             changes,
             queries,
-            datagrams: VecDeque::new(),
+            taken: VecDeque::new(),
             received: 0,
             lease_renewed: None,
         }
@@ -131,22 +131,40 @@ impl Daemon {
 
     /// Takes everything down; with `keep`, all but the door and the sockets.
     pub fn close(self, keep: bool) {
-        let mut datapath = self.datapath;
-        if let Err(error) = datapath.close_door(&self.door) {
+        let (mut datapath, mut door) = (self.datapath, self.door);
+        // From here on new connections pass; those that are taken hear of the end
+        // while there is still a way out.
+        if let Err(error) = datapath.maps.end_lease() {
+            tracing::error!("{error:#}");
+        }
+        door.reset_connections();
+        if let Err(error) = datapath.close_door(&door) {
             tracing::error!("{error:#}");
         }
         datapath.unload(&self.interfaces.names(), keep);
-        drop(self.door);
+        drop(door);
     }
 
     /// Everything that can be done at once.
     fn turn(&mut self) {
         self.renew_lease();
-        self.door.take(BURST, &mut self.inbox.datagrams);
-        while let Some(datagram) = self.inbox.datagrams.pop_front() {
-            self.inbox.received += 1;
-            self.engine.handle_datagram(clock::now(), datagram);
+        self.door.take(BURST, &mut self.inbox.taken);
+        while let Some(taken) = self.inbox.taken.pop_front() {
+            let now = clock::now();
+            match taken {
+                Taken::Message(message) => {
+                    self.inbox.received += 1;
+                    self.engine.handle_datagram(now, message);
+                }
+                Taken::Untouched { begin, what } => {
+                    self.engine.handle_untouched(now, &begin, what);
+                }
+            }
             self.act();
+        }
+        if self.door.room_changed() {
+            self.interfaces
+                .tell_room(&mut self.datapath, |vm| self.door.has_room(vm.into()));
         }
         let now = clock::now();
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
@@ -206,6 +224,12 @@ impl Daemon {
     fn collect(&mut self) {
         let live: Vec<u32> = self.engine.calls().iter().map(|call| call.id).collect();
         self.datapath.collect(&live, clock::now());
+        let door = &self.door;
+        self.datapath
+            .maps
+            .collect_connections(nanoseconds(clock::now()), |vm, remote| {
+                door.has_connection(vm, remote)
+            });
         self.engine
             .leave_anchors(self.datapath.anchors_of_an_earlier_run());
         // Also tries again what could not be attached.

@@ -3,7 +3,9 @@
 //!
 //! Links of taps and uplinks are pinned. A link that an earlier run has pinned is
 //! taken over by giving it the new program, which the kernel does atomically: no
-//! packet meets neither or both. The door's own links go with the daemon.
+//! packet meets neither or both. Those of the door's host ends are pinned too, so
+//! that connections which a daemon's death resets hear of it; the next daemon makes
+//! other doors, and the kernel drops these links with theirs.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,7 +28,7 @@ use super::object::{Pins, typed};
 pub struct Attached {
     /// By name of the pin. Dropping one closes it; only unpinning detaches.
     links: BTreeMap<String, FdLink>,
-    /// Those of the door, which are not pinned.
+    /// Those of the door.
     door: Vec<FdLink>,
 }
 
@@ -57,6 +59,9 @@ const TAP_HALVES: [(&str, &str, TcAttachType); 2] = [
     ("from", program::TAP_FROM_VM, TcAttachType::Ingress),
     ("to", program::TAP_TO_VM, TcAttachType::Egress),
 ];
+
+/// Pins of the door's host ends.
+const DOOR_HALF: &str = "door";
 
 /// Names in a BPF file system have no dots, those of interfaces no colons.
 fn pin_name(interface: &str, half: &str) -> String {
@@ -105,6 +110,10 @@ impl Attached {
     /// configuration had them.
     pub fn forget_others(pins: &Pins, interfaces: &[&str]) {
         for name in pins.links() {
+            if name.starts_with(DOOR_HALF) {
+                unpin(pins, &name);
+                continue;
+            }
             let interface = interface_of(&name);
             if !interfaces.contains(&interface.as_str()) {
                 tracing::info!("detaching {interface}: it is not configured any more");
@@ -119,7 +128,13 @@ impl Attached {
     /// # Errors
     ///
     /// The kernel refuses.
-    pub fn attach_door(&mut self, ebpf: &mut Ebpf, hosts: &[&str], namespace: &File) -> Result<()> {
+    pub fn attach_door(
+        &mut self,
+        ebpf: &mut Ebpf,
+        pins: &Pins,
+        hosts: &[&str],
+        namespace: &File,
+    ) -> Result<()> {
         let lookup: &mut SkLookup = typed(ebpf, program::DOOR_SOCKET)?;
         let id = lookup
             .attach(namespace)
@@ -129,14 +144,21 @@ impl Attached {
         for host in hosts {
             let link = tcx(out, host, TcAttachType::Ingress)
                 .with_context(|| format!("cannot attach to {host}"))?;
-            self.door.push(link);
+            let pin = pin_name(host, DOOR_HALF);
+            unpin(pins, &pin);
+            self.door.push(pinned(pins, &pin, link)?);
         }
         Ok(())
     }
 
     /// Detaches the door's programs.
-    pub fn detach_door(&mut self) {
+    pub fn detach_door(&mut self, pins: &Pins) {
         self.door.clear();
+        for name in pins.links() {
+            if name.starts_with(DOOR_HALF) {
+                unpin(pins, &name);
+            }
+        }
     }
 
     fn attach_tap(&mut self, ebpf: &mut Ebpf, pins: &Pins, interface: &str) -> Result<Mode> {

@@ -1,14 +1,18 @@
 //! The maps, each with its types. Addresses and ports go in and out in host
 //! types; the byte order of the programs ends here.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::RawFd;
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, SockMap};
 use sidestep_abi::counter::Counter;
-use sidestep_abi::door::{Door, LEASE_NS, Neighbour, NeighbourKey, PortClass, Side, Vm};
+use sidestep_abi::door::{
+    ConnectionKey, DOOR_LISTENERS, Door, LEASE_NS, Neighbour, NeighbourKey, PortClass, Side,
+    VM_CONNECTIONS, Vm,
+};
 use sidestep_abi::flow::{AnchorKey, FlowKey};
 use sidestep_abi::map;
 
@@ -23,7 +27,14 @@ pub struct Maps {
     lease: Array<MapData, u64>,
     counters: PerCpuArray<MapData, u64>,
     door_sockets: SockMap<MapData>,
+    connections: HashMap<MapData, ConnectionKey, u64>,
+    /// VMs of which no further connections are taken.
+    full: HashSet<Ipv4Addr>,
 }
+
+/// How long the last segments of a connection that is over may take: longer than the
+/// stack behind the door answers them (TIME-WAIT, RFC 9293 §3.4.2: 60 s on Linux).
+const CONNECTION_IDLE_NS: u64 = 120_000_000_000;
 
 /// A map of the object, taken out of it as what it is.
 pub fn take<M>(ebpf: &mut Ebpf, name: &str) -> Result<M>
@@ -49,6 +60,8 @@ impl Maps {
             lease: take(ebpf, map::LEASE)?,
             counters: take(ebpf, map::COUNTERS)?,
             door_sockets: take(ebpf, map::DOOR_SOCKETS)?,
+            connections: take(ebpf, map::CONNECTIONS)?,
+            full: HashSet::new(),
         })
     }
 
@@ -106,11 +119,52 @@ impl Maps {
     pub fn set_vm(&mut self, address: Ipv4Addr, tap: Option<u32>) -> Result<()> {
         let vm = Vm {
             ifindex: tap.unwrap_or(0),
-            flags: 0,
+            flags: match self.full.contains(&address) {
+                true => 0,
+                false => VM_CONNECTIONS,
+            },
         };
         self.vms
             .insert(address_be(address), vm, 0)
             .with_context(|| format!("cannot note the tap of {address}"))
+    }
+
+    /// Whether further connections of a VM are taken.
+    pub fn take_connections(&mut self, address: Ipv4Addr, take: bool) -> Result<()> {
+        let changed = match take {
+            true => self.full.remove(&address),
+            false => self.full.insert(address),
+        };
+        match self.vms.get(&address_be(address), 0) {
+            Ok(vm) if changed => self.set_vm(address, Some(vm.ifindex)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets connections that are none of ours and of which nothing has come for
+    /// a while. `now_ns`: of CLOCK_MONOTONIC; `is_ours`: by the VM's address and the
+    /// other.
+    pub fn collect_connections(
+        &mut self,
+        now_ns: u64,
+        is_ours: impl Fn(SocketAddr, SocketAddr) -> bool,
+    ) {
+        let gone: Vec<ConnectionKey> = self
+            .connections
+            .iter()
+            .filter_map(Result::ok)
+            .filter(|(_, last_ns)| now_ns.saturating_sub(*last_ns) > CONNECTION_IDLE_NS)
+            .map(|(key, _)| key)
+            .filter(|key| {
+                let vm = transport(key.vm_be, key.vm_port_be);
+                let remote = transport(key.remote_be, key.remote_port_be);
+                !is_ours(vm.into(), remote.into())
+            })
+            .collect();
+        for key in gone {
+            // A program may have been faster.
+            let _ = self.connections.remove(&key);
+        }
     }
 
     /// The uplinks, by index and MAC, and no others.
@@ -149,9 +203,11 @@ impl Maps {
             .context("cannot note the namespace's link")
     }
 
-    /// The receiving sockets, in the order of [`Side`].
-    pub fn set_door_sockets(&mut self, sockets: [RawFd; 2]) -> Result<()> {
-        for (index, socket) in (0..).zip(sockets) {
+    /// The sockets that receive datagrams and connections, each in the order of
+    /// [`Side`].
+    pub fn set_door_sockets(&mut self, datagrams: [RawFd; 2], listeners: [RawFd; 2]) -> Result<()> {
+        let datagrams = (0..).zip(datagrams);
+        for (index, socket) in datagrams.chain((DOOR_LISTENERS..).zip(listeners)) {
             self.door_sockets
                 .set(index, &socket, 0)
                 .context("cannot give a socket to the namespace's program")?;

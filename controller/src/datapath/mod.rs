@@ -147,13 +147,14 @@ impl Datapath {
     ///
     /// The kernel refuses.
     pub fn open_door(&mut self, door: &Door) -> Result<()> {
-        self.maps.set_door_sockets(door.sockets())?;
+        self.maps
+            .set_door_sockets(door.sockets(), door.listeners())?;
         for end in &door.ends {
             self.maps.set_inner_link(end.side, end.inner_index)?;
         }
         let hosts = door.ends.map(|end| end.host);
         self.attached
-            .attach_door(&mut self.ebpf, &hosts, &door.namespace()?)?;
+            .attach_door(&mut self.ebpf, &self.pins, &hosts, &door.namespace()?)?;
         for end in &door.ends {
             self.maps
                 .set_door(end.side, Some((end.host_index, end.inner_mac)))?;
@@ -171,7 +172,7 @@ impl Datapath {
         for end in &door.ends {
             self.maps.set_door(end.side, None)?;
         }
-        self.attached.detach_door();
+        self.attached.detach_door(&self.pins);
         Ok(())
     }
 

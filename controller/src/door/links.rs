@@ -95,6 +95,10 @@ fn quiet_defaults() {
         sysctl(&format!("ipv6/conf/{name}/disable_ipv6"), "1");
     }
     sysctl("ipv4/ip_forward", "0");
+    // Who is not there after half a minute is not there: the other side is told.
+    sysctl("ipv4/tcp_syn_retries", "4");
+    // A VM that uses a port again soon gets a connection again.
+    sysctl("ipv4/tcp_tw_reuse", "1");
 }
 
 /// A setting of this thread's namespace. One the kernel does not have (no IPv6)

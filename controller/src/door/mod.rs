@@ -3,13 +3,14 @@
 //! In: frames that the tap programs redirect to the host ends of two veth pairs.
 //! Their other ends lie in a network namespace of the daemon's own, where the
 //! kernel's stack reassembles them and hands them to one transparent socket per
-//! side. Out: datagrams from any source address, by the side they belong to.
-//! The same namespace is where TCP will be terminated.
+//! side, and where it terminates TCP. Out: datagrams from any source address, and
+//! messages in connections, by the side they belong to.
 //!
 //! - [`Side::Vm`]: frames the VM sent come in, frames for the VM go out;
 //! - [`Side::Net`]: frames others sent to the VM come in, frames as if from the
 //!   VM go out.
 
+mod connections;
 mod links;
 mod namespace;
 mod outbound;
@@ -17,7 +18,7 @@ mod outbound;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use anyhow::{Context, Result};
@@ -30,6 +31,8 @@ use tokio::io::unix::AsyncFd;
 
 use crate::sockets::{self, Receiver};
 use crate::watch;
+use connections::Connections;
+pub use connections::{ConnectionCounts, ConnectionLimits, Framers};
 use namespace::Namespace;
 use outbound::Outbound;
 pub use outbound::SendCounts;
@@ -45,10 +48,25 @@ pub struct Door {
     pub ends: [End; 2],
     outbound: Outbound,
     inbound: [Inbound; 2],
+    connections: Connections,
     mtu: u32,
     namespace: Namespace,
     /// The door's links have fixed names: one daemon per host namespace.
     _host: Flock<File>,
+}
+
+/// What has come in.
+pub enum Taken {
+    /// A message.
+    Message(engine::Datagram),
+    /// A message in a connection, or all its rest, is left alone; it goes on without
+    /// the engine.
+    Untouched {
+        /// What of it was there when that was seen.
+        begin: engine::Datagram,
+        /// What is wrong with it.
+        what: &'static str,
+    },
 }
 
 /// One veth pair.
@@ -81,7 +99,7 @@ impl Door {
     /// # Errors
     ///
     /// The kernel or `ip` refuses, or the namespace's name belongs to another.
-    pub fn open(name: &str) -> Result<Self> {
+    pub fn open(name: &str, limits: ConnectionLimits, framers: Framers) -> Result<Self> {
         let host = namespace::hold_own()?;
         let inner_names = [Side::Vm, Side::Net].map(|side| links::names(side).1);
         let namespace = Namespace::create(name, &inner_names)?;
@@ -106,8 +124,10 @@ impl Door {
             Inbound::open(&namespace, Side::Vm)?,
             Inbound::open(&namespace, Side::Net)?,
         ];
+        let connections = Connections::open(&namespace, limits, framers)?;
         Ok(Self {
             ends,
+            connections,
             outbound: Outbound::new(),
             inbound,
             mtu: DEFAULT_MTU,
@@ -131,6 +151,11 @@ impl Door {
             self.inbound[0].socket.as_raw_fd(),
             self.inbound[1].socket.as_raw_fd(),
         ]
+    }
+
+    /// The listeners of connections, in the order of [`Side`].
+    pub fn listeners(&self) -> [RawFd; 2] {
+        self.connections.listeners()
     }
 
     /// MTU at which datagrams are fragmented.
@@ -164,29 +189,56 @@ impl Door {
         tokio::select! {
             ready = vm.readable.readable() => drop(ready?),
             ready = net.readable.readable() => drop(ready?),
+            ready = self.connections.ready() => ready?,
             () = self.outbound.retry() => {}
         }
         Ok(())
     }
 
     /// Takes what has come in, at most `limit` datagrams of each side, and tries
-    /// again to send what was delayed.
-    pub fn take(&mut self, limit: usize, into: &mut VecDeque<engine::Datagram>) {
+    /// again to send what was delayed. What the engine makes of it all is to be sent
+    /// before the next call.
+    pub fn take(&mut self, limit: usize, into: &mut VecDeque<Taken>) {
         self.outbound.flush();
+        self.connections.take(&self.namespace, into);
         for inbound in &mut self.inbound {
             inbound.take(limit, into);
         }
     }
 
-    /// Sends a datagram out by its side.
+    /// Sends a message out by its side.
     pub fn send(&mut self, datagram: &engine::Datagram) {
-        self.outbound.send(&self.namespace, datagram);
+        match datagram.transport {
+            engine::Transport::Udp => self.outbound.send(&self.namespace, datagram),
+            engine::Transport::Tcp(_) => self.connections.send(datagram),
+        }
+    }
+
+    /// Whether a connection, of a VM's address and another, is one of ours.
+    pub fn has_connection(&self, vm: SocketAddr, remote: SocketAddr) -> bool {
+        self.connections.has(vm, remote)
+    }
+
+    /// Whether further connections of this VM are to be taken.
+    pub fn has_room(&self, vm: IpAddr) -> bool {
+        self.connections.has_room(vm)
+    }
+
+    /// Whether [`Self::has_room`] has changed for any VM since the last question.
+    pub fn room_changed(&mut self) -> bool {
+        self.connections.room_changed()
+    }
+
+    /// Resets every connection: both sides are to know, and to connect anew.
+    pub fn reset_connections(&mut self) {
+        self.connections.reset_all();
     }
 
     /// What became of datagrams.
     pub fn counts(&self) -> DoorCounts {
         DoorCounts {
             sent: self.outbound.counts(),
+            connections: self.connections.counts(),
             receive_buffer_full: self
                 .inbound
                 .iter()
@@ -203,11 +255,13 @@ impl Drop for Door {
     }
 }
 
-/// What became of datagrams at the door's sockets.
+/// What became of datagrams and connections at the door's sockets.
 #[derive(Debug, Clone, Copy)]
 pub struct DoorCounts {
     /// On the way out.
     pub sent: SendCounts,
+    /// Connections.
+    pub connections: ConnectionCounts,
     /// Lost on the way in: the daemon was slower than its receive buffer.
     pub receive_buffer_full: u64,
     /// Lost on the way in: `recvmsg` failed.
@@ -233,7 +287,7 @@ impl Inbound {
         })
     }
 
-    fn take(&mut self, limit: usize, into: &mut VecDeque<engine::Datagram>) {
+    fn take(&mut self, limit: usize, into: &mut VecDeque<Taken>) {
         for _ in 0..limit {
             // Only an empty socket clears the readiness, so none is left behind.
             let socket = &mut self.socket;
@@ -244,13 +298,13 @@ impl Inbound {
             match taken {
                 Ok(received) => {
                     self.dropped = received.dropped;
-                    into.push_back(engine::Datagram {
+                    into.push_back(Taken::Message(engine::Datagram {
                         side: self.side,
                         transport: engine::Transport::Udp,
                         src: SocketAddr::V4(received.src),
                         dst: SocketAddr::V4(received.dst),
                         payload: received.payload.to_vec(),
-                    });
+                    }));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {

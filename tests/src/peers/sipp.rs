@@ -136,9 +136,15 @@ impl Sipp {
             if let Some(status) = self.process.ended() {
                 bail!("SIPp ended ({status}): {}", self.complaints());
             }
-            let sockets =
-                space.enter(|| std::fs::read_to_string("/proc/thread-self/net/udp"))??;
-            Ok(sockets.contains(&pattern).then_some(()))
+            // Over UDP it is bound, over TCP (`-t t1`) it listens.
+            for table in ["udp", "tcp"] {
+                let table = format!("/proc/thread-self/net/{table}");
+                let sockets = space.enter(move || std::fs::read_to_string(table))??;
+                if sockets.contains(&pattern) {
+                    return Ok(Some(()));
+                }
+            }
+            Ok(None)
         })
     }
 

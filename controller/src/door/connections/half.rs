@@ -1,0 +1,182 @@
+//! One end of a connection: its socket, what came by it, what is to go.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use nix::sys::epoll::EpollFlags;
+use sidestep_core::stream::{Part, Stream};
+
+/// What waits for a slow peer, bytes: with so much, nothing more is read of the
+/// other end.
+pub(super) const HIGH: usize = 256 * 1024;
+/// With so much it is given up. Above [`HIGH`] come only messages that the engine
+/// makes, or that another connection brought.
+const MOST: usize = 1024 * 1024;
+
+/// One end.
+pub(super) struct Half {
+    pub socket: TcpStream,
+    /// Being made.
+    connecting: bool,
+    /// What comes, on its way to the other end.
+    pub inbound: Stream,
+    /// A part that waits until what was handed out before it has come back.
+    pub held: Option<Part>,
+    outbound: Vec<u8>,
+    /// How much of it is written.
+    written: usize,
+    /// Nothing more comes.
+    pub read_ended: bool,
+    /// Nothing more goes than what waits.
+    ending: bool,
+    /// Its peer has been told so.
+    shut: bool,
+}
+
+impl Half {
+    pub fn new(socket: TcpStream, connecting: bool, inbound: Stream) -> Self {
+        Self {
+            socket,
+            connecting,
+            inbound,
+            held: None,
+            outbound: Vec::new(),
+            written: 0,
+            read_ended: false,
+            ending: false,
+            shut: false,
+        }
+    }
+
+    /// Bytes that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.outbound.len() - self.written
+    }
+
+    /// Its peer is slower than the other end.
+    pub fn is_full(&self) -> bool {
+        self.waiting() >= HIGH
+    }
+
+    /// Whether more can be sent by it.
+    pub fn is_open(&self) -> bool {
+        !self.ending
+    }
+
+    /// Nothing comes or goes any more.
+    pub fn is_over(&self) -> bool {
+        self.read_ended && self.shut
+    }
+
+    /// Sends this behind what waits.
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken, or its peer takes nothing any more.
+    pub fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        if self.waiting() == 0 && !self.connecting {
+            let sent = self.write(rest)?;
+            rest = rest.get(sent..).unwrap_or_default();
+        }
+        if self.waiting() + rest.len() > MOST {
+            return Err(io::Error::other("its peer takes nothing any more"));
+        }
+        self.outbound.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Nothing more will be put.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::flush`].
+    pub fn end(&mut self) -> io::Result<()> {
+        self.ending = true;
+        self.flush()
+    }
+
+    /// Writes what waits, as far as there is room.
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken, or could not be made.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.connecting {
+            if let Some(error) = self.socket.take_error()? {
+                return Err(error);
+            }
+            match self.socket.peer_addr() {
+                Ok(_) => self.connecting = false,
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        while self.waiting() > 0 {
+            let outbound = std::mem::take(&mut self.outbound);
+            let sent = self.write(outbound.get(self.written..).unwrap_or_default());
+            self.outbound = outbound;
+            match sent? {
+                0 => break,
+                sent => self.written += sent,
+            }
+        }
+        if self.waiting() == 0 {
+            self.outbound.clear();
+            self.outbound.shrink_to(HIGH / 16);
+            self.written = 0;
+            if self.ending && !self.shut {
+                self.shut = true;
+                self.socket.shutdown(Shutdown::Write)?;
+            }
+        } else if self.written >= HIGH {
+            self.outbound.drain(..self.written);
+            self.written = 0;
+        }
+        Ok(())
+    }
+
+    /// How many bytes there was room for.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.socket.write(bytes) {
+                Ok(sent) => return Ok(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What has come; `None` when there is nothing at present, nothing when it has
+    /// ended.
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken.
+    pub fn read<'a>(&mut self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        if self.connecting {
+            return Ok(None);
+        }
+        loop {
+            match self.socket.read(buffer) {
+                Ok(length) => return Ok(Some(buffer.get(..length).unwrap_or_default())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What it waits for. `full`: the other end is.
+    pub fn interest(&self, full: bool) -> EpollFlags {
+        let mut interest = EpollFlags::empty();
+        if !self.read_ended && !self.connecting && !full && self.held.is_none() {
+            interest |= EpollFlags::EPOLLIN;
+        }
+        if self.connecting || self.waiting() > 0 {
+            interest |= EpollFlags::EPOLLOUT;
+        }
+        interest
+    }
+}
