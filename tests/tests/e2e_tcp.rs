@@ -25,8 +25,13 @@ struct Ends {
 impl Ends {
     /// Connects two boxes, the called one listening on the SIP port.
     fn open(lab: &Lab, from: Site, to: Site) -> Result<Self> {
-        let listener = listen(lab, to)?;
-        let caller = connect(lab, from, sip(to))?;
+        Self::open_at(lab, from, to, 5060)
+    }
+
+    /// The same, listening on another port.
+    fn open_at(lab: &Lab, from: Site, to: Site, port: u16) -> Result<Self> {
+        let listener = listen(lab, to, port)?;
+        let caller = connect(lab, from, SocketAddrV4::new(to.ip(), port))?;
         let (called, peer) = accept(&listener)?;
         ensure!(
             peer == caller.local_addr()?,
@@ -41,10 +46,10 @@ impl Ends {
     }
 }
 
-fn listen(lab: &Lab, site: Site) -> Result<TcpListener> {
+fn listen(lab: &Lab, site: Site, port: u16) -> Result<TcpListener> {
     let listener = lab
         .namespace(site)
-        .enter(|| TcpListener::bind("0.0.0.0:5060"))?
+        .enter(move || TcpListener::bind(("0.0.0.0", port)))?
         .with_context(|| format!("listening at {}", site.name()))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
@@ -155,6 +160,33 @@ fn streams_arrive_as_they_were_sent() {
             let open = sidestep.counter(lab, "daemon-connections-open").ok()?;
             (open == 0).then_some(())
         })?;
+        Ok(())
+    });
+}
+
+/// H.248 over TCP has its own framing (H.248.1 Annex D.2), text and binary; what is
+/// not framed so passes too.
+#[test]
+fn h248_crosses_in_its_own_framing() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        let packet = |message: &[u8]| {
+            let length = (message.len() + 4) as u16;
+            [&[3, 0], &length.to_be_bytes()[..], message].concat()
+        };
+        let text = packet(b"MEGACO/1 [10.71.1.11]:2944 Transaction = 1 {}");
+        let stream = [text.clone(), packet(&[0x30; 9_000]), text].concat();
+        for port in [2944, 2945] {
+            let mut ends = Ends::open_at(lab, Site::Vm1, Site::Gw, port)?;
+            for segment in [1_000, 7, stream.len()] {
+                cross(&mut ends.caller, &mut ends.called, &stream, segment)?;
+                cross(&mut ends.called, &mut ends.caller, &stream, segment)?;
+            }
+            let odd = b"not a TPKT at all";
+            cross(&mut ends.caller, &mut ends.called, odd, odd.len())?;
+            cross(&mut ends.caller, &mut ends.called, &stream, 900)?;
+        }
+        ensure!(sidestep.counter(lab, "daemon-connections-accepted")? == 2);
         Ok(())
     });
 }
@@ -374,7 +406,7 @@ fn daemon_that_hangs_keeps_its_connections() {
         let waiting = message("b", 20_000);
         ends.caller.write_all(&waiting)?;
         let mut past = wait_for("connections to pass", seconds(8), || {
-            let listener = listen(lab, Site::Tc1).ok()?;
+            let listener = listen(lab, Site::Tc1, 5060).ok()?;
             let caller = connect(lab, Site::Vm2, sip(Site::Tc1)).ok()?;
             let (called, _) = accept(&listener).ok()?;
             let mut ends = Ends { caller, called };
