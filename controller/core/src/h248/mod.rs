@@ -12,6 +12,7 @@
 //! with 0x30, a text with white space, a comment, `M` (`MEGACO`), `!` or `A`
 //! (`Authentication`, `AU`); see [`Encoding::of`].
 
+pub mod binary;
 pub mod change;
 pub(crate) mod local;
 pub mod model;

@@ -2,9 +2,10 @@
 
 use super::super::cursor::{Cursor, Read};
 use super::super::token::Token;
+use crate::digits::number;
 use crate::h248::model::{
     ActionReply, ActionRequest, AuditDescriptor, CommandKind, CommandReply, CommandRequest,
-    ContextAudit, ContextProperties, Descriptor, TopologyDirection, TopologyTriple,
+    ContextAudit, ContextProperties, Descriptor, TerminationId, TopologyDirection, TopologyTriple,
 };
 
 /// What `O-` and `W-` say, and the command after them.
@@ -219,6 +220,15 @@ impl<'a> Cursor<'a> {
             }
             Ok(())
         })?;
+        // Erlang/OTP writes the stream of version 3 as its number alone.
+        if let [TerminationId::Path(path)] = ends.as_slice()
+            && let Some(last) = properties.topology.last_mut()
+            && last.stream.is_none()
+            && let Some(stream) = number(path.as_bytes())
+        {
+            last.stream = Some(stream);
+            ends.clear();
+        }
         if ends.is_empty() {
             Ok(())
         } else {

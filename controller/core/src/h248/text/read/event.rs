@@ -117,8 +117,12 @@ impl<'a> Cursor<'a> {
     /// Annex B `digitMapDescriptor` or `eventDM`, whose token has been read.
     pub(super) fn digit_map(&mut self) -> Read<DigitMap<'a>> {
         let construct = "digitMapDescriptor";
-        self.equal(construct)?;
         let mut map = DigitMap::default();
+        // In events Erlang/OTP writes a value without the equal sign.
+        self.skip();
+        if self.peek() != Some(b'{') {
+            self.equal(construct)?;
+        }
         if self.peek() != Some(b'{') {
             map.name = Some(self.word(construct)?.into());
             self.skip();

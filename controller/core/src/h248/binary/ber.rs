@@ -1,0 +1,514 @@
+//! BER (X.690) as far as H.248.1 Annex A uses it: elements with their places in the
+//! message, and the primitive values in them.
+//!
+//! Every element knows where it stands and what it is part of, so that an error can
+//! say so and an edit can replace it and leave the rest. Nothing is copied unless a
+//! string came in segments (X.690 §8.7.3). Depth is bounded ([`DEEPEST`]), lengths
+//! are held against what encloses them, and no integer is read that does not fit.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::h248::H248Error;
+
+/// Deepest nesting that is read. A parameter of a signal embedded in an event
+/// embedded in an event (H.248.1 §7.1.9) is some 30 deep; from version 3 on the
+/// module has a loop (RegulatedEmbeddedDescriptor), and no bound of its own.
+pub(super) const DEEPEST: u8 = 48;
+
+/// Class and number of an element (X.690 §8.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tag(u32);
+
+const UNIVERSAL: u32 = 0;
+const CONTEXT: u32 = 2 << 30;
+
+impl Tag {
+    /// SEQUENCE and SEQUENCE OF.
+    pub(super) const SEQUENCE: Self = Self(UNIVERSAL | 16);
+    /// OCTET STRING.
+    pub(super) const OCTETS: Self = Self(UNIVERSAL | 4);
+    /// INTEGER.
+    pub(super) const INTEGER: Self = Self(UNIVERSAL | 2);
+    /// ENUMERATED.
+    pub(super) const ENUMERATED: Self = Self(UNIVERSAL | 10);
+    /// UTF8String.
+    pub(super) const UTF8: Self = Self(UNIVERSAL | 12);
+    /// IA5String.
+    pub(super) const IA5: Self = Self(UNIVERSAL | 22);
+    /// End of contents (X.690 §8.1.5).
+    const END: Self = Self(0);
+
+    /// `[number]`, as AUTOMATIC TAGS gives it.
+    pub(super) const fn context(number: u32) -> Self {
+        Self(CONTEXT | number)
+    }
+
+    /// Class (0 to 3) and number.
+    pub(super) const fn parts(self) -> (u8, u32) {
+        ((self.0 >> 30) as u8, self.0 & !(3 << 30))
+    }
+
+    /// Its number, if it is `[number]`.
+    pub(super) const fn alternative(self) -> Option<u32> {
+        if self.0 & (3 << 30) == CONTEXT {
+            Some(self.0 & !(3 << 30))
+        } else {
+            None
+        }
+    }
+}
+
+/// One element: identifier, length, contents.
+#[derive(Debug, Clone)]
+pub(super) struct Element<'a> {
+    message: &'a [u8],
+    /// Its tag.
+    pub(super) tag: Tag,
+    constructed: bool,
+    /// The length was not given: the contents end with an end-of-contents element.
+    indefinite: bool,
+    /// With identifier, length, and end of contents.
+    pub(super) whole: Range<usize>,
+    /// The contents alone.
+    pub(super) content: Range<usize>,
+    depth: u8,
+    /// What it is read as, or what it was found in.
+    pub(super) construct: &'static str,
+}
+
+/// Elements one after the other.
+#[derive(Debug, Clone)]
+pub(super) struct Reader<'a> {
+    message: &'a [u8],
+    at: usize,
+    end: usize,
+    depth: u8,
+    construct: &'static str,
+}
+
+impl<'a> Reader<'a> {
+    /// Over a whole message.
+    pub(super) fn new(message: &'a [u8], construct: &'static str) -> Self {
+        Self {
+            message,
+            at: 0,
+            end: message.len(),
+            depth: DEEPEST,
+            construct,
+        }
+    }
+
+    /// Over the contents at `range`, which hold whole elements.
+    pub(super) fn within(message: &'a [u8], range: Range<usize>, construct: &'static str) -> Self {
+        Self {
+            at: range.start,
+            end: range.end.min(message.len()),
+            ..Self::new(message, construct)
+        }
+    }
+
+    /// An error about what is at `offset`.
+    pub(super) fn error(&self, offset: usize, what: &'static str) -> H248Error {
+        H248Error {
+            offset,
+            construct: self.construct,
+            what,
+        }
+    }
+
+    fn byte(&self, at: usize) -> Result<u8, H248Error> {
+        match self.message.get(at) {
+            Some(&byte) if at < self.end => Ok(byte),
+            _ => Err(self.error(at, "ends inside an element")),
+        }
+    }
+
+    /// Identifier octets (X.690 §8.1.2); the offset after them.
+    fn identifier(&self, mut at: usize) -> Result<(Tag, bool, usize), H248Error> {
+        let first = self.byte(at)?;
+        at += 1;
+        let class = u32::from(first >> 6) << 30;
+        let constructed = first & 0x20 != 0;
+        let mut number = u32::from(first & 0x1f);
+        if number == 0x1f {
+            number = 0;
+            loop {
+                let byte = self.byte(at)?;
+                at += 1;
+                if number >> 21 != 0 {
+                    return Err(self.error(at - 1, "tag number beyond 28 bits"));
+                }
+                number = number << 7 | u32::from(byte & 0x7f);
+                if byte & 0x80 == 0 {
+                    break;
+                }
+            }
+        }
+        Ok((Tag(class | number), constructed, at))
+    }
+
+    /// Length octets (X.690 §8.1.3), `None` for the indefinite form; the offset
+    /// after them.
+    fn length(&self, at: usize) -> Result<(Option<usize>, usize), H248Error> {
+        let first = self.byte(at)?;
+        match first {
+            0..=0x7f => Ok((Some(usize::from(first)), at + 1)),
+            0x80 => Ok((None, at + 1)),
+            _ => {
+                let octets = usize::from(first & 0x7f);
+                let mut length = 0usize;
+                for index in 0..octets {
+                    if length >> 24 != 0 {
+                        return Err(self.error(at, "length beyond 32 bits"));
+                    }
+                    length = length << 8 | usize::from(self.byte(at + 1 + index)?);
+                }
+                Ok((Some(length), at + 1 + octets))
+            }
+        }
+    }
+
+    /// The next element; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Element<'a>>, H248Error> {
+        if self.at >= self.end {
+            return Ok(None);
+        }
+        let start = self.at;
+        let (tag, constructed, at) = self.identifier(start)?;
+        let (length, at) = self.length(at)?;
+        if tag == Tag::END {
+            return Err(self.error(start, "end of contents that nothing began"));
+        }
+        let (content, end) = match length {
+            Some(length) => {
+                let end = at.checked_add(length).filter(|&end| end <= self.end);
+                let end = end.ok_or_else(|| self.error(start, "longer than what encloses it"))?;
+                (at..end, end)
+            }
+            None if !constructed => {
+                return Err(self.error(start, "indefinite length of a primitive element"));
+            }
+            None => {
+                let last = self.end_of_contents(at, self.depth)?;
+                (at..last, last + 2)
+            }
+        };
+        self.at = end;
+        Ok(Some(Element {
+            message: self.message,
+            tag,
+            constructed,
+            indefinite: length.is_none(),
+            whole: start..end,
+            content,
+            depth: self.depth,
+            construct: self.construct,
+        }))
+    }
+
+    /// Where contents of indefinite length that begin at `at` end.
+    fn end_of_contents(&self, mut at: usize, depth: u8) -> Result<usize, H248Error> {
+        let depth = depth
+            .checked_sub(1)
+            .ok_or_else(|| self.error(at, "nested too deep"))?;
+        loop {
+            let (tag, constructed, after) = self.identifier(at)?;
+            let (length, after) = self.length(after)?;
+            match length {
+                Some(0) if tag == Tag::END && !constructed => return Ok(at),
+                Some(length) => {
+                    let end = after.checked_add(length).filter(|&end| end <= self.end);
+                    at = end.ok_or_else(|| self.error(at, "longer than what encloses it"))?;
+                }
+                None if constructed => at = self.end_of_contents(after, depth)? + 2,
+                None => {
+                    return Err(self.error(at, "indefinite length of a primitive element"));
+                }
+            }
+        }
+    }
+
+    /// The next element, if it has this tag.
+    pub(super) fn take(&mut self, tag: Tag) -> Result<Option<Element<'a>>, H248Error> {
+        let before = self.at;
+        match self.next()? {
+            Some(element) if element.tag == tag => Ok(Some(element)),
+            _ => {
+                self.at = before;
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl<'a> Element<'a> {
+    /// An error about it.
+    pub(super) fn error(&self, what: &'static str) -> H248Error {
+        H248Error {
+            offset: self.whole.start,
+            construct: self.construct,
+            what,
+        }
+    }
+
+    /// The same, read as `construct`.
+    pub(super) fn named(mut self, construct: &'static str) -> Self {
+        self.construct = construct;
+        self
+    }
+
+    /// Its octets, all of them.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.message.get(self.whole.clone()).unwrap_or_default()
+    }
+
+    /// Its contents' octets.
+    pub(super) fn content_bytes(&self) -> &'a [u8] {
+        self.message.get(self.content.clone()).unwrap_or_default()
+    }
+
+    /// Identifier octets, as they came.
+    pub(super) fn identifier(&self) -> &'a [u8] {
+        let octets = self.bytes();
+        let long = octets.first().is_some_and(|first| first & 0x1f == 0x1f);
+        let more = octets.iter().skip(1).take_while(|&&byte| byte & 0x80 != 0);
+        let end = if long { more.count() + 2 } else { 1 };
+        octets.get(..end).unwrap_or_default()
+    }
+
+    /// Whether it has the indefinite form.
+    pub(super) fn is_indefinite(&self) -> bool {
+        self.indefinite
+    }
+
+    /// Number of octets that its length took.
+    pub(super) fn length_octets(&self) -> usize {
+        self.content.start - self.whole.start - self.identifier().len()
+    }
+
+    /// The elements in it, read as parts of `construct`.
+    pub(super) fn children(&self, construct: &'static str) -> Result<Reader<'a>, H248Error> {
+        if !self.constructed {
+            return Err(self.error("a value where elements belong"));
+        }
+        let depth = self.depth.checked_sub(1);
+        Ok(Reader {
+            message: self.message,
+            at: self.content.start,
+            end: self.content.end,
+            depth: depth.ok_or_else(|| self.error("nested too deep"))?,
+            construct,
+        })
+    }
+
+    fn primitive(&self) -> Result<&'a [u8], H248Error> {
+        if self.constructed {
+            return Err(self.error("elements where a value belongs"));
+        }
+        Ok(self.content_bytes())
+    }
+
+    /// OCTET STRING, IA5String and the like (X.690 §8.7, §8.21).
+    pub(super) fn octets(&self) -> Result<Cow<'a, [u8]>, H248Error> {
+        if !self.constructed {
+            return Ok(Cow::Borrowed(self.content_bytes()));
+        }
+        let mut whole = Vec::new();
+        let mut segments = self.children(self.construct)?;
+        while let Some(segment) = segments.next()? {
+            whole.extend_from_slice(&segment.octets()?);
+        }
+        Ok(Cow::Owned(whole))
+    }
+
+    /// An OCTET STRING of exactly `N` octets.
+    pub(super) fn array<const N: usize>(&self) -> Result<[u8; N], H248Error> {
+        let octets = self.octets()?;
+        <[u8; N]>::try_from(octets.as_ref())
+            .map_err(|_| self.error("an octet string of wrong size"))
+    }
+
+    /// INTEGER or ENUMERATED of 0 to `largest`.
+    pub(super) fn unsigned(&self, largest: u32) -> Result<u32, H248Error> {
+        let octets = self.primitive()?;
+        let Some(&first) = octets.first() else {
+            return Err(self.error("an integer without octets"));
+        };
+        if first & 0x80 != 0 {
+            return Err(self.error("a negative integer"));
+        }
+        let mut value = 0u32;
+        for &octet in octets {
+            if value >> 24 != 0 {
+                return Err(self.error("an integer out of range"));
+            }
+            value = value << 8 | u32::from(octet);
+        }
+        if value > largest {
+            return Err(self.error("an integer out of range"));
+        }
+        Ok(value)
+    }
+
+    /// INTEGER of 0 to 65,535.
+    pub(super) fn u16(&self) -> Result<u16, H248Error> {
+        let value = self.unsigned(u32::from(u16::MAX))?;
+        u16::try_from(value).map_err(|_| self.error("an integer out of range"))
+    }
+
+    /// INTEGER of 0 to 4,294,967,295.
+    pub(super) fn u32(&self) -> Result<u32, H248Error> {
+        self.unsigned(u32::MAX)
+    }
+
+    /// INTEGER or ENUMERATED of 0 to `largest`, at most 255.
+    pub(super) fn u8(&self, largest: u8) -> Result<u8, H248Error> {
+        let value = self.unsigned(u32::from(largest))?;
+        u8::try_from(value).map_err(|_| self.error("an integer out of range"))
+    }
+
+    /// BOOLEAN (X.690 §8.2).
+    pub(super) fn boolean(&self) -> Result<bool, H248Error> {
+        match self.primitive()? {
+            [value] => Ok(*value != 0),
+            _ => Err(self.error("a boolean that is not one octet")),
+        }
+    }
+
+    /// BIT STRING (X.690 §8.6): its first 32 bits, bit 0 being the lowest.
+    pub(super) fn bits(&self) -> Result<u32, H248Error> {
+        let octets = self.primitive()?;
+        let (unused, octets) = match octets.split_first() {
+            Some((&unused, octets)) if unused < 8 && (unused == 0 || !octets.is_empty()) => {
+                (unused, octets)
+            }
+            _ => return Err(self.error("a bit string without a count of unused bits")),
+        };
+        let count = octets.len() * 8 - usize::from(unused);
+        let mut bits = 0u32;
+        for bit in 0..count.min(32) {
+            let octet = octets.get(bit / 8).copied().unwrap_or_default();
+            if octet & (0x80 >> (bit % 8)) != 0 {
+                bits |= 1 << bit;
+            }
+        }
+        Ok(bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(bytes: &[u8]) -> Result<Element<'_>, H248Error> {
+        Reader::new(bytes, "test").next().map(|e| e.expect("one"))
+    }
+
+    #[test]
+    fn forms_of_tags_and_lengths() {
+        for (bytes, tag, content) in [
+            (&[0x30, 0][..], Tag::SEQUENCE, 2..2),
+            (&[0x04, 1, 9], Tag::OCTETS, 2..3),
+            (&[0x04, 0x81, 1, 9], Tag::OCTETS, 3..4),
+            (&[0x04, 0x84, 0, 0, 0, 1, 9], Tag::OCTETS, 6..7),
+            (&[0x9f, 0x81, 0x00, 1, 9], Tag::context(128), 4..5),
+            (&[0xa3, 0x80, 0x80, 0, 0, 0], Tag::context(3), 2..4),
+            (&[0xa3, 0x80, 0xa0, 0x80, 0, 0, 0, 0], Tag::context(3), 2..6),
+        ] {
+            let element = only(bytes).unwrap();
+            assert_eq!(
+                (element.tag, &element.content),
+                (tag, &content),
+                "{bytes:02x?}"
+            );
+            assert_eq!(element.whole, 0..bytes.len());
+        }
+    }
+
+    #[test]
+    fn what_is_refused_and_where() {
+        for (bytes, offset, what) in [
+            (&[0x30][..], 1, "ends inside an element"),
+            (&[0x30, 2, 1], 0, "longer than what encloses it"),
+            (&[0x30, 0x85, 1, 0, 0, 0, 0], 1, "length beyond 32 bits"),
+            (
+                &[0x04, 0x80, 0, 0],
+                0,
+                "indefinite length of a primitive element",
+            ),
+            (&[0xa0, 0x80, 0x80, 1], 2, "longer than what encloses it"),
+            (&[0xa0, 0x80], 2, "ends inside an element"),
+            (&[0x00, 0x00], 0, "end of contents that nothing began"),
+            (
+                &[0xbf, 0xff, 0xff, 0xff, 0xff, 0x7f, 0],
+                5,
+                "tag number beyond 28 bits",
+            ),
+        ] {
+            let error = only(bytes).unwrap_err();
+            assert_eq!((error.offset, error.what), (offset, what), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let mut definite = vec![0x30, 0];
+        for _ in 0..DEEPEST {
+            let mut outer = vec![0x30, 0x82];
+            outer.extend(u16::try_from(definite.len()).unwrap().to_be_bytes());
+            outer.extend(&definite);
+            definite = outer;
+        }
+        let mut reader = Reader::new(&definite, "test");
+        let mut depth = 0;
+        let error = loop {
+            let element = reader.next().unwrap().expect("one more");
+            match element.children("test") {
+                Ok(children) => reader = children,
+                Err(error) => break error,
+            }
+            depth += 1;
+        };
+        assert_eq!((depth, error.what), (DEEPEST, "nested too deep"));
+
+        let indefinite = [0x30, 0x80].repeat(100_000);
+        assert_eq!(only(&indefinite).unwrap_err().what, "nested too deep");
+    }
+
+    #[test]
+    fn values() {
+        assert_eq!(only(&[2, 1, 5]).unwrap().unsigned(5), Ok(5));
+        assert_eq!(
+            only(&[2, 5, 0, 255, 255, 255, 255]).unwrap().u32(),
+            Ok(u32::MAX)
+        );
+        assert_eq!(
+            only(&[2, 1, 6]).unwrap().unsigned(5).unwrap_err().what,
+            "an integer out of range"
+        );
+        assert_eq!(
+            only(&[2, 1, 0x80]).unwrap().u32().unwrap_err().what,
+            "a negative integer"
+        );
+        assert_eq!(
+            only(&[2, 6, 0, 1, 0, 0, 0, 0])
+                .unwrap()
+                .u32()
+                .unwrap_err()
+                .what,
+            "an integer out of range"
+        );
+        assert_eq!(only(&[1, 1, 0xff]).unwrap().boolean(), Ok(true));
+        assert_eq!(only(&[3, 2, 5, 0b0110_0000]).unwrap().bits(), Ok(0b110));
+        assert_eq!(only(&[3, 1, 0]).unwrap().bits(), Ok(0));
+        assert!(only(&[3, 1, 1]).unwrap().bits().is_err());
+        assert!(only(&[3, 0]).unwrap().bits().is_err());
+        // In segments (X.690 §8.7.3.2).
+        let segments = [0x24, 0x80, 4, 1, 7, 4, 2, 8, 9, 0, 0];
+        assert_eq!(
+            only(&segments).unwrap().octets().unwrap().as_ref(),
+            [7, 8, 9]
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! From BER to the model, type by type of H.248.1 Annex A.
+//!
+//! One function for each type, named after it. What a version does not know is what
+//! another's extension: components after those of the module are passed over where
+//! they stand, as are alternatives of a descriptor; they stay in the message's bytes,
+//! which is what an edit works on. A component out of its order, or one that is
+//! missing, is an error, as is a command that is not of the eight: its reply could not
+//! be told from others.
+
+mod audit;
+mod command;
+mod context;
+mod event;
+mod media;
+mod message;
+mod name;
+mod service_change;
+mod value;
+
+use std::borrow::Cow;
+
+use super::ber::{Element, Reader, Tag};
+use crate::h248::H248Error;
+use crate::h248::model::{Message, Property, Span};
+
+/// A message's octets, all of them.
+pub(super) fn message(bytes: &[u8]) -> Result<Message<'_>, H248Error> {
+    let mut reader = Reader::new(bytes, "MegacoMessage");
+    let whole = reader.take(Tag::SEQUENCE)?;
+    let whole = whole.ok_or_else(|| reader.error(0, "not a SEQUENCE"))?;
+    if whole.whole.end != bytes.len() {
+        return Err(reader.error(whole.whole.end, "octets after the message"));
+    }
+    message::megaco_message(&whole)
+}
+
+/// A PropertyParm by itself.
+pub(super) fn property<'a>(parm: &Element<'a>) -> Result<Property<'a>, H248Error> {
+    value::property_parm(parm)
+}
+
+/// Components of a SEQUENCE, in their order.
+struct Fields<'a> {
+    reader: Reader<'a>,
+    peeked: Option<Element<'a>>,
+    parent: Element<'a>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(element: &Element<'a>, construct: &'static str) -> Result<Self, H248Error> {
+        let mut reader = element.children(construct)?;
+        let peeked = reader.next()?;
+        Ok(Self {
+            reader,
+            peeked,
+            parent: element.clone().named(construct),
+        })
+    }
+
+    /// The component `[number]`, if it is the next.
+    fn optional(&mut self, number: u32) -> Result<Option<Element<'a>>, H248Error> {
+        match &self.peeked {
+            Some(element) if element.tag == Tag::context(number) => {
+                let next = self.reader.next()?;
+                Ok(std::mem::replace(&mut self.peeked, next))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The component `[number]`; `missing` says what is wrong without it.
+    fn required(&mut self, number: u32, missing: &'static str) -> Result<Element<'a>, H248Error> {
+        match self.optional(number)? {
+            Some(element) => Ok(element),
+            None => Err(self.parent.error(missing)),
+        }
+    }
+
+    /// No more components of the `known` ones; extensions may follow.
+    fn end(mut self, known: u32) -> Result<(), H248Error> {
+        while let Some(element) = self.peeked {
+            match element.tag.alternative() {
+                Some(number) if number < known => {
+                    return Err(element.error("a component out of its order"));
+                }
+                _ => self.peeked = self.reader.next()?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The one element in an explicit tag, as each CHOICE within a SEQUENCE has it
+/// (X.680 §31.2.7).
+fn chosen<'a>(element: &Element<'a>, construct: &'static str) -> Result<Element<'a>, H248Error> {
+    let mut reader = element.children(construct)?;
+    match (reader.next()?, reader.next()?) {
+        (Some(chosen), None) => Ok(chosen),
+        (None, _) => Err(element.clone().named(construct).error("no alternative")),
+        (_, Some(second)) => Err(second.error("a second alternative")),
+    }
+}
+
+/// A SEQUENCE OF whose elements have the universal tag `tag`.
+fn list<'a, T>(
+    element: &Element<'a>,
+    construct: &'static str,
+    tag: Tag,
+    each: impl Fn(&Element<'a>) -> Result<T, H248Error>,
+) -> Result<Vec<T>, H248Error> {
+    let mut reader = element.children(construct)?;
+    let mut all = Vec::new();
+    while let Some(item) = reader.next()? {
+        if item.tag != tag {
+            return Err(item.error("an element of another type"));
+        }
+        all.push(each(&item)?);
+    }
+    Ok(all)
+}
+
+/// A SEQUENCE OF SEQUENCEs.
+fn sequences<'a, T>(
+    element: &Element<'a>,
+    construct: &'static str,
+    each: impl Fn(&Element<'a>) -> Result<T, H248Error>,
+) -> Result<Vec<T>, H248Error> {
+    list(element, construct, Tag::SEQUENCE, each)
+}
+
+/// IA5String; what is UTF-8 passes.
+fn text<'a>(element: &Element<'a>) -> Result<Cow<'a, str>, H248Error> {
+    match element.octets()? {
+        Cow::Borrowed(octets) => std::str::from_utf8(octets).map(Cow::Borrowed).ok(),
+        Cow::Owned(octets) => String::from_utf8(octets).map(Cow::Owned).ok(),
+    }
+    .ok_or_else(|| element.error("a string that is no text"))
+}
+
+/// The contents' place.
+fn content_span(element: &Element<'_>) -> Span {
+    Span {
+        start: element.content.start,
+        end: element.content.end,
+    }
+}
+
+/// The whole element's place.
+fn whole_span(element: &Element<'_>) -> Span {
+    Span {
+        start: element.whole.start,
+        end: element.whole.end,
+    }
+}
