@@ -257,3 +257,79 @@ fn with_media_only_the_far_ends_audio_of_h248_changes() {
         assert!(text(&output.stderr).contains(why), "{output:?}");
     }
 }
+
+/// A fixture of the core, octets in hexadecimal with comments.
+fn octets(name: &str) -> Vec<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("core/tests/data/h248/binary").join(name);
+    let text = fs::read_to_string(path).expect("a fixture");
+    text.lines()
+        .map(|line| line.split('#').next().unwrap_or_default())
+        .flat_map(str::split_whitespace)
+        .map(|octet| u8::from_str_radix(octet, 16).expect("hexadecimal"))
+        .collect()
+}
+
+#[test]
+fn binary_h248_is_told_by_its_content() {
+    let add = octets("add_request.hex");
+    let view = json(&sidestep(&["--protocol", "h248"], &add));
+    assert_eq!(
+        view,
+        json(&sidestep(&["--protocol", "h248", "--binary"], &add))
+    );
+    let add = &view["body"]["transactions"][0]["request"]["actions"][0]["commands"][1];
+    let stream = &add["descriptors"][0]["media"]["streams"][0];
+    assert_eq!(stream["control"]["mode"], "send_receive");
+    let remote = &stream["remote"][0]["sdp"];
+    assert_eq!(remote["audio"]["rtp"], "10.71.1.11:10020");
+}
+
+#[test]
+fn with_media_only_the_far_ends_audio_of_binary_h248_changes() {
+    let add = octets("add_request.hex");
+    // As long as what was there, so that all other octets are the same.
+    let media = ["--protocol", "h248", "--media", "10.71.2.21:20000"];
+    let output = sidestep(&media, &add);
+    assert!(output.status.success(), "{output:?}");
+    let replaced = |from: &[u8], to: &[u8], octets: Vec<u8>| {
+        let at = octets.windows(from.len()).rposition(|part| part == from);
+        let mut octets = octets;
+        octets[at.expect("there")..][..from.len()].copy_from_slice(to);
+        octets
+    };
+    let expected = replaced(b"IN IP4 10.71.1.11", b"IN IP4 10.71.2.21", add);
+    let expected = replaced(b"audio 10020", b"audio 20000", expected);
+    assert_eq!(output.stdout, expected);
+}
+
+#[test]
+fn what_is_no_ber_is_refused_with_its_place() {
+    for (args, input, why, code) in [
+        (
+            &["--protocol", "h248", "--binary"][..],
+            ADD.as_bytes(),
+            "not an H.248 message: H.248 MegacoMessage, byte 0: ",
+            1,
+        ),
+        (
+            &["--protocol", "h248"],
+            b"\x30\x05\xa1\x03\x80\x01\x01",
+            "not an H.248 message: H.248 Message, byte 2: no mId",
+            1,
+        ),
+        (
+            &["--protocol", "sip", "--binary"],
+            b"\x30\x00",
+            "--binary goes with --protocol h248 only",
+            2,
+        ),
+    ] {
+        let output = sidestep(args, input);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(
+            output.stdout.is_empty() && text(&output.stderr).contains(why),
+            "{output:?}"
+        );
+    }
+}

@@ -36,6 +36,7 @@ const PEERS: &[(&str, &str)] = &[
     ("linphonec", "linphone-cli"),
     ("kamailio", "kamailio"),
     ("rtpengine", "rtpengine-daemon"),
+    ("escript", "erlang-megaco"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
     ("nft", "nftables"),

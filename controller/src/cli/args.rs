@@ -170,6 +170,7 @@ Examples:
   sidestep decode --protocol sip invite.txt
   sidestep decode --protocol sdp --media 10.71.2.21:20000 offer.sdp
   sidestep decode --protocol h248 add.txt
+  sidestep decode --protocol h248 --binary add.ber
   sidestep decode --protocol sip --media 10.71.2.21:20000 invite.txt | diff invite.txt -")]
 pub struct DecodeArgs {
     /// What the input is
@@ -178,6 +179,9 @@ pub struct DecodeArgs {
     /// Print the message with its audio moved to this address instead
     #[arg(long, value_name = "ADDR:PORT")]
     pub media: Option<SocketAddr>,
+    /// H.248: the input is BER, whatever its first byte says
+    #[arg(long)]
+    pub binary: bool,
     /// The message; `-` or nothing: standard input
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,

@@ -20,7 +20,16 @@ const LARGEST: u64 = 1 << 20;
 
 /// Decodes one message.
 pub fn run(args: &DecodeArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    if args.binary && args.protocol != Protocol::H248 {
+        eprintln!("sidestep: --binary goes with --protocol h248 only");
+        return Ok(ExitCode::from(2));
+    }
     let (name, bytes) = input(args.file.as_deref())?;
+    if args.binary
+        && let Err(error) = h248::binary::parse(&bytes)
+    {
+        return Ok(refused(&name, &error.into()));
+    }
     let decoded = match args.media {
         Some(media) => rewritten(args.protocol, &bytes, media),
         None => json(args.protocol, &bytes),
@@ -30,12 +39,14 @@ pub fn run(args: &DecodeArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> 
             out.write_all(&text)?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(refusal) => {
-            eprintln!("{name}: {}", refusal.0);
-            eprintln!("sidestep: the daemon would forward this as it came, byte for byte");
-            Ok(ExitCode::FAILURE)
-        }
+        Err(refusal) => Ok(refused(&name, &refusal)),
     }
+}
+
+fn refused(name: &str, refusal: &Refusal) -> ExitCode {
+    eprintln!("{name}: {}", refusal.0);
+    eprintln!("sidestep: the daemon would forward this as it came, byte for byte");
+    ExitCode::FAILURE
 }
 
 /// Why there is nothing to print.

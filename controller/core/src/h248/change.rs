@@ -28,7 +28,7 @@ pub struct Place {
 }
 
 /// One change. Everything it does not name leaves as it came: in text byte for
-/// byte, in binary every value, known or not.
+/// byte, in binary, but for the lengths of what encloses it, as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The content of a stream's Local or Remote, which is there: session

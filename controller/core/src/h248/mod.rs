@@ -4,7 +4,7 @@
 //! say ([`model::Message`], the same for both encodings), the same bytes with
 //! some things changed ([`Change`]), or a message of our own.
 //!
-//! Text is edited by splice: what has no reason to change leaves as it came.
+//! Both are edited by splice: what has no reason to change leaves as it came.
 //! What cannot be read is an [`H248Error`] with offset and construct, and its
 //! bytes are forwarded as they are.
 //!
@@ -75,7 +75,10 @@ impl Encoding {
 ///
 /// Where the bytes follow neither.
 pub fn parse(bytes: &[u8]) -> Result<Message<'_>, H248Error> {
-    text::parse(bytes)
+    match Encoding::of(bytes) {
+        Some(Encoding::Binary) => binary::parse(bytes),
+        _ => text::parse(bytes),
+    }
 }
 
 /// The bytes of `message`, changed. `None`: one of the changes names something
@@ -83,12 +86,19 @@ pub fn parse(bytes: &[u8]) -> Result<Message<'_>, H248Error> {
 ///
 /// `bytes` must be those that `message` was read from.
 pub fn change(bytes: &[u8], message: &Message<'_>, changes: &[Change]) -> Option<Vec<u8>> {
-    text::change(bytes, message, changes)
+    match Encoding::of(bytes) {
+        Some(Encoding::Binary) => binary::change(bytes, message, changes),
+        _ => text::change(bytes, message, changes),
+    }
 }
 
-/// `message` in an encoding.
+/// `message` in an encoding. Empty, and not to be sent, where binary has no way to
+/// say it; [`binary::write`] tells why.
 pub fn write(message: &Message<'_>, encoding: Encoding) -> Vec<u8> {
-    text::write(message, encoding)
+    match encoding {
+        Encoding::Binary => binary::write(message).unwrap_or_default(),
+        Encoding::Pretty | Encoding::Compact => text::write(message, encoding),
+    }
 }
 
 /// Why bytes are no H.248 message.

@@ -70,6 +70,23 @@ fn session_descriptions_are_groups_of_ia5_strings_unless_asked_otherwise() {
 }
 
 #[test]
+fn a_brace_is_escaped_in_text_only() {
+    let read = text::parse(
+        b"MEGACO/1 [10.71.1.11] Transaction = 5 { Context = 7 { Modify = line1 { Media { \
+          Remote {\nv=0\na=x:{\\}\n} } } } }",
+    );
+    let message = read.unwrap();
+    let written = binary::write(&message).unwrap();
+    assert!(written.windows(4).any(|window| window == b"x:{}"));
+    let again = parse(&written);
+    let (_, stream) = again.streams().next().unwrap();
+    let remote = stream.remote.as_ref().unwrap();
+    assert_eq!(&*remote.octets, b"v=0\r\na=x:{\\}\r\n");
+    assert_eq!(remote.unescaped().as_ref(), b"v=0\r\na=x:{}\r\n");
+    assert_eq!(binary::write(&again).unwrap(), written);
+}
+
+#[test]
 fn what_binary_cannot_say_is_refused() {
     for (body, construct) in [
         (

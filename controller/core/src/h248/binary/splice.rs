@@ -142,13 +142,16 @@ mod tests {
     #[test]
     fn an_edit_of_no_element_or_within_another_is_refused() {
         for spans in [
-            &[3..7][..],
-            &[90..91],
-            &[5..6],
-            &[4..7, 6..7],
-            &[2..7, 2..7],
+            &[(3, 7)][..],
+            &[(90, 91)],
+            &[(5, 6)],
+            &[(4, 7), (6, 7)],
+            &[(2, 7), (2, 7)],
         ] {
-            let edits: Vec<_> = spans.iter().map(|span| (span.clone(), &b""[..])).collect();
+            let edits: Vec<_> = spans
+                .iter()
+                .map(|&(start, end)| (start..end, &b""[..]))
+                .collect();
             assert_eq!(edited(MESSAGE, &edits), None, "{spans:?}");
         }
     }

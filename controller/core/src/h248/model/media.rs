@@ -85,7 +85,8 @@ pub struct Description<'a> {
     pub octets: Octets<'a>,
     /// What else binary has in its property groups.
     pub properties: Vec<Property<'a>>,
-    /// Where the octets stand: in text, what is between the braces.
+    /// Where the octets stand: in text, what is between the braces; in binary, the
+    /// contents of the LocalRemoteDescriptor.
     pub span: Span,
 }
 

@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 
 use super::name::{ItemName, ParameterName};
 
-/// Where something stands in a text message; 0..0 in a binary one, and in one of
-/// our own.
+/// Where something stands in a message that was read; 0..0 in one of our own. In
+/// binary, "between the braces" are an element's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Span {
     /// Offset of its first byte.

@@ -65,7 +65,7 @@ fn trimmed(span: Span, octets: &Octets<'_>) -> Span {
 }
 
 /// `}` as an octet string writes it.
-pub(super) fn escaped(octets: &[u8]) -> Vec<u8> {
+pub(in crate::h248) fn escaped(octets: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(octets.len());
     for &octet in octets {
         if octet == b'}' {

@@ -15,5 +15,6 @@ mod token;
 mod write;
 
 pub use change::change;
+pub(super) use change::escaped;
 pub use read::parse;
 pub use write::write;

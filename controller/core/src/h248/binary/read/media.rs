@@ -12,6 +12,7 @@ use crate::h248::model::{
     BufferControl, Description, LocalControl, MediaDescriptor, ModemDescriptor, MuxDescriptor,
     Octets, ServiceState, Statistic, Stream, StreamMode, TerminationState,
 };
+use crate::h248::text;
 
 pub(super) fn media_descriptor<'a>(
     element: &Element<'a>,
@@ -117,6 +118,10 @@ fn local_remote_descriptor<'a>(element: &Element<'a>) -> Result<Description<'a>,
                 properties.push(property);
             }
         }
+    }
+    // The model has the octets as text would: `}` escaped.
+    if octets.contains(&b'}') {
+        octets = text::escaped(&octets);
     }
     Ok(Description {
         octets: Octets(octets.into()),
