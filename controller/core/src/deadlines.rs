@@ -36,6 +36,11 @@ impl<K: Ord + Clone> Deadlines<K> {
         }
     }
 
+    /// Whose deadline is the first.
+    pub(crate) fn peek(&self) -> Option<&K> {
+        self.by_time.first().map(|(_, key)| key)
+    }
+
     /// The first deadline.
     pub(crate) fn next(&self) -> Option<Time> {
         self.by_time.first().map(|(at, _)| *at)

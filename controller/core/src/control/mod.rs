@@ -36,8 +36,50 @@
 //! | Local, Remote | LocalDescriptor, RemoteDescriptor | LocalConnectionDescriptor, RemoteConnectionDescriptor |
 //! | `Mode` | Mode of LocalControl | ConnectionMode |
 //! | `Part::Pending` | TransactionPending | provisional response |
+//!
+//! **Whose media.** A Remote description with the VM's own address is the VM's user;
+//! all others (gateway to gateway, local bridges) are none of Sidestep's business. A
+//! call is one stream of one connection that has, or had, such a description. It is
+//! listed beside SIP's, in the same series of numbers.
+//!
+//! **What the VM sees.** Its own descriptions wherever it asks (audits), and the
+//! gateway's own in replies: the guard at the tap keeps its media from arriving
+//! there. So going back to the VM is one command to the gateway, and none to the VM.
+//! Codecs that the VM does not know are taken out of a reply. Statistics (of a
+//! deleted connection, in audits) pass: the gateway counts what it exchanges with
+//! the thin client, which are the very figures wanted.
+//!
+//! **What has to wait.** Where the thin client's media is not known, the VM's command
+//! waits with its whole datagram until it is, and the VM hears a provisional
+//! response when it asks again. What waited is then looked at anew.
+//!
+//! **What comes again.** Requests and replies are remembered for T-HIST with their
+//! changes: repeated, they leave with the same bytes and do nothing twice. Commands
+//! of our own carry ids far from the VM's; their replies go no further.
+//!
+//! **What fails.** Before a command has gone it goes as the VM wrote it. A create
+//! that the gateway refuses for what stands in it now goes again as the VM wrote it,
+//! under an id of our own, and only that answer reaches the VM. Later, a command of
+//! our own tells the gateway the VM's media again. When a thin client hangs up, the
+//! call goes back to the VM: neither protocol lets a gateway end what its controller
+//! has made without looking broken.
+//!
+//! | file | what it is for |
+//! | --- | --- |
+//! | `message`, `codec` | the neutral words, and what is wanted of a protocol |
+//! | `mgcp` | MGCP in them |
+//! | `room` | the way of each datagram: its parts, its calls, its changes |
+//! | `line` | what is remembered between a VM and a gateway |
+//! | `call` | one call: who knows what of whom |
+//! | `requests` | our own commands, sent again until answered |
 
+mod call;
 pub mod codec;
 pub mod h248;
+mod line;
 pub mod message;
 pub mod mgcp;
+pub mod requests;
+mod room;
+
+pub(crate) use room::{Numbers, Room};

@@ -11,6 +11,7 @@ use super::{
 use crate::bypass::Context;
 use crate::bypass::flows::Anchors;
 use crate::call::{Call, Heard, Reason, begins_call};
+use crate::control::Room;
 use crate::deadlines::Deadlines;
 use crate::registrar::Registrar;
 use crate::sip::dialog::opposite;
@@ -29,10 +30,12 @@ const NONSENSE: usize = 256;
 /// Everything that Sidestep does, but for touching the world.
 #[derive(Debug)]
 pub struct Engine {
-    config: EngineConfig,
+    pub(super) config: EngineConfig,
     pub(super) by_address: HashMap<IpAddr, usize>,
     pub(super) calls: HashMap<u32, Call>,
     pub(super) by_call_id: HashMap<(usize, Vec<u8>), u32>,
+    /// Calls of H.248 and MGCP.
+    pub(super) control: Room,
     pub(super) deadlines: Deadlines<u32>,
     pub(super) next_call: u32,
     call_limit: usize,
@@ -47,7 +50,7 @@ pub struct Engine {
     malformed: BTreeMap<&'static str, u64>,
     /// Calls whose INVITE could not be parsed.
     nonsense: VecDeque<(usize, Vec<u8>)>,
-    stopping: bool,
+    pub(super) stopping: bool,
     /// Where changes are kept for the next run.
     pub(super) journal: Option<Journal>,
 }
@@ -65,6 +68,7 @@ impl Engine {
             by_address,
             calls: HashMap::new(),
             by_call_id: HashMap::new(),
+            control: Room::default(),
             deadlines: Deadlines::default(),
             next_call: config.first_call,
             call_limit: CALLS,
@@ -107,8 +111,7 @@ impl Engine {
         match Protocol::of(&self.config, &datagram) {
             _ if to_registrar => {}
             Protocol::Sip => {}
-            // Not spoken yet: through the VM, as without Sidestep.
-            Protocol::H248 | Protocol::Mgcp => return self.forward(datagram),
+            protocol => return self.of_gateway_control(now, vm, protocol, datagram),
         }
         match Message::parse(&datagram.payload) {
             Ok(message) if to_registrar => self.at_registrar_port(now, &datagram, &message),
@@ -117,7 +120,7 @@ impl Engine {
             Err(SipError::KeepAlive) if to_registrar => {}
             Err(SipError::KeepAlive) => self.forward(datagram),
             Err(error) => {
-                self.malformed(&datagram, error.what(), error.to_string());
+                self.malformed(datagram.src, error.what(), error.to_string());
                 if to_registrar {
                     let Datagram {
                         src, dst, payload, ..
@@ -136,7 +139,7 @@ impl Engine {
     /// past the engine: it is counted by what is wrong with it, and its call says so.
     /// `begin`: what of it was there when that was seen.
     pub fn handle_untouched(&mut self, now: Time, begin: &Datagram, what: &'static str) {
-        self.malformed(begin, what, what.to_owned());
+        self.malformed(begin.src, what, what.to_owned());
         let own = match begin.side {
             Side::Vm => begin.src,
             Side::Net => begin.dst,
@@ -162,6 +165,9 @@ impl Engine {
                 journal.pass_over(id);
             }
         }
+        while let Some(vm) = self.control.due(now) {
+            self.with_control(now, vm, Room::run_due);
+        }
         self.settle(now);
     }
 
@@ -170,6 +176,7 @@ impl Engine {
         self.deadlines
             .next()
             .into_iter()
+            .chain(self.control.poll_timeout())
             .chain(self.tc.poll_timeout())
             .chain(self.registrar.next_expiry())
             .min()
@@ -182,7 +189,7 @@ impl Engine {
 
     /// The datapath could not do what [`super::Datapath::Set`] asked for.
     pub fn datapath_refused(&mut self, now: Time, call: u32, reason: Reason) {
-        self.with_call(now, call, |call, cx| call.give_up_bypass(cx, reason));
+        self.give_up_bypass(now, call, reason);
         self.settle(now);
     }
 
@@ -198,19 +205,27 @@ impl Engine {
     pub fn shutdown(&mut self, now: Time) {
         self.stopping = true;
         let mut calls: Vec<u32> = self.calls.keys().copied().collect();
+        calls.extend(self.control.ids());
         calls.sort_unstable();
         for id in calls {
-            self.with_call(now, id, |call, cx| {
-                call.give_up_bypass(cx, Reason::Stopping);
-            });
+            self.give_up_bypass(now, id, Reason::Stopping);
         }
         self.settle(now);
+    }
+
+    fn give_up_bypass(&mut self, now: Time, id: u32, reason: Reason) {
+        match self.control.vm_of(id) {
+            Some(vm) => self.with_control(now, vm, |control, cx, numbers| {
+                control.give_up_bypass(cx, numbers, id, reason);
+            }),
+            None => self.with_call(now, id, |call, cx| call.give_up_bypass(cx, reason)),
+        }
     }
 
     /// Whether a request of ours in a call waits for its answer: who stops now
     /// leaves an answer without its ACK, and 32 s later the call is hung up.
     pub fn is_waiting(&self) -> bool {
-        self.calls.values().any(Call::is_waiting)
+        self.calls.values().any(Call::is_waiting) || self.control.is_waiting()
     }
 
     /// The calls, oldest first; ended ones for another minute.
@@ -219,6 +234,7 @@ impl Engine {
             .calls
             .values()
             .map(|call| call.view(&self.config))
+            .chain(self.control.views(&self.config))
             .collect();
         views.sort_by_key(|view| view.id);
         views
@@ -332,7 +348,7 @@ impl Engine {
         };
         let id = self.next_call;
         let mut call = Call::new(now, id, key.0, vm.address, &invite);
-        let full = self.calls.len() >= self.call_limit && !self.make_room(now, None)
+        let full = self.is_full() && !self.make_room(now, None)
             || self.is_vm_full(key.0) && !self.make_room(now, Some(key.0));
         if full {
             let view = CallView {
@@ -353,10 +369,16 @@ impl Engine {
     }
 
     /// Whether a VM has as many calls as it may.
-    fn is_vm_full(&self, vm: usize) -> bool {
+    pub(super) fn is_vm_full(&self, vm: usize) -> bool {
         let most = self.config.calls.max_per_vm;
         let of_vm = |call: &&Call| call.vm_index() == vm;
-        self.calls.len() >= most && self.calls.values().filter(of_vm).count() >= most
+        let all = self.calls.len() + self.control.len();
+        all >= most && self.calls.values().filter(of_vm).count() + self.control.count_of(vm) >= most
+    }
+
+    /// Whether as many calls are followed as may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.calls.len() + self.control.len() >= self.call_limit
     }
 
     /// Forgets the call that ended first, if one has, or one that is only watched.
@@ -394,9 +416,8 @@ impl Engine {
         }
     }
 
-    fn malformed(&mut self, datagram: &Datagram, kind: &'static str, detail: String) {
+    pub(super) fn malformed(&mut self, peer: SocketAddr, kind: &'static str, detail: String) {
         *self.malformed.entry(kind).or_default() += 1;
-        let peer = datagram.src;
         if self.faults.contains(&(peer, kind)) {
             return;
         }
@@ -446,7 +467,7 @@ impl Engine {
     }
 
     /// What the thin clients' agent has for the calls, until it has no more.
-    fn settle(&mut self, now: Time) {
+    pub(super) fn settle(&mut self, now: Time) {
         while let Some(output) = self.tc.poll_output() {
             match output {
                 TcOutput::Send(datagram) => self.output.push_back(Output::Send(datagram)),
@@ -456,7 +477,12 @@ impl Engine {
     }
 
     fn tc_event(&mut self, now: Time, id: u32, event: TcEvent) {
-        self.with_call(now, id, |call, cx| call.tc_event(cx, event));
+        match self.control.vm_of(id) {
+            Some(vm) => self.with_control(now, vm, |control, cx, numbers| {
+                control.tc_event(cx, numbers, id, event);
+            }),
+            None => self.with_call(now, id, |call, cx| call.tc_event(cx, event)),
+        }
     }
 }
 

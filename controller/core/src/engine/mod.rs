@@ -9,6 +9,7 @@
 
 mod api;
 mod dispatch;
+mod gateway_control;
 mod journal;
 mod policy;
 mod protocol;

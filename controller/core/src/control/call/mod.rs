@@ -1,0 +1,538 @@
+//! A call: one connection of a gateway whose far end is to be the thin client
+//! instead of the VM.
+//!
+//! In: what the VM says of its media in a Remote description, what the gateway
+//! replies, what becomes of the thin client's leg, time. Out: the description that
+//! takes the VM's place, commands of our own to the gateway, flows, events.
+//!
+//! Three parties describe themselves, each when it likes. So the call is no list of
+//! steps: after whatever has happened, [`Call::settle`] looks at what is still
+//! missing and asks for that only: the gateway is told what the TC has become
+//! (509, 607), then the TC what the gateway has become (611), until both know.
+//!
+//! | file | what it is for |
+//! | --- | --- |
+//! | `vm_command` | what the VM's controller asks of the connection |
+//! | `gateway_reply` | what the gateway says to that, and to our own commands |
+//! | `tc_leg` | what is told to the thin client, and what it says |
+//! | `agreement` | who has to be told what; back to the VM |
+
+mod agreement;
+mod gateway_reply;
+mod tc_leg;
+mod vm_command;
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
+
+pub(super) use self::vm_command::Answer;
+
+use self::tc_leg::{TcLeg, TcState};
+use super::codec::{Codec, Connection};
+use super::message::{Name, Selector};
+use crate::bypass::described::{Described, Told};
+use crate::bypass::flows::{self, at_anchor};
+use crate::bypass::keep_alive::KeepAlive;
+use crate::bypass::{Context, Reason};
+use crate::engine::{
+    CallMedia, CallView, Datapath, EngineConfig, Event, Flow, Output, Path, PathChoice, Transport,
+};
+use crate::media::{Direction, Media};
+use crate::time::Time;
+
+/// How long an ended call stays listed.
+const LISTED: Duration = Duration::from_secs(60);
+/// How long a call that is deleted, or begins, waits for its reply.
+const LINGER: Duration = Duration::from_secs(32);
+/// How long flows stay after the delete was replied to.
+const AFTERMATH: Duration = Duration::from_secs(1);
+/// How long the signalling of a call may be silent: then its delete went another
+/// way, or was never sent.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+/// How long the TC's offer may wait for the gateway's description before it gets
+/// an inactive answer.
+const OWED: Duration = Duration::from_secs(2);
+
+/// How far the call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// The VM has asked for it.
+    Setup,
+    /// The gateway has it.
+    Up,
+    /// Deleted; until then the reply may come.
+    Ending { until: Time },
+    /// Over; listed until then.
+    Ended { until: Time },
+}
+
+/// Which way the media goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plane {
+    /// Not decided.
+    Pending,
+    /// Between TC and gateway.
+    Bypass,
+    /// Through the VM.
+    Vm(Reason),
+}
+
+/// What a command of our own is for.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one of a call at most, moved twice"
+)]
+enum Purpose {
+    /// The gateway is to know the TC's new media; where the TC has offered it, it
+    /// waits for an answer.
+    Media {
+        media: Media,
+        answer_to: Option<Described>,
+    },
+    /// The gateway is to send to the VM again.
+    Restore(Reason),
+}
+
+/// A command of our own that the room is to send.
+#[derive(Debug)]
+pub(super) struct Modify {
+    pub(super) remote: Vec<u8>,
+}
+
+/// Where a call's signalling goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Way {
+    pub(super) vm: SocketAddr,
+    pub(super) gateway: SocketAddr,
+    pub(super) transport: Transport,
+}
+
+/// A stream of an operation of a transaction of the VM's: how a connection is known
+/// until the gateway has named it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Asked {
+    pub(super) transaction: u32,
+    pub(super) operation: usize,
+    pub(super) stream: usize,
+}
+
+/// What was known of a connection before it became a call's.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Before {
+    /// The gateway's own description.
+    pub(super) local: Option<Described>,
+    /// Which way media may go.
+    pub(super) mode: Option<Direction>,
+}
+
+/// A call.
+#[derive(Debug)]
+pub(crate) struct Call {
+    id: u32,
+    codec: &'static dyn Codec,
+    vm_index: usize,
+    vm_address: Ipv4Addr,
+    pub(super) way: Way,
+    pub(super) connection: Connection,
+    /// By whom the connection is known while it has no name.
+    pub(super) created_by: Option<Asked>,
+    started: Time,
+    progress: Progress,
+    plane: Plane,
+    /// What the VM said of its media, last, and before that.
+    vm: Option<Described>,
+    /// What the gateway said of its own, last.
+    gateway: Option<Described>,
+    /// Which way media may go, from the gateway's view.
+    mode: Direction,
+    tc: TcLeg,
+    told_gateway: Told,
+    /// The TC's media as the gateway was told it.
+    promised: Option<Media>,
+    /// The same, before the command that is not replied to yet.
+    agreed: Option<(Described, Media)>,
+    /// Commands of the VM's that are not replied to.
+    in_flight: BTreeSet<u32>,
+    /// A command of our own that is not replied to, and whether it is to be sent.
+    own: Option<Purpose>,
+    outbox: Option<Modify>,
+    /// How often the gateway was told again of the TC.
+    rounds: u8,
+    /// It is to go back to the VM when nothing is in flight.
+    falling: Option<Reason>,
+    anchor: Option<SocketAddrV4>,
+    /// What the datapath was told, if anything.
+    flows: Option<Vec<Flow>>,
+    /// When the flows of a call that is over go.
+    flows_until: Option<Time>,
+    keep_alive: Option<KeepAlive>,
+    /// When the TC's answer is given up.
+    answer_by: Option<Time>,
+    last_heard: Time,
+    /// What was last reported.
+    reported: Option<(&'static str, Path, Option<Reason>)>,
+}
+
+/// What a new call is of.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) id: u32,
+    pub(super) codec: &'static dyn Codec,
+    pub(super) vm_index: usize,
+    pub(super) vm_address: Ipv4Addr,
+    pub(super) way: Way,
+    pub(super) connection: Connection,
+    pub(super) created_by: Option<Asked>,
+    pub(super) before: Before,
+}
+
+impl Call {
+    pub(super) fn new(now: Time, of: Beginning) -> Self {
+        Self {
+            id: of.id,
+            codec: of.codec,
+            vm_index: of.vm_index,
+            vm_address: of.vm_address,
+            way: of.way,
+            connection: of.connection,
+            created_by: of.created_by,
+            started: now,
+            progress: if of.created_by.is_some() {
+                Progress::Setup
+            } else {
+                Progress::Up
+            },
+            plane: Plane::Pending,
+            vm: None,
+            gateway: of.before.local,
+            mode: of.before.mode.unwrap_or_default(),
+            tc: TcLeg::new(of.id),
+            told_gateway: Told::default(),
+            promised: None,
+            agreed: None,
+            in_flight: BTreeSet::new(),
+            own: None,
+            outbox: None,
+            rounds: 0,
+            falling: None,
+            anchor: None,
+            flows: None,
+            flows_until: None,
+            keep_alive: None,
+            answer_by: None,
+            last_heard: now,
+            reported: None,
+        }
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Index of its VM.
+    pub(super) fn vm_index(&self) -> usize {
+        self.vm_index
+    }
+
+    /// It began elsewhere, or is one too many: it passes untouched.
+    pub(super) fn only_watch(&mut self, reason: Reason) {
+        self.plane = Plane::Vm(reason);
+    }
+
+    /// Whether commands of the VM's wait for what the TC says.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.plane == Plane::Pending && !self.is_over() && self.tc.media.is_none()
+    }
+
+    /// Whether a command of our own waits for its reply.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.own.is_some()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(
+            self.progress,
+            Progress::Ending { .. } | Progress::Ended { .. }
+        )
+    }
+
+    /// Whether the TC is the gateway's far end.
+    pub(super) fn is_bypassed(&self) -> bool {
+        self.promised.is_some() && !matches!(self.plane, Plane::Vm(_))
+    }
+
+    /// Whether it is over and has been listed long enough.
+    pub(super) fn is_forgotten(&self, now: Time) -> bool {
+        matches!(self.progress, Progress::Ended { until } if until <= now)
+    }
+
+    /// Whether it may go to make room, and what should go first.
+    pub(super) fn may_go(&self) -> Option<impl Ord + use<>> {
+        let ended = matches!(self.progress, Progress::Ended { .. });
+        let watched = self.plane == Plane::Vm(Reason::AlreadyUp);
+        (ended || watched).then_some((!ended, self.last_heard, self.id))
+    }
+
+    /// It goes before its time.
+    pub(super) fn forget(&mut self, cx: &mut Context<'_>) {
+        self.end(cx);
+        self.end_flows(cx);
+    }
+
+    /// The command that is to be sent, once.
+    pub(super) fn take_outbox(&mut self) -> Option<Modify> {
+        self.outbox.take()
+    }
+
+    /// As it is shown.
+    pub(super) fn view(&self, config: &EngineConfig) -> CallView {
+        let (state, path, reason) = self.summary();
+        let name = |selector: &Selector| {
+            let name = selector.one().map(Name::written).unwrap_or_default();
+            String::from_utf8_lossy(name).into_owned()
+        };
+        CallView {
+            id: self.id,
+            call_id: name(&self.connection.place.context),
+            vm: config
+                .vms
+                .get(self.vm_index)
+                .map(|vm| vm.name.clone())
+                .unwrap_or_default(),
+            thin_client: self.tc.user.clone(),
+            gateway: self.way.gateway,
+            protocol: self.codec.protocol().name(),
+            // The VM's controller asks; whether its user called or was called is
+            // not in these messages.
+            direction: "outgoing",
+            state,
+            path,
+            reason,
+            started: self.started,
+            media_seen: None,
+            media: CallMedia {
+                vm: self.vm.as_ref().map(|vm| vm.media.clone()),
+                gateway: self.gateway.as_ref().map(|g| g.media.clone()),
+                tc: self.tc.media.clone(),
+            },
+        }
+    }
+
+    fn summary(&self) -> (&'static str, Path, Option<Reason>) {
+        let state = match self.progress {
+            Progress::Setup => "setup",
+            Progress::Up => "up",
+            Progress::Ending { .. } => "ending",
+            Progress::Ended { .. } => "ended",
+        };
+        match self.plane {
+            Plane::Pending => (state, Path::Pending, None),
+            Plane::Bypass if self.anchor.is_some() || self.was_steered() => {
+                (state, Path::Steered, None)
+            }
+            Plane::Bypass => (state, Path::Direct, None),
+            Plane::Vm(reason) => (state, Path::Vm, Some(reason)),
+        }
+    }
+
+    /// Whether a call that is over took the steered path: its anchor is free again.
+    fn was_steered(&self) -> bool {
+        self.is_over() && matches!(self.reported, Some((_, Path::Steered, _)))
+    }
+
+    /// Reports state, path and reason where one of them has changed.
+    pub(super) fn report(&mut self, cx: &mut Context<'_>) {
+        let summary = self.summary();
+        if self.reported != Some(summary) {
+            self.reported = Some(summary);
+            let view = self.view(cx.config);
+            cx.output.push_back(Output::Event(Event::Call(view)));
+        }
+    }
+
+    /// When it has to be woken.
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        let owed = match self.tc.state {
+            TcState::OwedAnswer { by } => Some(by),
+            _ => None,
+        };
+        let progress = match self.progress {
+            Progress::Ending { until } | Progress::Ended { until } => until,
+            Progress::Setup => self.last_heard + LINGER,
+            Progress::Up => self.last_heard + STALE,
+        };
+        [
+            Some(progress),
+            owed,
+            self.answer_by,
+            self.flows_until,
+            self.keep_alive.as_ref().map(KeepAlive::due),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Runs what is due by `now`.
+    pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        if let TcState::OwedAnswer { by } = self.tc.state
+            && by <= cx.now
+            && let Err(reason) = self.tc.answer_inactive(cx)
+        {
+            self.tc_failed(cx, reason);
+        }
+        if self.answer_by.is_some_and(|by| by <= cx.now) {
+            self.tc_failed(cx, Reason::TcNoAnswer);
+        }
+        self.keep_vm_alive(cx);
+        if self.flows_until.is_some_and(|until| until <= cx.now) {
+            self.end_flows(cx);
+        }
+        match self.progress {
+            Progress::Setup if self.last_heard + LINGER <= cx.now => self.gone(cx),
+            Progress::Up if self.last_heard + STALE <= cx.now => self.gone(cx),
+            Progress::Ending { until } if until <= cx.now => self.gone(cx),
+            _ => {}
+        }
+    }
+
+    fn keep_vm_alive(&mut self, cx: &mut Context<'_>) {
+        let (Some(keep_alive), Some(vm), Some(gateway)) =
+            (&mut self.keep_alive, &self.vm, &self.gateway)
+        else {
+            self.keep_alive = None;
+            return;
+        };
+        let mut media = vm.media.clone();
+        let codecs = &gateway.media.codecs;
+        if media
+            .codecs
+            .iter()
+            .any(|own| codecs.iter().any(|codec| codec.same_encoding(own)))
+        {
+            media
+                .codecs
+                .retain(|own| codecs.iter().any(|codec| codec.same_encoding(own)));
+        }
+        // What the gateway may not send, the VM does not expect.
+        if !matches!(self.mode, Direction::SendRecv | Direction::SendOnly) {
+            media.direction = Direction::Inactive;
+        }
+        let peer = (gateway.media.rtp, gateway.media.rtcp);
+        for datagram in keep_alive.run(cx.now, cx.config.keep_alive, &media, peer) {
+            cx.send(datagram);
+        }
+    }
+
+    // --- path and flows ---------------------------------------------------
+
+    /// Decides the path for the TC's address, and takes an anchor where it is
+    /// steered.
+    fn decide(&mut self, cx: &mut Context<'_>, tc: SocketAddr) -> Result<(), Reason> {
+        let gateway = self.way.gateway.ip();
+        match flows::choose(&cx.config.paths, tc.ip(), gateway) {
+            PathChoice::Vm => Err(Reason::Policy),
+            PathChoice::Direct => Ok(()),
+            PathChoice::Steered => {
+                if self.anchor.is_none() {
+                    let anchor = cx.anchors.take(self.vm_address);
+                    self.anchor = Some(anchor.ok_or(Reason::NoAnchorPort)?);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The TC's media as the gateway is to know it.
+    fn tc_for_gateway(&self) -> Option<Media> {
+        let tc = self.tc.media.as_ref()?;
+        Some(at_anchor(tc, self.anchor))
+    }
+
+    /// Tells the datapath the call's flows, where they have changed. A side on hold
+    /// by a null address keeps the flows that it had.
+    fn set_flows(&mut self, cx: &mut Context<'_>) {
+        if self.is_over() {
+            return;
+        }
+        let (Some(vm), Some(gateway)) = (&self.vm, &self.gateway) else {
+            return;
+        };
+        let flows = match (self.plane, &self.tc.media) {
+            (Plane::Vm(_), _) => flows::relayed(&vm.media, &gateway.media),
+            (_, tc) => {
+                let guarded = (&vm.media, gateway.media.rtp, gateway.media.rtcp);
+                let nulls = [Some(&gateway.media), tc.as_ref(), Some(&vm.media)];
+                if nulls.into_iter().flatten().any(Media::is_null_address) {
+                    return;
+                }
+                match tc {
+                    Some(tc) => flows::bypass(tc, &gateway.media, self.anchor, Some(guarded)),
+                    None => flows::guards(guarded, &gateway.media),
+                }
+            }
+        };
+        if self.flows.as_deref().unwrap_or_default() != flows {
+            self.flows = Some(flows.clone());
+            let call = self.id;
+            cx.output
+                .push_back(Output::Datapath(Datapath::Set { call, flows }));
+        }
+    }
+
+    /// The media of a call that is over has stopped.
+    fn end_flows(&mut self, cx: &mut Context<'_>) {
+        self.flows_until = None;
+        if self.flows.take().is_some() {
+            let call = self.id;
+            cx.output
+                .push_back(Output::Datapath(Datapath::Remove { call }));
+        }
+        self.give_back_anchor(cx);
+    }
+
+    fn give_back_anchor(&mut self, cx: &mut Context<'_>) {
+        if let Some(anchor) = self.anchor.take() {
+            cx.anchors.give_back(anchor);
+        }
+    }
+
+    // --- the end ----------------------------------------------------------
+
+    /// The media is to end; the reply may still come. The flows stay until it has:
+    /// without its guard the VM's last packets would go past the tap.
+    pub(super) fn end(&mut self, cx: &mut Context<'_>) {
+        if self.is_over() {
+            return;
+        }
+        self.own = None;
+        self.outbox = None;
+        self.falling = None;
+        self.answer_by = None;
+        self.keep_alive = None;
+        self.promised = None;
+        self.tc.drop(cx, TcState::Idle);
+        let until = cx.now + LINGER;
+        self.flows_until = Some(until);
+        self.progress = Progress::Ending { until };
+    }
+
+    /// The delete was replied to.
+    pub(super) fn deleted(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.progress, Progress::Ending { .. }) {
+            self.flows_until = Some(cx.now + AFTERMATH);
+            self.progress = Progress::Ended {
+                until: cx.now + LISTED,
+            };
+        }
+    }
+
+    /// Nothing is there any more: the gateway has restarted, or nobody has been
+    /// heard for long.
+    pub(super) fn gone(&mut self, cx: &mut Context<'_>) {
+        self.end(cx);
+        self.deleted(cx);
+    }
+}

@@ -1,0 +1,279 @@
+//! What is remembered between a VM and one gateway: transactions in T-HIST, so that
+//! what comes again leaves again with the same bytes and does nothing twice;
+//! datagrams that wait for a thin client; connections that are no call's.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::call::{Before, Way};
+use super::codec::Codec;
+use super::message::{Dialect, Edit, Kind, Place, Selector, Stream};
+use super::requests::REMEMBERED;
+use crate::engine::{Datagram, Side};
+use crate::time::Time;
+
+/// Connections that are no call's and are remembered.
+const CONNECTIONS: usize = 4096;
+/// Datagrams that may wait at once.
+const HELD: usize = 256;
+
+/// A VM and one gateway.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) codec: &'static dyn Codec,
+    /// By the side that asked, and the id.
+    transactions: HashMap<(Side, u32), Transaction>,
+    /// When which may be forgotten.
+    expiry: VecDeque<(Time, Side, u32)>,
+    /// Our own commands in the VM's name, answered or not.
+    own: BTreeMap<u32, Own>,
+    own_expiry: VecDeque<(Time, u32)>,
+    /// The VM's last id.
+    last: u32,
+    pub(super) held: VecDeque<Held>,
+    connections: VecDeque<Known>,
+}
+
+/// A transaction that has gone its way.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Transaction {
+    /// Changes of its request, as if it were the first part of a datagram.
+    pub(super) edits: Vec<Edit>,
+    /// Changes of its reply; `None`: it has not come.
+    pub(super) reply: Option<Vec<Edit>>,
+    pub(super) asked: Vec<Wanted>,
+    /// The request as it came, where it may have to go again without changes: its
+    /// datagram, and its part in it.
+    pub(super) original: Option<(Datagram, usize)>,
+    /// It has gone again under this id of our own.
+    pub(super) reissued: Option<u32>,
+}
+
+/// An operation of a transaction, for the time when its reply comes.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) kind: Kind,
+    pub(super) place: Place,
+    pub(super) streams: Vec<Stream>,
+    /// The calls of its streams.
+    pub(super) calls: Vec<(usize, u32)>,
+    /// Whether the TC stands in it for the VM.
+    pub(super) substituted: bool,
+}
+
+/// A command of our own in the VM's name.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    pub(super) dialect: Dialect,
+    pub(super) way: Way,
+    pub(super) purpose: OwnPurpose,
+    pub(super) answered: bool,
+}
+
+/// What it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnPurpose {
+    /// A call's.
+    Call(u32),
+    /// A command of the VM's that goes again; its replies are the VM's.
+    Reissue(u32),
+}
+
+/// A datagram that waits for thin clients.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) datagram: Datagram,
+    /// Ids of its requests.
+    pub(super) ids: Vec<u32>,
+    /// The calls that it waits for.
+    pub(super) calls: Vec<u32>,
+}
+
+/// A connection that is no call's.
+#[derive(Debug, Clone)]
+struct Known {
+    place: Place,
+    stream: u16,
+    before: Before,
+}
+
+impl Line {
+    pub(super) fn new(codec: &'static dyn Codec) -> Self {
+        Self {
+            codec,
+            transactions: HashMap::new(),
+            expiry: VecDeque::new(),
+            own: BTreeMap::new(),
+            own_expiry: VecDeque::new(),
+            last: 0,
+            held: VecDeque::new(),
+            connections: VecDeque::new(),
+        }
+    }
+
+    /// Whether nothing is remembered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.transactions.is_empty()
+            && self.own.is_empty()
+            && self.held.is_empty()
+            && self.connections.is_empty()
+    }
+
+    // --- transactions -----------------------------------------------------
+
+    pub(super) fn transaction(&mut self, asker: Side, id: u32) -> Option<&mut Transaction> {
+        self.transactions.get_mut(&(asker, id))
+    }
+
+    /// A request has gone its way.
+    pub(super) fn note(&mut self, now: Time, asker: Side, id: u32, transaction: Transaction) {
+        if asker == Side::Vm {
+            self.last = id;
+        }
+        self.transactions.insert((asker, id), transaction);
+        self.expiry.push_back((now + REMEMBERED, asker, id));
+    }
+
+    /// Forgets what is old; what was never replied to is returned.
+    pub(super) fn expire(&mut self, now: Time) -> Vec<(u32, Transaction)> {
+        let mut unanswered = Vec::new();
+        while let Some((at, asker, id)) = self.expiry.front().copied() {
+            if at > now {
+                break;
+            }
+            self.expiry.pop_front();
+            // An id that was used again has a later entry of its own.
+            let again = self.expiry.iter().any(|(_, a, i)| (*a, *i) == (asker, id));
+            if !again
+                && let Some(old) = self.transactions.remove(&(asker, id))
+                && old.reply.is_none()
+            {
+                unanswered.push((id, old));
+            }
+        }
+        while let Some((at, id)) = self.own_expiry.front().copied() {
+            if at > now {
+                break;
+            }
+            self.own_expiry.pop_front();
+            self.own.remove(&id);
+        }
+        unanswered
+    }
+
+    /// When something will be old.
+    pub(super) fn next_expiry(&self) -> Option<Time> {
+        let transactions = self.expiry.front().map(|(at, ..)| *at);
+        let own = self.own_expiry.front().map(|(at, _)| *at);
+        [transactions, own].into_iter().flatten().min()
+    }
+
+    // --- commands of our own ----------------------------------------------
+
+    /// An id for a command of our own: half of all ids away from the VM's last, and
+    /// none that is remembered. Who counts up, as every sender does, needs that
+    /// many transactions within T-HIST to come near it.
+    pub(super) fn own_id(&self) -> u32 {
+        let largest = self.codec.largest_id();
+        let mut id = self.last;
+        let mut step = largest / 2;
+        loop {
+            // 1 to the largest, around the end.
+            let room = largest - id.min(largest);
+            id = if step <= room { id + step } else { step - room };
+            if !self.own.contains_key(&id) && !self.transactions.contains_key(&(Side::Vm, id)) {
+                return id;
+            }
+            step = 1;
+        }
+    }
+
+    pub(super) fn note_own(&mut self, now: Time, id: u32, own: Own) {
+        self.own.insert(id, own);
+        self.own_expiry.push_back((now + REMEMBERED * 2, id));
+    }
+
+    pub(super) fn own(&mut self, id: u32) -> Option<&mut Own> {
+        self.own.get_mut(&id)
+    }
+
+    // --- datagrams that wait ----------------------------------------------
+
+    pub(super) fn is_held(&self, id: u32) -> bool {
+        self.held.iter().any(|held| held.ids.contains(&id))
+    }
+
+    /// False: too many wait.
+    pub(super) fn hold(&mut self, held: Held) -> bool {
+        let room = self.held.len() < HELD;
+        if room {
+            self.held.push_back(held);
+        }
+        room
+    }
+
+    // --- connections that are no call's -----------------------------------
+
+    /// The gateway has made or changed a connection that is no call's.
+    pub(super) fn know(&mut self, place: Place, stream: u16, before: Before) {
+        let known = self
+            .connections
+            .iter_mut()
+            .find(|known| known.stream == stream && is_at(&known.place, &place));
+        match known {
+            Some(known) => {
+                known.before.local = before.local.or(known.before.local.take());
+                known.before.mode = before.mode.or(known.before.mode);
+            }
+            None => {
+                if self.connections.len() >= CONNECTIONS {
+                    self.connections.pop_front();
+                }
+                self.connections.push_back(Known {
+                    place,
+                    stream,
+                    before,
+                });
+            }
+        }
+    }
+
+    /// A connection becomes a call's.
+    pub(super) fn take_known(&mut self, place: &Place, stream: u16) -> Option<(Place, Before)> {
+        let at = self
+            .connections
+            .iter()
+            .position(|known| known.stream == stream && is_at(&known.place, place))?;
+        let known = self.connections.remove(at)?;
+        Some((known.place, known.before))
+    }
+
+    /// Connections have ended.
+    pub(super) fn forget_connections(&mut self, at: &Place) {
+        self.connections.retain(|known| !selects(at, &known.place));
+    }
+}
+
+/// Whether a place that a request names is that of a connection: named exactly.
+pub(super) fn is_at(known: &Place, named: &Place) -> bool {
+    let same = |known: &Selector, named: &Selector| match (known.one(), named.one()) {
+        (Some(known), Some(named)) => known == named,
+        // MGCP names a connection by its id, H.248 has none.
+        (None, None) => true,
+        _ => false,
+    };
+    named.termination.one().is_some()
+        && same(&known.termination, &named.termination)
+        && same(&known.connection, &named.connection)
+}
+
+/// Whether a place that a request names, with wildcards or not, has a connection in
+/// it.
+pub(super) fn selects(named: &Place, known: &Place) -> bool {
+    let has = |named: &Selector, known: &Selector| match known.one() {
+        Some(known) => named.selects(known),
+        None => !matches!(named, Selector::One(_)),
+    };
+    has(&named.termination, &known.termination)
+        && has(&named.connection, &known.connection)
+        && has(&named.context, &known.context)
+}

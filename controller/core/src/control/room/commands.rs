@@ -1,0 +1,383 @@
+//! Requests: which calls they are of, and what is changed in them.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::super::call::{Answer, Asked, Before, Beginning, Call};
+use super::super::codec::{Connection, Message};
+use super::super::line::{Transaction, Wanted, is_at, selects};
+use super::super::message::{At, Edit, End, Kind, Operation, Part, Request, Restart, Stream};
+use super::{LineKey, Numbers, Room, Treated, way};
+use crate::bypass::described::Described;
+use crate::bypass::{Context, Reason};
+use crate::engine::{CallView, Datagram, Event, Output, Path, Side};
+use crate::sdp::SessionDescription;
+
+impl Room {
+    pub(super) fn request(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        key: LineKey,
+        datagram: &Datagram,
+        (index, request): (usize, &Request),
+        treated: &mut Treated,
+    ) {
+        let Some(line) = self.lines.get_mut(&key) else {
+            return;
+        };
+        if let Some(known) = line.transaction(datagram.side, request.id) {
+            // It comes again, and goes again as it went.
+            let edits = known.edits.iter().cloned();
+            treated.edits.extend(edits.map(|edit| edit.in_part(index)));
+            return;
+        }
+        let mut transaction = Transaction::default();
+        let mut waits = false;
+        for (at, operation) in request.operations.iter().enumerate() {
+            let mut wanted = Wanted {
+                kind: operation.kind,
+                place: operation.place.clone(),
+                streams: operation.streams.clone(),
+                calls: Vec::new(),
+                substituted: false,
+            };
+            match (operation.kind, datagram.side) {
+                (Kind::Create | Kind::Modify | Kind::Move, Side::Vm) => {
+                    for stream in 0..operation.streams.len() {
+                        let asked = Asked {
+                            transaction: request.id,
+                            operation: at,
+                            stream,
+                        };
+                        let asks = Asks {
+                            key,
+                            datagram,
+                            request,
+                            operation,
+                            asked,
+                        };
+                        let answer = self.stream(cx, numbers, &asks, &mut wanted);
+                        let at = At {
+                            part: 0,
+                            operation: at,
+                            stream,
+                        };
+                        match answer {
+                            Answer::Pass => {}
+                            Answer::Wait => waits = true,
+                            Answer::Replace { sdp, codecs } => {
+                                wanted.substituted = true;
+                                transaction.edits.push(Edit::Description {
+                                    at,
+                                    end: End::Remote,
+                                    sdp,
+                                });
+                                let codecs = codecs.map(|names| Edit::Codecs { at, names });
+                                transaction.edits.extend(codecs);
+                            }
+                        }
+                    }
+                }
+                (Kind::Delete, _) => self.delete(cx, key, &mut wanted),
+                (Kind::Restart(Restart::Restart | Restart::Forced), _) => {
+                    self.restart(cx, key, &wanted);
+                }
+                _ => {}
+            }
+            transaction.asked.push(wanted);
+        }
+        if waits {
+            let calls = transaction.asked.iter().flat_map(|wanted| &wanted.calls);
+            treated.undecided.extend(calls.map(|(_, call)| call));
+            treated.waiting.push(request.id);
+            return;
+        }
+        if transaction.asked.iter().any(|wanted| wanted.substituted) {
+            transaction.original = Some((datagram.clone(), index));
+        }
+        let edits = transaction.edits.iter().cloned();
+        treated.edits.extend(edits.map(|edit| edit.in_part(index)));
+        treated.going.push((request.id, transaction));
+    }
+
+    /// One stream of a command of the VM's that makes or changes a connection.
+    fn stream(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        asks: &Asks<'_>,
+        wanted: &mut Wanted,
+    ) -> Answer {
+        let Some(stream) = asks.operation.streams.get(asks.asked.stream) else {
+            return Answer::Pass;
+        };
+        let vm = self.vm_address(cx, asks.key.1);
+        let known = self.call_of(asks, stream);
+        let remote = stream.remote.as_deref().map(|sdp| remote(sdp, vm));
+        let id = match (known, &remote) {
+            (Some(id), _) => id,
+            (None, Some(Far::Vm(_) | Far::VmOddly(_))) => {
+                match self.begin(cx, numbers, asks, stream) {
+                    Some(id) => id,
+                    None => return Answer::Pass,
+                }
+            }
+            (None, _) => return Answer::Pass,
+        };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return Answer::Pass;
+        };
+        wanted.calls.push((asks.asked.stream, id));
+        call.connection.dialect = asks.request.dialect.clone();
+        call.way = way(asks.datagram);
+        let answer = match remote {
+            None => {
+                if let Some(mode) = stream.mode {
+                    call.vm_sets_mode(cx, mode);
+                }
+                if call.is_undecided() {
+                    Answer::Wait
+                } else {
+                    Answer::Pass
+                }
+            }
+            Some(Far::Vm(described) | Far::Nowhere(described)) => {
+                call.vm_describes(cx, *described, stream.mode, stream.codecs.as_deref())
+            }
+            Some(Far::VmOddly(reason)) => {
+                call.vm_is_odd(cx, reason);
+                Answer::Pass
+            }
+            Some(Far::Other) => {
+                let (place, before) = (call.connection.place.clone(), call.before());
+                call.vm_turns_away(cx);
+                wanted.calls.pop();
+                if let Some(line) = self.lines.get_mut(&asks.key) {
+                    line.know(place, stream.id, before);
+                }
+                Answer::Pass
+            }
+        };
+        self.after(cx, id);
+        answer
+    }
+
+    /// The call of a stream of a command.
+    fn call_of(&self, asks: &Asks<'_>, stream: &Stream) -> Option<u32> {
+        let operation = asks.operation;
+        let mut calls = self.calls.values().filter(|call| {
+            !call.is_over()
+                && self.lines_of.get(&call.id()) == Some(&asks.key)
+                && call.connection.stream == stream.id
+        });
+        let found = calls.find(|call| match call.created_by {
+            Some(by) => by == asks.asked,
+            None => {
+                operation.kind != Kind::Create && is_at(&call.connection.place, &operation.place)
+            }
+        });
+        found.map(Call::id)
+    }
+
+    /// A new call; `None`: one too many.
+    fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        asks: &Asks<'_>,
+        stream: &Stream,
+    ) -> Option<u32> {
+        let creates = asks.operation.kind == Kind::Create;
+        let line = self.lines.get_mut(&asks.key)?;
+        let known = match creates {
+            true => None,
+            false => line.take_known(&asks.operation.place, stream.id),
+        };
+        let unseen = !creates && known.is_none();
+        let (place, before) =
+            known.unwrap_or_else(|| (asks.operation.place.clone(), Before::default()));
+        let id = *numbers.next;
+        let mut call = Call::new(
+            cx.now,
+            Beginning {
+                id,
+                codec: line.codec,
+                vm_index: asks.key.1,
+                vm_address: self.vm_address(cx, asks.key.1)?,
+                way: way(asks.datagram),
+                connection: Connection {
+                    dialect: asks.request.dialect.clone(),
+                    place,
+                    stream: stream.id,
+                },
+                created_by: creates.then_some(asks.asked),
+                before,
+            },
+        );
+        let vm = asks.key.1;
+        let full = !numbers.room && !self.make_room(cx, None)
+            || !numbers.room_of_vm && !self.make_room(cx, Some(vm));
+        if full {
+            let view = CallView {
+                path: Path::Vm,
+                reason: Some(Reason::Limit),
+                ..call.view(cx.config)
+            };
+            cx.output.push_back(Output::Event(Event::Call(view)));
+            return None;
+        }
+        if unseen {
+            call.only_watch(Reason::AlreadyUp);
+        }
+        *numbers.next = numbers.next.wrapping_add(1);
+        self.calls.insert(id, call);
+        self.lines_of.insert(id, asks.key);
+        Some(id)
+    }
+
+    /// Forgets the call (of this VM, if one is named) that ended first, if one has, or
+    /// one that is only watched.
+    fn make_room(&mut self, cx: &mut Context<'_>, vm: Option<usize>) -> bool {
+        let over = self
+            .calls
+            .values()
+            .filter(|call| vm.is_none_or(|vm| call.vm_index() == vm))
+            .filter_map(|call| Some((call.may_go()?, call.id())))
+            .min()
+            .map(|(_, id)| id);
+        if let Some(id) = over {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.forget(cx);
+            }
+            self.remove(id);
+        }
+        over.is_some()
+    }
+
+    fn vm_address(&self, cx: &Context<'_>, vm: usize) -> Option<Ipv4Addr> {
+        cx.config.vms.get(vm).map(|vm| vm.address)
+    }
+
+    /// Connections end, by either side.
+    fn delete(&mut self, cx: &mut Context<'_>, key: LineKey, wanted: &mut Wanted) {
+        if let Some(line) = self.lines.get_mut(&key) {
+            line.forget_connections(&wanted.place);
+        }
+        for id in self.selected(key, wanted) {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.end(cx);
+                wanted.calls.push((0, id));
+            }
+            self.after(cx, id);
+        }
+    }
+
+    /// A gateway, or some of its terminations, begins anew.
+    fn restart(&mut self, cx: &mut Context<'_>, key: LineKey, wanted: &Wanted) {
+        if let Some(line) = self.lines.get_mut(&key) {
+            line.forget_connections(&wanted.place);
+        }
+        for id in self.selected(key, wanted) {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.gone(cx);
+            }
+            self.after(cx, id);
+        }
+    }
+
+    /// The live calls at a place.
+    fn selected(&self, key: LineKey, wanted: &Wanted) -> Vec<u32> {
+        let here = self.calls.values().filter(|call| {
+            !call.is_over()
+                && self.lines_of.get(&call.id()) == Some(&key)
+                && selects(&wanted.place, &call.connection.place)
+        });
+        here.map(Call::id).collect()
+    }
+
+    /// A delete is about to go: commands that wait for the same connection go
+    /// before it, as they came.
+    pub(super) fn let_go_of_deleted(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        key: LineKey,
+        message: &dyn Message,
+    ) {
+        let operations = message.parts().iter().flat_map(|part| match part {
+            Part::Request(request) => request.operations.as_slice(),
+            _ => &[],
+        });
+        let mut released = false;
+        for operation in operations.filter(|operation| operation.kind == Kind::Delete) {
+            let undecided: Vec<u32> = self
+                .calls
+                .values()
+                .filter(|call| {
+                    call.is_undecided()
+                        && self.lines_of.get(&call.id()) == Some(&key)
+                        && selects(&operation.place, &call.connection.place)
+                })
+                .map(Call::id)
+                .collect();
+            for id in undecided {
+                released = true;
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.give_up_bypass(cx, Reason::TcNoAnswer);
+                }
+                self.after(cx, id);
+            }
+        }
+        if released {
+            self.retry(cx, numbers, key);
+        }
+    }
+}
+
+/// A stream of a command of the VM's.
+struct Asks<'a> {
+    key: LineKey,
+    datagram: &'a Datagram,
+    request: &'a Request,
+    operation: &'a Operation,
+    asked: Asked,
+}
+
+/// Whose a Remote description is.
+#[derive(Debug)]
+enum Far {
+    /// The VM's.
+    Vm(Box<Described>),
+    /// The VM's, but with nothing in it that can be bypassed.
+    VmOddly(Reason),
+    /// On hold by a null address (RFC 2543): whose it is, it does not say.
+    Nowhere(Box<Described>),
+    /// Another's.
+    Other,
+}
+
+fn remote(sdp: &[u8], vm: Option<Ipv4Addr>) -> Far {
+    let vm = vm.map(IpAddr::V4);
+    match Described::offer(sdp, None) {
+        Ok(described) if described.media.is_null_address() => Far::Nowhere(Box::new(described)),
+        Ok(described)
+            if Some(described.media.rtp.ip()) == vm && described.media.channel.is_secure() =>
+        {
+            Far::VmOddly(Reason::MediaEncrypted)
+        }
+        Ok(described) if Some(described.media.rtp.ip()) == vm => Far::Vm(Box::new(described)),
+        Ok(_) => Far::Other,
+        Err(error) => {
+            let names_vm = SessionDescription::parse(sdp).is_ok_and(|sdp| {
+                let own = sdp.connection().into_iter();
+                let streams = sdp.media().iter().filter_map(|m| m.connection.as_ref());
+                own.chain(streams).any(|c| c.ip().is_some() && c.ip() == vm)
+            });
+            if names_vm {
+                Far::VmOddly(error.reason())
+            } else {
+                Far::Other
+            }
+        }
+    }
+}

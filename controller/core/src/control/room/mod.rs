@@ -1,0 +1,439 @@
+//! All calls of gateway control, and the way of each datagram: which of its parts
+//! are whose, what is changed in it, whether it has to wait.
+
+mod commands;
+mod replies;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use super::call::{Call, Way};
+use super::codec::{Codec, Message, Unreadable};
+use super::line::{Held, Line, Own, OwnPurpose, Transaction};
+use super::message::{Edit, Part};
+use super::mgcp::Mgcp;
+use super::requests::{Due, Requests};
+use crate::bypass::{Context, Reason};
+use crate::deadlines::Deadlines;
+use crate::engine::{CallView, Datagram, EngineConfig, Protocol, Side};
+use crate::sip::dialog::opposite;
+use crate::tc::TcEvent;
+use crate::time::Time;
+
+/// A VM (its index) and a gateway, in one protocol. Gateways may send from other
+/// ports than they listen at.
+type LineKey = (&'static str, usize, IpAddr);
+
+/// All calls of gateway control.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    calls: BTreeMap<u32, Call>,
+    /// The line of each call.
+    lines_of: HashMap<u32, LineKey>,
+    lines: HashMap<LineKey, Line>,
+    /// When which call has to be woken, by its VM.
+    due: Deadlines<(usize, u32)>,
+    /// When which line has something to forget.
+    expiry: Deadlines<LineKey>,
+    /// Commands of our own that wait for their replies.
+    requests: Requests<(LineKey, u32)>,
+}
+
+/// The numbers of calls, which all protocols share.
+pub(crate) struct Numbers<'a> {
+    /// The next.
+    pub(crate) next: &'a mut u32,
+    /// Whether one more call may be followed,
+    pub(crate) room: bool,
+    /// and of the VM in question.
+    pub(crate) room_of_vm: bool,
+}
+
+/// What becomes of one part of a datagram.
+#[derive(Debug, Default)]
+struct Treated {
+    edits: Vec<Edit>,
+    /// Ids of requests that wait, and the calls that they wait for.
+    waiting: Vec<u32>,
+    undecided: Vec<u32>,
+    /// Requests that go, with what is to be remembered of them.
+    going: Vec<(u32, Transaction)>,
+    /// How many parts are left out.
+    dropped: usize,
+}
+
+/// The codec of a protocol.
+fn codec(protocol: Protocol) -> Option<&'static dyn Codec> {
+    match protocol {
+        Protocol::Mgcp => Some(&Mgcp),
+        Protocol::Sip | Protocol::H248 => None,
+    }
+}
+
+impl Room {
+    /// A datagram between the VM of `cx` and a gateway.
+    ///
+    /// # Errors
+    ///
+    /// It could not be read, and has gone on as it came.
+    pub(crate) fn handle(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        protocol: Protocol,
+        vm: usize,
+        datagram: Datagram,
+    ) -> Result<(), Unreadable> {
+        let Some(codec) = codec(protocol) else {
+            forward(cx, datagram);
+            return Ok(());
+        };
+        let gateway = match datagram.side {
+            Side::Vm => datagram.dst.ip(),
+            Side::Net => datagram.src.ip(),
+        };
+        let key = (protocol.name(), vm, gateway);
+        let message = match codec.read(&datagram.payload) {
+            Ok(message) => message,
+            Err(error) => {
+                forward(cx, datagram);
+                return Err(error);
+            }
+        };
+        self.lines.entry(key).or_insert_with(|| Line::new(codec));
+        self.expire(cx, key);
+        self.take(cx, numbers, key, datagram, message.as_ref());
+        self.tidy(cx, numbers, key);
+        Ok(())
+    }
+
+    /// One datagram that was read, from a side or from those that waited.
+    fn take(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        key: LineKey,
+        datagram: Datagram,
+        message: &dyn Message,
+    ) {
+        if datagram.side == Side::Vm {
+            self.let_go_of_deleted(cx, numbers, key, message);
+        }
+        let mut treated = Treated::default();
+        for (index, part) in message.parts().iter().enumerate() {
+            match part {
+                Part::Request(request) => {
+                    self.request(cx, numbers, key, &datagram, (index, request), &mut treated);
+                }
+                Part::Reply(reply) => {
+                    self.reply(cx, key, &datagram, (index, reply), &mut treated);
+                }
+                Part::Pending(id) => self.pending(cx, key, &datagram, (index, *id), &mut treated),
+                Part::Other => {}
+            }
+        }
+        if !treated.waiting.is_empty() {
+            return self.hold(cx, key, datagram, message, &treated);
+        }
+        let Some(line) = self.lines.get_mut(&key) else {
+            return;
+        };
+        for (id, transaction) in treated.going {
+            let calls = transaction.asked.iter().flat_map(|wanted| &wanted.calls);
+            if datagram.side == Side::Vm {
+                for (_, call) in calls {
+                    if let Some(call) = self.calls.get_mut(call) {
+                        call.sent(cx, id);
+                    }
+                }
+            }
+            line.note(cx.now, datagram.side, id, transaction);
+        }
+        self.expiry.set(&key, line.next_expiry());
+        if treated.dropped == message.parts().len() {
+            return;
+        }
+        let payload = if treated.edits.is_empty() {
+            datagram.payload
+        } else {
+            message.edited(&treated.edits)
+        };
+        forward(
+            cx,
+            Datagram {
+                payload,
+                ..datagram
+            },
+        );
+    }
+
+    /// A datagram has to wait. Where it comes again meanwhile, its sender hears that
+    /// it is being worked at (RFC 3435 §3.5.6).
+    fn hold(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: LineKey,
+        datagram: Datagram,
+        message: &dyn Message,
+        treated: &Treated,
+    ) {
+        let Some(line) = self.lines.get_mut(&key) else {
+            return;
+        };
+        let requests = message.parts().iter().filter_map(|part| match part {
+            Part::Request(request) => Some(request),
+            _ => None,
+        });
+        let mut new = false;
+        let mut ids = Vec::new();
+        for request in requests {
+            ids.push(request.id);
+            if line.is_held(request.id) {
+                cx.send(Datagram {
+                    side: Side::Vm,
+                    transport: datagram.transport,
+                    src: datagram.dst,
+                    dst: datagram.src,
+                    payload: line.codec.pending(request.id, &request.dialect),
+                });
+            } else {
+                new |= treated.waiting.contains(&request.id);
+            }
+        }
+        let held = Held {
+            datagram: datagram.clone(),
+            ids,
+            calls: treated.undecided.clone(),
+        };
+        if new && !line.hold(held) {
+            forward(cx, datagram);
+        }
+    }
+
+    /// Those that waited for a call that has decided, in their order. Each is looked
+    /// at anew: its calls know now what they want.
+    fn retry(&mut self, cx: &mut Context<'_>, numbers: &mut Numbers<'_>, key: LineKey) {
+        while let Some(line) = self.lines.get_mut(&key) {
+            let calls = &self.calls;
+            let waits = |id: &u32| calls.get(id).is_some_and(Call::is_undecided);
+            let ready = line
+                .held
+                .iter()
+                .position(|held| !held.calls.iter().any(waits));
+            let Some(held) = ready.and_then(|at| line.held.remove(at)) else {
+                return;
+            };
+            match line.codec.read(&held.datagram.payload) {
+                Ok(message) => self.take(cx, numbers, key, held.datagram, message.as_ref()),
+                Err(_) => forward(cx, held.datagram),
+            }
+        }
+    }
+
+    // --- what calls want --------------------------------------------------------
+
+    /// Something was done with a call: its commands go, its timers are set.
+    fn after(&mut self, cx: &mut Context<'_>, id: u32) {
+        let (Some(call), Some(key)) = (self.calls.get_mut(&id), self.lines_of.get(&id)) else {
+            return;
+        };
+        let key = *key;
+        if let Some(modify) = call.take_outbox()
+            && let Some(line) = self.lines.get_mut(&key)
+        {
+            let own = line.own_id();
+            let payload = line
+                .codec
+                .modify(own, &call.connection, &modify.remote, None);
+            let datagram = Datagram {
+                side: Side::Net,
+                transport: call.way.transport,
+                src: call.way.vm,
+                dst: call.way.gateway,
+                payload,
+            };
+            line.note_own(
+                cx.now,
+                own,
+                Own {
+                    dialect: call.connection.dialect.clone(),
+                    way: call.way,
+                    purpose: OwnPurpose::Call(id),
+                    answered: false,
+                },
+            );
+            self.requests.sent(cx.now, (key, own), &datagram);
+            self.expiry.set(&key, line.next_expiry());
+            cx.send(datagram);
+        }
+        call.report(cx);
+        self.due.set(&(call.vm_index(), id), call.next_timeout());
+        if call.is_forgotten(cx.now) {
+            self.remove(id);
+        }
+    }
+
+    /// After whatever came in: those that wait go on, what is empty goes.
+    fn tidy(&mut self, cx: &mut Context<'_>, numbers: &mut Numbers<'_>, key: LineKey) {
+        self.retry(cx, numbers, key);
+        if self.lines.get(&key).is_some_and(Line::is_idle) {
+            self.lines.remove(&key);
+            self.expiry.set(&key, None);
+        }
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_>, key: LineKey) {
+        let Some(line) = self.lines.get_mut(&key) else {
+            return;
+        };
+        let unanswered = line.expire(cx.now);
+        self.expiry.set(&key, line.next_expiry());
+        for (id, transaction) in unanswered {
+            for (_, number) in transaction.asked.iter().flat_map(|wanted| &wanted.calls) {
+                if let Some(call) = self.calls.get_mut(number) {
+                    call.no_reply(cx, id);
+                }
+                self.after(cx, *number);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: u32) {
+        if let Some(call) = self.calls.remove(&id) {
+            self.due.set(&(call.vm_index(), id), None);
+        }
+        self.lines_of.remove(&id);
+    }
+
+    // --- the engine's -----------------------------------------------------------
+
+    /// The VM of a call, if it is one of these.
+    pub(crate) fn vm_of(&self, id: u32) -> Option<usize> {
+        self.calls.get(&id).map(Call::vm_index)
+    }
+
+    /// Something has become of a thin client's leg.
+    pub(crate) fn tc_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        id: u32,
+        event: TcEvent,
+    ) {
+        self.with_call(cx, numbers, id, |call, cx| call.tc_event(cx, event));
+    }
+
+    /// The datapath will not have a call's flows, or Sidestep stops.
+    pub(crate) fn give_up_bypass(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        id: u32,
+        reason: Reason,
+    ) {
+        self.with_call(cx, numbers, id, |call, cx| call.give_up_bypass(cx, reason));
+    }
+
+    fn with_call(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        id: u32,
+        act: impl FnOnce(&mut Call, &mut Context<'_>),
+    ) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        act(call, cx);
+        self.after(cx, id);
+        if let Some(key) = self.lines_of.get(&id).copied() {
+            self.tidy(cx, numbers, key);
+        }
+    }
+
+    /// The VM whose calls have something due by `now`.
+    pub(crate) fn due(&self, now: Time) -> Option<usize> {
+        if self.due.next().is_some_and(|at| at <= now) {
+            return self.due.peek().map(|(vm, _)| *vm);
+        }
+        let requests = self.requests.peek_due(now).map(|(key, _)| key.1);
+        requests.or_else(|| match self.expiry.next() {
+            Some(at) if at <= now => self.expiry.peek().map(|key| key.1),
+            _ => None,
+        })
+    }
+
+    /// Runs one thing that is due, of the VM that [`Room::due`] named.
+    pub(crate) fn run_due(&mut self, cx: &mut Context<'_>, numbers: &mut Numbers<'_>) {
+        if let Some((_, id)) = self.due.take_due(cx.now) {
+            return self.with_call(cx, numbers, id, Call::handle_timeout);
+        }
+        if self.requests.peek_due(cx.now).is_some() {
+            match self.requests.take_due(cx.now) {
+                Some(Due::Repeat(datagram)) => cx.send(datagram),
+                Some(Due::Failed((key, id))) => {
+                    let line = self.lines.get_mut(&key);
+                    let purpose = line.and_then(|line| line.own(id)).map(|own| own.purpose);
+                    if let Some(OwnPurpose::Call(call)) = purpose {
+                        self.with_call(cx, numbers, call, |call, cx| {
+                            call.own_replied(cx, Err(None));
+                        });
+                    }
+                }
+                None => {}
+            }
+            return;
+        }
+        if let Some(key) = self.expiry.take_due(cx.now) {
+            self.expire(cx, key);
+            self.tidy(cx, numbers, key);
+        }
+    }
+
+    /// When something is due next.
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        [self.due.next(), self.requests.next(), self.expiry.next()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Numbers of the calls, in order.
+    pub(crate) fn ids(&self) -> Vec<u32> {
+        self.calls.keys().copied().collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// How many there are of a VM.
+    pub(crate) fn count_of(&self, vm: usize) -> usize {
+        let of_vm = |call: &&Call| call.vm_index() == vm;
+        self.calls.values().filter(of_vm).count()
+    }
+
+    /// Whether a command of our own waits for its reply.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.calls.values().any(Call::is_waiting)
+    }
+
+    /// The calls as they are shown.
+    pub(crate) fn views(&self, config: &EngineConfig) -> impl Iterator<Item = CallView> {
+        self.calls.values().map(|call| call.view(config))
+    }
+}
+
+fn way(datagram: &Datagram) -> Way {
+    Way {
+        vm: datagram.src,
+        gateway: datagram.dst,
+        transport: datagram.transport,
+    }
+}
+
+fn forward(cx: &mut Context<'_>, datagram: Datagram) {
+    let side = opposite(datagram.side);
+    cx.send(Datagram { side, ..datagram });
+}
