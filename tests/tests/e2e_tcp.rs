@@ -3,97 +3,18 @@
 //! was there before Sidestep, or outlives it, is not harmed.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use sidestep_tests::lab::{Lab, Site, in_lab};
+use sidestep_tests::connection::{Ends, accept, connect, cross, listen, message, read};
+use sidestep_tests::lab::{Site, in_lab};
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
     SET_UP, VM_TONE, Wires, expect_reason, hear, phone, sip, stock_client, thin_client, wait_over,
 };
 use sidestep_tests::wait::{seconds, wait_for};
-
-/// A connection through the lab, from the side of whoever made it and of whom it
-/// was made to.
-struct Ends {
-    caller: TcpStream,
-    called: TcpStream,
-}
-
-impl Ends {
-    /// Connects two boxes, the called one listening on the SIP port.
-    fn open(lab: &Lab, from: Site, to: Site) -> Result<Self> {
-        Self::open_at(lab, from, to, 5060)
-    }
-
-    /// The same, listening on another port.
-    fn open_at(lab: &Lab, from: Site, to: Site, port: u16) -> Result<Self> {
-        let listener = listen(lab, to, port)?;
-        let caller = connect(lab, from, SocketAddrV4::new(to.ip(), port))?;
-        let (called, peer) = accept(&listener)?;
-        ensure!(
-            peer == caller.local_addr()?,
-            "{peer} is not who has connected"
-        );
-        let ends = Self { caller, called };
-        for end in [&ends.caller, &ends.called] {
-            end.set_read_timeout(Some(seconds(5)))?;
-            end.set_nodelay(true)?;
-        }
-        Ok(ends)
-    }
-}
-
-fn listen(lab: &Lab, site: Site, port: u16) -> Result<TcpListener> {
-    let listener = lab
-        .namespace(site)
-        .enter(move || TcpListener::bind(("0.0.0.0", port)))?
-        .with_context(|| format!("listening at {}", site.name()))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-fn accept(listener: &TcpListener) -> Result<(TcpStream, SocketAddr)> {
-    let (stream, peer) = wait_for("a connection", seconds(5), || listener.accept().ok())?;
-    stream.set_nonblocking(false)?;
-    Ok((stream, peer))
-}
-
-fn connect(lab: &Lab, from: Site, to: SocketAddrV4) -> Result<TcpStream> {
-    lab.namespace(from)
-        .enter(move || TcpStream::connect_timeout(&to.into(), seconds(5)))?
-        .with_context(|| format!("connecting {} to {to}", from.name()))
-}
-
-/// Reads so many bytes.
-fn read(end: &mut TcpStream, length: usize) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    let mut got = 0;
-    while got < length {
-        let more = end
-            .read(&mut bytes[got..])
-            .with_context(|| format!("{got} of {length} bytes came"))?;
-        ensure!(more > 0, "the end after {got} of {length} bytes");
-        got += more;
-    }
-    Ok(bytes)
-}
-
-/// Sends in segments of so many bytes, one after the other, and compares what
-/// comes out.
-fn cross(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8], segment: usize) -> Result<()> {
-    let mut reader = to.try_clone()?;
-    let length = bytes.len();
-    let reader = std::thread::spawn(move || read(&mut reader, length));
-    for segment in bytes.chunks(segment) {
-        from.write_all(segment)?;
-    }
-    let got = reader.join().expect("no panic")?;
-    ensure!(got == bytes, "{length} bytes changed on their way");
-    Ok(())
-}
 
 /// Waits until the other side has reset the connection; how long that took.
 fn wait_reset(end: &mut TcpStream, limit: Duration) -> Result<Duration> {
@@ -103,15 +24,6 @@ fn wait_reset(end: &mut TcpStream, limit: Duration) -> Result<Duration> {
         Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(started.elapsed()),
         other => bail!("no reset within {limit:?} but {other:?}"),
     }
-}
-
-fn message(call_id: &str, body: usize) -> Vec<u8> {
-    let head = format!(
-        "MESSAGE sip:desk@10.71.1.11 SIP/2.0\r\nVia: SIP/2.0/TCP 10.71.3.31;branch=z9hG4bK{call_id}\r\n\
-         f: <sip:a@b>;tag=1\r\nt: <sip:c@d>\r\ni: {call_id}\r\nCSeq: 1 MESSAGE\r\n\
-         Content-Type: text/plain\r\nl: {body}\r\n\r\n"
-    );
-    [head.as_bytes(), &vec![b'x'; body]].concat()
 }
 
 /// Every shape of a stream, in both directions of connections that either side has
