@@ -10,5 +10,6 @@ pub mod daemon;
 pub mod datapath;
 pub mod doctor;
 pub mod door;
+pub mod journal;
 mod sockets;
 pub mod watch;

@@ -328,6 +328,7 @@ fn build(draft: Draft) -> Option<Config> {
         daemon: DaemonConfig {
             socket: draft.socket?.value,
             pins: draft.pins?.value,
+            journal: draft.journal?.value,
             namespace: draft.namespace?.value,
             log: draft.log?.value,
             max_flows: draft.max_flows?,

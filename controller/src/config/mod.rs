@@ -37,6 +37,9 @@ pub const DEFAULT_SOCKET: &str = "/run/sidestep/sidestep.sock";
 /// Where maps and links are pinned unless told otherwise.
 pub const DEFAULT_PINS: &str = "/sys/fs/bpf/sidestep";
 
+/// Where what the next run is to know is kept unless told otherwise.
+pub const DEFAULT_JOURNAL: &str = "/run/sidestep/journal";
+
 /// A whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -70,6 +73,8 @@ pub struct DaemonConfig {
     pub socket: PathBuf,
     /// Directory in a BPF file system for maps and links.
     pub pins: PathBuf,
+    /// File of what the next run is to know.
+    pub journal: PathBuf,
     /// Name of the network namespace behind the door; the veth ends on the host
     /// are named after the door, not after it.
     pub namespace: String,

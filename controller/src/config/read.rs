@@ -13,7 +13,7 @@ use sidestep_core::registrar::Access;
 use super::fault::Faults;
 use super::fields::{Fields, List};
 use super::yaml::Node;
-use super::{DEFAULT_PINS, DEFAULT_SOCKET};
+use super::{DEFAULT_JOURNAL, DEFAULT_PINS, DEFAULT_SOCKET};
 
 /// A value with its place, for what [`super::check`] has to say about it.
 #[derive(Debug, Clone)]
@@ -32,6 +32,7 @@ pub(super) struct At<T> {
 pub(super) struct Draft {
     pub socket: Option<At<PathBuf>>,
     pub pins: Option<At<PathBuf>>,
+    pub journal: Option<At<PathBuf>>,
     pub namespace: Option<At<String>>,
     pub log: Option<At<String>>,
     pub max_flows: Option<u32>,
@@ -107,7 +108,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
     );
     let daemon = root.section(
         "daemon",
-        &["socket", "pins", "namespace", "log", "max_flows"],
+        &["socket", "pins", "journal", "namespace", "log", "max_flows"],
         faults,
     );
     let signalling = root.section(
@@ -147,6 +148,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
     Draft {
         socket: daemon.path_or("socket", DEFAULT_SOCKET, faults),
         pins: daemon.path_or("pins", DEFAULT_PINS, faults),
+        journal: daemon.path_or("journal", DEFAULT_JOURNAL, faults),
         namespace: daemon.text_or("namespace", "sidestep", faults),
         log: daemon.text_or("log", "info", faults),
         max_flows: daemon

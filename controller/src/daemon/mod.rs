@@ -14,7 +14,7 @@ use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use sidestep_core::engine::{Engine, Protocol};
+use sidestep_core::engine::{Engine, Protocol, Restored};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
@@ -24,6 +24,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::datapath::Datapath;
 use crate::door::{Door, Framers};
+use crate::journal::Journal;
 use crate::watch::Changes;
 use interfaces::Interfaces;
 use serve::{Daemon, Inbox};
@@ -73,7 +74,7 @@ async fn live(config: Config, keep: bool) -> Result<()> {
     };
     let (ask, queries) = mpsc::channel(QUERIES);
     let beside = [tokio::spawn(server.serve(ask)), tokio::spawn(events)];
-    let engine = engine(&config, &datapath, seed);
+    let (journal, engine) = engine(&config, &mut datapath, seed);
     let mut daemon = Daemon {
         started: clock::now(),
         inbox: Inbox::new(changes, queries),
@@ -83,6 +84,7 @@ async fn live(config: Config, keep: bool) -> Result<()> {
         datapath,
         door,
         interfaces,
+        journal,
     };
     tracing::info!("serving");
     let served = daemon.serve(&mut stop).await;
@@ -134,12 +136,36 @@ fn framers(config: &Config) -> Framers {
     Box::new(move |src, dst| Protocol::between(&config, src.port(), dst.port())?.framer(limits))
 }
 
-fn engine(config: &Config, datapath: &Datapath, seed: [u8; 32]) -> Engine {
-    let mut engine = Engine::new(config.engine(seed, datapath.first_call()), clock::now());
+/// The core, with the calls of an earlier run.
+fn engine(config: &Config, datapath: &mut Datapath, seed: [u8; 32]) -> (Option<Journal>, Engine) {
+    let now = clock::now();
+    let mut engine = Engine::new(config.engine(seed, datapath.first_call()), now);
     let (_, max_flows) = datapath.fill();
     engine.set_call_limit(max_flows as usize / FLOWS_OF_A_CALL);
-    engine.leave_anchors(datapath.anchors_of_an_earlier_run());
-    engine
+    let journal = match Journal::open(&config.daemon.journal) {
+        Ok((journal, left)) => {
+            let restored = engine.restore(now, &left);
+            if restored != Restored::default() {
+                tracing::info!(
+                    "{} calls and {} registrations of an earlier run go on, {} cannot",
+                    restored.calls,
+                    restored.clients,
+                    restored.left_out
+                );
+            }
+            engine.keep_journal();
+            engine.renew_flows();
+            Some(journal)
+        }
+        Err(error) => {
+            tracing::error!("calls will not be known after a crash: {error:#}");
+            None
+        }
+    };
+    let live: Vec<u32> = engine.calls().iter().map(|call| call.id).collect();
+    datapath.collect(&live, now);
+    engine.leave_anchors(datapath.anchors_of_others(&live));
+    (journal, engine)
 }
 
 fn seed() -> Result<[u8; 32]> {

@@ -19,10 +19,13 @@ use crate::clock::{self, nanoseconds};
 use crate::config::Config;
 use crate::datapath::{Datapath, Refused};
 use crate::door::{Door, Taken};
+use crate::journal::Journal;
 use crate::watch::Changes;
 
 /// Datagrams taken of each side before anything else has its turn.
 const BURST: usize = 64;
+/// Datagrams handled before what the core says is stored and done.
+const AT_ONCE: usize = 16;
 /// The lease is renewed so often, by this task only: a daemon that hangs loses it.
 const LEASE: Duration = Duration::from_millis(500);
 /// Leftovers are looked for so often.
@@ -41,6 +44,8 @@ pub(super) struct Daemon {
     pub interfaces: Interfaces,
     pub telling: Telling,
     pub inbox: Inbox,
+    /// `None`: it could not be opened, or written any more.
+    pub journal: Option<Journal>,
     pub started: Time,
 }
 
@@ -149,15 +154,18 @@ impl Daemon {
     fn turn(&mut self) {
         self.renew_lease();
         self.door.take(BURST, &mut self.inbox.taken);
-        while let Some(taken) = self.inbox.taken.pop_front() {
-            let now = clock::now();
-            match taken {
-                Taken::Message(message) => {
-                    self.inbox.received += 1;
-                    self.engine.handle_datagram(now, message);
-                }
-                Taken::Untouched { begin, what } => {
-                    self.engine.handle_untouched(now, &begin, what);
+        while !self.inbox.taken.is_empty() {
+            let some = self.inbox.taken.len().min(AT_ONCE);
+            for taken in self.inbox.taken.drain(..some) {
+                let now = clock::now();
+                match taken {
+                    Taken::Message(message) => {
+                        self.inbox.received += 1;
+                        self.engine.handle_datagram(now, message);
+                    }
+                    Taken::Untouched { begin, what } => {
+                        self.engine.handle_untouched(now, &begin, what);
+                    }
                 }
             }
             self.act();
@@ -175,12 +183,29 @@ impl Daemon {
 
     /// Does what the core says, in its order.
     fn act(&mut self) {
+        self.store();
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Send(datagram) => self.door.send(&datagram),
-                Output::Datapath(change) => self.change(&change),
+                Output::Datapath(change) => {
+                    self.change(&change);
+                    self.store();
+                }
                 Output::Event(event) => self.telling.event(&event),
             }
+        }
+    }
+
+    /// Keeps what the next run is to know, before anything follows from it.
+    fn store(&mut self) {
+        let entries = self.engine.take_journal();
+        let Some(journal) = self.journal.as_ref().filter(|_| !entries.is_empty()) else {
+            return;
+        };
+        if let Err(error) = journal.store(&entries) {
+            tracing::error!("calls will not be known after a crash: {error:#}");
+            self.telling.count("journal-failed");
+            self.journal = None;
         }
     }
 
@@ -231,7 +256,7 @@ impl Daemon {
                 door.has_connection(vm, remote)
             });
         self.engine
-            .leave_anchors(self.datapath.anchors_of_an_earlier_run());
+            .leave_anchors(self.datapath.anchors_of_others(&live));
         // Also tries again what could not be attached.
         self.interfaces
             .reconcile(&mut self.datapath, &mut self.door);

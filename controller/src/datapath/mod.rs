@@ -40,6 +40,8 @@ use table::{FlowTable, Installed};
 const ENDED_SHOWN: Duration = Duration::from_secs(60);
 /// At most so many of them.
 const ENDED_KEPT: usize = 4096;
+/// Guards of such flows go when bypassed media was not seen for so long.
+const GUARD_IDLE: Duration = Duration::from_secs(5);
 /// Flows that no call claims and that carry nothing go after this.
 const UNCLAIMED_IDLE: Duration = Duration::from_secs(60);
 
@@ -252,7 +254,9 @@ impl Datapath {
         }
     }
 
-    /// Removes flows that no call of `live` claims and that carry nothing.
+    /// Removes flows that no call of `live` claims and that carry nothing; of their
+    /// guards those first whose call's bypassed media has stopped, or never came:
+    /// a VM that nobody stands for any more is to be heard.
     pub fn collect(&mut self, live: &[u32], now: Time) {
         while let Some((at, _)) = self.ended.front()
             && now - *at > ENDED_SHOWN
@@ -261,18 +265,26 @@ impl Datapath {
         }
         let live: HashSet<u32> = live.iter().copied().collect();
         for (call, last_ns) in self.flows.calls() {
+            if live.contains(&call) {
+                continue;
+            }
+            let lately = nanoseconds(now).saturating_sub(GUARD_IDLE.as_nanos() as u64);
+            if self.flows.release(call, lately) {
+                tracing::info!("call {call} of an earlier run: its VM is guarded no more");
+            }
             let last = last_ns.max(nanoseconds(self.started));
             let idle = Duration::from_nanos(nanoseconds(now).saturating_sub(last));
-            if !live.contains(&call) && idle > UNCLAIMED_IDLE {
+            if idle > UNCLAIMED_IDLE {
                 tracing::info!("call {call}: its flows of an earlier run have ended");
                 self.end(call, now);
             }
         }
     }
 
-    /// Anchors of the flows that an earlier run has left.
-    pub fn anchors_of_an_earlier_run(&self) -> impl Iterator<Item = SocketAddrV4> {
-        self.flows.anchors_before(self.first_call)
+    /// Anchors of flows whose calls are none of `live`: an earlier run has left
+    /// them.
+    pub fn anchors_of_others(&self, live: &[u32]) -> impl Iterator<Item = SocketAddrV4> {
+        self.flows.anchors_but_of(live.iter().copied().collect())
     }
 
     /// All flows, and those of calls that ended a short while ago.

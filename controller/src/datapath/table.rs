@@ -187,11 +187,11 @@ impl<M: FlowMaps> FlowTable<M> {
         self.owners.len()
     }
 
-    /// Anchors' RTP ports of calls with a number below `call`.
-    pub fn anchors_before(&self, call: u32) -> impl Iterator<Item = SocketAddrV4> {
+    /// Anchors' RTP ports of all calls but these.
+    pub fn anchors_but_of(&self, calls: HashSet<u32>) -> impl Iterator<Item = SocketAddrV4> {
         self.anchors
             .iter()
-            .filter(move |(_, owner)| **owner < call)
+            .filter(move |(_, owner)| !calls.contains(owner))
             .map(|(anchor, _)| {
                 let address = Ipv4Addr::from(u32::from_be(anchor.addr_be));
                 SocketAddrV4::new(address, u16::from_be(anchor.port_be))
@@ -210,6 +210,24 @@ impl<M: FlowMaps> FlowTable<M> {
             .iter()
             .map(|(call, flows)| (*call, last(flows)))
             .collect()
+    }
+
+    /// Removes the guards of `call`, if it has any, unless its bypassed media was
+    /// seen at `since_ns` or later.
+    pub fn release(&mut self, call: u32, since_ns: u64) -> bool {
+        let Some(flows) = self.calls.get(&call).cloned() else {
+            return false;
+        };
+        let (guards, others): (Vec<Installed>, Vec<Installed>) = flows
+            .into_iter()
+            .partition(|flow| place(flow) == Place::Guard);
+        let last = others
+            .iter()
+            .map(|flow| self.maps.stats(flow.action.stats).last_seen_ns);
+        if guards.is_empty() || last.max().is_some_and(|last| last >= since_ns) {
+            return false;
+        }
+        self.set(call, &others).is_ok()
     }
 
     /// Gives a VM's steered flows its new MAC.
@@ -233,13 +251,28 @@ impl<M: FlowMaps> FlowTable<M> {
         old: &[Installed],
         fresh: &mut Vec<u32>,
     ) -> Result<Vec<Installed>, Refused> {
-        let before: HashMap<Identity, u32> = identities(old)
-            .zip(old.iter().map(|flow| flow.action.stats))
+        let same = |one: &Installed, other: &Installed| {
+            let of = |flow: &Installed| (flow.key, flow.action.leg, flow.action.flags, place(flow));
+            of(one) == of(other)
+        };
+        let moved = |these: &[Installed], others: &[Installed]| -> Vec<Installed> {
+            let is_new = |flow: &&Installed| !others.iter().any(|other| same(flow, other));
+            these.iter().filter(is_new).copied().collect()
+        };
+        let (gone, come) = (moved(old, wanted), moved(wanted, old));
+        let before: HashMap<Identity, u32> = identities(&gone)
+            .zip(gone.iter().map(|flow| flow.action.stats))
             .collect();
+        let mut come = identities(&come);
         let mut new = Vec::with_capacity(wanted.len());
-        for (identity, flow) in identities(wanted).zip(wanted) {
-            let stats = match before.get(&identity) {
-                Some(index) => *index,
+        for flow in wanted {
+            let stays = old.iter().find(|before| same(before, flow));
+            let stats = match stays {
+                Some(before) => Some(before.action.stats),
+                None => come.next().and_then(|id| before.get(&id).copied()),
+            };
+            let stats = match stats {
+                Some(index) => index,
                 None => {
                     let index = self.allocate()?;
                     fresh.push(index);
@@ -367,6 +400,14 @@ enum Undo {
     Anchor(AnchorKey, Option<u32>),
 }
 
+fn place(flow: &Installed) -> Place {
+    match flow.action.kind {
+        kind if kind == FlowKind::Guard as u8 => Place::Guard,
+        kind if kind == FlowKind::Relay as u8 => Place::Relay,
+        _ => Place::Uplink,
+    }
+}
+
 fn is_steered(flow: &Installed) -> bool {
     flow.action.kind == FlowKind::Steered as u8
 }
@@ -375,11 +416,7 @@ fn identities(flows: &[Installed]) -> impl Iterator<Item = Identity> {
     let mut alike: HashMap<(u8, u8, Place), usize> = HashMap::new();
     flows.iter().map(move |flow| {
         let action = &flow.action;
-        let place = match action.kind {
-            kind if kind == FlowKind::Guard as u8 => Place::Guard,
-            kind if kind == FlowKind::Relay as u8 => Place::Relay,
-            _ => Place::Uplink,
-        };
+        let place = place(flow);
         let count = alike.entry((action.leg, action.flags, place)).or_default();
         let ordinal = *count;
         *count += 1;

@@ -267,10 +267,13 @@ fn anchors_of_an_earlier_runs_flows_are_known_until_they_end() {
     let memory = Memory::with_room(8);
     let mut table = FlowTable::adopt(memory, vec![left, rtcp], 8);
     table.set(5, &[steered(20, FlowLeg::GatewayToTc)]).unwrap();
-    let anchors: Vec<String> = table.anchors_before(5).map(|a| a.to_string()).collect();
+    let anchors: Vec<String> = table
+        .anchors_but_of([5].into())
+        .map(|a| a.to_string())
+        .collect();
     assert_eq!(anchors, ["10.71.1.11:40002"]);
     table.remove(4);
-    assert_eq!(table.anchors_before(5).count(), 0);
+    assert_eq!(table.anchors_but_of([5].into()).count(), 0);
 }
 
 #[test]
@@ -283,4 +286,64 @@ fn a_vm_with_a_new_mac_keeps_its_steered_flows() {
     let steered_flow = table.maps.flows[&steered(10, FlowLeg::GatewayToTc).key];
     assert_eq!(steered_flow.anchor_mac, [2; 6]);
     assert_eq!(table.maps.flows[&direct(11).key].anchor_mac, [0; 6]);
+}
+
+/// The maps give flows back in any order; two guards alike keep their own counts.
+#[test]
+fn adopted_flows_keep_their_statistics_in_whatever_order_they_come() {
+    let guard = |src, stats| {
+        let mut guard = flow(src, FlowLeg::VmToGateway, FlowKind::Guard);
+        (guard.action.call, guard.action.stats) = (4, stats);
+        guard
+    };
+    let wanted = [guard(10, 0), guard(11, 0)];
+    for adopted in [
+        vec![guard(10, 5), guard(11, 6)],
+        vec![guard(11, 6), guard(10, 5)],
+    ] {
+        let mut table = FlowTable::adopt(Memory::with_room(8), adopted, 8);
+        table.set(4, &wanted).unwrap();
+        assert_eq!(table.maps.flows.len(), 0, "nothing had to be written");
+        let stats = |table: &FlowTable<Memory>| -> Vec<u32> {
+            let flows = table.calls[&4].iter();
+            flows.map(|flow| flow.action.stats).collect()
+        };
+        assert_eq!(stats(&table), [5, 6]);
+        // One moves: it is still the one that it was.
+        table.set(4, &[guard(20, 0), guard(11, 0)]).unwrap();
+        assert_eq!(stats(&table), [5, 6]);
+    }
+}
+
+/// A call that nobody owns: its guards go when its media has stopped, or was never
+/// bypassed; the rest stays.
+#[test]
+fn a_vm_that_nobody_stands_for_is_released() {
+    let of_call = |mut flow: Installed, call, stats| {
+        (flow.action.call, flow.action.stats) = (call, stats);
+        flow
+    };
+    let guard = |src| flow(src, FlowLeg::VmToGateway, FlowKind::Guard);
+    let left = vec![
+        of_call(guard(10), 1, 0),
+        of_call(direct(11), 1, 1),
+        of_call(guard(12), 2, 2),
+    ];
+    let mut memory = Memory::with_room(8);
+    for flow in &left {
+        memory.flows.insert(flow.key, flow.action);
+    }
+    let seen = FlowStats {
+        last_seen_ns: 100,
+        ..FlowStats::default()
+    };
+    memory.stats.insert(1, seen);
+    let mut table = FlowTable::adopt(memory, left, 8);
+    assert!(!table.release(1, 100), "its media is still seen");
+    assert!(table.release(2, 100), "nothing was ever bypassed");
+    assert_eq!(table.maps.flows.len(), 2);
+    assert!(table.release(1, 101));
+    assert!(!table.release(1, 101), "once");
+    assert_eq!(table.maps.flows.len(), 1);
+    assert!(table.maps.flows.contains_key(&direct(11).key));
 }

@@ -200,6 +200,7 @@ fn write_config(lab: &Lab, change: impl FnOnce(&mut Value)) -> Result<PathBuf> {
         .display()
         .to_string()
         .into();
+    daemon["journal"] = lab.directory().join("journal").display().to_string().into();
     daemon["pins"] = lab.pins().display().to_string().into();
     daemon["namespace"] = lab.door_namespace().name().into();
     change(&mut config);
