@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::namespace::Namespace;
 use super::{Taken, links};
+use crate::clock::{self, nanoseconds};
 use crate::sockets::{self, Accepted, Listener};
 use half::Half;
 use pair::{Fate, Pair};
@@ -118,7 +119,8 @@ impl Connections {
             pairs: HashMap::new(),
             by_ends: HashMap::new(),
             per_vm: HashMap::new(),
-            next: 0,
+            // Calls of an earlier run still have its numbers.
+            next: nanoseconds(clock::now()),
             waiting: BTreeSet::new(),
             accept_again: None,
             limits,
