@@ -37,6 +37,25 @@ pub trait Codec: fmt::Debug {
     /// Whether an error code means that the descriptions have no codec in common.
     fn is_for_codecs(&self, code: u16) -> bool;
 
+    /// What is left of the request `part` of a message from its operation `from` on,
+    /// as a transaction of its own with this id, after the reply `index` of `first` to
+    /// what came before. `None`: it cannot be said, or a transaction is one operation.
+    fn rest(
+        &self,
+        _message: &[u8],
+        (_part, _from): (usize, usize),
+        (_first, _index): (&[u8], usize),
+        _id: u32,
+    ) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The reply to the whole transaction `id`: that of `first` without its refusal,
+    /// and that of `second` to what was left; with their indexes in their messages.
+    fn joined(&self, _first: (&[u8], usize), _second: (&[u8], usize), _id: u32) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Tells the sender of a transaction that it is being worked at:
     /// TransactionPending, a provisional response.
     fn pending(&self, id: u32, dialect: &Dialect) -> Vec<u8>;

@@ -44,8 +44,11 @@ pub(super) struct Transaction {
     /// The request as it came, where it may have to go again without changes: its
     /// datagram, and its part in it.
     pub(super) original: Option<(Datagram, usize)>,
-    /// It has gone again under this id of our own.
-    pub(super) reissued: Option<u32>,
+    /// It, or what was left of it, has gone again under this id of our own, in these
+    /// bytes.
+    pub(super) reissued: Option<(u32, Vec<u8>)>,
+    /// The reply to what was not left, and its part in its message.
+    pub(super) first: Option<(Vec<u8>, usize)>,
 }
 
 /// An operation of a transaction, for the time when its reply comes.

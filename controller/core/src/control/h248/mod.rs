@@ -6,6 +6,7 @@
 //! request are the codecs that the gateway may choose from, as MGCP's
 //! LocalConnectionOptions give them.
 
+mod again;
 mod words;
 
 #[cfg(test)]
@@ -122,6 +123,20 @@ impl Codec for H248 {
 
     fn is_for_codecs(&self, code: u16) -> bool {
         FOR_CODECS.contains(&code)
+    }
+
+    fn rest(
+        &self,
+        message: &[u8],
+        from: (usize, usize),
+        first: (&[u8], usize),
+        id: u32,
+    ) -> Option<Vec<u8>> {
+        again::rest(message, from, first, id)
+    }
+
+    fn joined(&self, first: (&[u8], usize), second: (&[u8], usize), id: u32) -> Option<Vec<u8>> {
+        again::joined(first, second, id)
     }
 
     fn pending(&self, id: u32, dialect: &Dialect) -> Vec<u8> {

@@ -27,6 +27,20 @@ impl Room {
         };
         if let Some(known) = line.transaction(datagram.side, request.id) {
             // It comes again, and goes again as it went.
+            if let Some((_, payload)) = &known.reissued {
+                let payload = payload.clone();
+                let datagram = datagram.clone();
+                super::forward(
+                    cx,
+                    Datagram {
+                        payload,
+                        ..datagram
+                    },
+                );
+                treated.dropped += 1;
+                treated.edits.push(Edit::Drop { part: index });
+                return;
+            }
             let edits = known.edits.iter().cloned();
             treated.edits.extend(edits.map(|edit| edit.in_part(index)));
             return;
@@ -76,6 +90,9 @@ impl Room {
                                 transaction.edits.extend(codecs);
                             }
                         }
+                    }
+                    if operation.kind != Kind::Create {
+                        self.others(key, &mut wanted);
                     }
                 }
                 (Kind::Delete, _) => self.delete(cx, key, &mut wanted),
@@ -160,6 +177,25 @@ impl Room {
         };
         self.after(cx, id);
         answer
+    }
+
+    /// Calls at the place of a command that says nothing of their streams: its reply
+    /// may, and a termination that moves takes them along.
+    fn others(&self, key: LineKey, wanted: &mut Wanted) {
+        let here = self.calls.values().filter(|call| {
+            !call.is_over()
+                && call.created_by.is_none()
+                && self.lines_of.get(&call.id()) == Some(&key)
+                && is_at(&call.connection.place, &wanted.place)
+        });
+        let others: Vec<u32> = here
+            .map(Call::id)
+            .filter(|id| !wanted.calls.iter().any(|(_, known)| known == id))
+            .collect();
+        let beyond = wanted.streams.len();
+        wanted
+            .calls
+            .extend(others.into_iter().map(|id| (beyond, id)));
     }
 
     /// The call of a stream of a command.

@@ -2,6 +2,7 @@
 //! are whose, what is changed in it, whether it has to wait.
 
 mod commands;
+mod reissue;
 mod replies;
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 
 use super::call::{Call, Way};
 use super::codec::{Codec, Message, Unreadable};
+use super::h248::H248;
 use super::line::{Held, Line, Own, OwnPurpose, Transaction};
 use super::message::{Edit, Part};
 use super::mgcp::Mgcp;
@@ -66,7 +68,8 @@ struct Treated {
 fn codec(protocol: Protocol) -> Option<&'static dyn Codec> {
     match protocol {
         Protocol::Mgcp => Some(&Mgcp),
-        Protocol::Sip | Protocol::H248 => None,
+        Protocol::H248 => Some(&H248),
+        Protocol::Sip => None,
     }
 }
 

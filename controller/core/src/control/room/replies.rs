@@ -1,9 +1,10 @@
 //! Replies: to the VM's commands, to the gateway's, to our own.
 
 use super::super::call::{Before, Call};
-use super::super::line::{Own, OwnPurpose, Wanted, is_at};
-use super::super::message::{At, Edit, End, Kind, Outcome, Part, Reply, Selector, Stream};
-use super::{LineKey, Room, Treated, forward, way};
+use super::super::line::{OwnPurpose, Wanted, is_at};
+use super::super::message::{At, Edit, End, Kind, Outcome, Reply, Selector, Stream};
+use super::reissue::refused;
+use super::{LineKey, Room, Treated};
 use crate::bypass::Context;
 use crate::bypass::described::Described;
 use crate::engine::{Datagram, Side};
@@ -22,12 +23,29 @@ impl Room {
         let Some(line) = self.lines.get_mut(&key) else {
             return;
         };
+        let codec = line.codec;
         let mut id = reply.id;
         if asker == Side::Vm
             && let Some(own) = line.own(reply.id)
         {
             match own.purpose {
                 OwnPurpose::Reissue(vms) => {
+                    if reply.wants_acknowledgement {
+                        // The VM's is of another id.
+                        cx.send(Datagram {
+                            side: Side::Net,
+                            transport: own.way.transport,
+                            src: own.way.vm,
+                            dst: own.way.gateway,
+                            payload: codec.acknowledge(reply.id, &own.dialect),
+                        });
+                    }
+                    let known = line.transaction(asker, vms);
+                    if let Some(first) = known.and_then(|known| known.first.clone()) {
+                        treated.dropped += 1;
+                        treated.edits.push(Edit::Drop { part: index });
+                        return self.join(cx, key, vms, first, (datagram, index));
+                    }
                     treated.edits.push(Edit::Id {
                         part: index,
                         id: vms,
@@ -50,23 +68,45 @@ impl Room {
             treated.edits.push(Edit::Drop { part: index });
             return;
         }
+        self.conclude(cx, key, (asker, id), (datagram, index, reply), treated);
+    }
+
+    /// The reply to a transaction, by who asked and its id: the part `index` of
+    /// `datagram`, or of what was joined of two.
+    pub(super) fn conclude(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: LineKey,
+        (asker, id): (Side, u32),
+        (datagram, index, reply): (&Datagram, usize, &Reply),
+        treated: &mut Treated,
+    ) {
+        let line = self.lines.get_mut(&key);
+        let Some(transaction) = line.and_then(|line| line.transaction(asker, id)) else {
+            return;
+        };
         if let Some(known) = &transaction.reply {
             let edits = known.iter().cloned();
             treated.edits.extend(edits.map(|edit| edit.in_part(index)));
             return;
         }
         let asked = transaction.asked.clone();
-        let alone = asked.len() == 1;
-        let reissued = transaction.reissued.is_some();
+        if asker == Side::Vm
+            && transaction.reissued.is_none()
+            && let Some(refused) = refused(&asked, reply)
+            && self.reissue(cx, key, id, refused, (datagram, index))
+        {
+            treated.dropped += 1;
+            treated.edits.push(Edit::Drop { part: index });
+            return;
+        }
         let mut edits = Vec::new();
-        let mut reissue = false;
         let mut results = Results::new(reply);
         for wanted in &asked {
             let result = results.of(wanted);
             match (asker, &wanted.kind) {
                 (Side::Vm, Kind::Create | Kind::Modify | Kind::Move) => {
-                    let again = alone && wanted.substituted && !reissued;
-                    reissue |= self.done(cx, key, (id, wanted), result, again, &mut edits);
+                    self.done(cx, key, (id, wanted), result, &mut edits);
                 }
                 (_, Kind::Delete) => {
                     for (_, call) in &wanted.calls {
@@ -77,15 +117,16 @@ impl Room {
                     }
                 }
                 (Side::Vm, Kind::Audit { local, remote }) => {
-                    self.audited(key, wanted, (*local, *remote), result, &mut edits);
+                    let all = match wanted.place.termination {
+                        Selector::All { .. } => results.all_of(wanted),
+                        _ => result.into_iter().collect(),
+                    };
+                    for result in all {
+                        self.audited(key, wanted, (*local, *remote), result, &mut edits);
+                    }
                 }
                 _ => {}
             }
-        }
-        if reissue {
-            treated.dropped += 1;
-            treated.edits.push(Edit::Drop { part: index });
-            return self.reissue(cx, key, id);
         }
         treated
             .edits
@@ -99,18 +140,15 @@ impl Room {
         }
     }
 
-    /// What came of a command that makes or changes a connection. True: it is to be
-    /// sent again as the VM wrote it.
+    /// What came of a command that makes or changes a connection.
     fn done(
         &mut self,
         cx: &mut Context<'_>,
         key: LineKey,
         (id, wanted): (u32, &Wanted),
         result: Result<(usize, &Outcome), u16>,
-        may_go_again: bool,
         edits: &mut Vec<Edit>,
-    ) -> bool {
-        let mut again = false;
+    ) {
         for (index, stream) in wanted.streams.iter().enumerate() {
             let found = wanted.calls.iter().find(|(at, _)| *at == index);
             let Some((_, number)) = found else {
@@ -123,30 +161,22 @@ impl Room {
                 continue;
             };
             match result {
-                Ok((operation, outcome)) => {
-                    let at = outcome.streams.iter().position(|s| s.id == stream.id);
-                    let local = at.and_then(|at| outcome.streams.get(at)?.local.as_deref());
-                    call.gateway_replies(cx, id, &outcome.place, local);
-                    if let (Some(stream), Some(_)) = (at, local)
-                        && let Some(sdp) = call.local_for_vm()
-                    {
-                        edits.push(Edit::Description {
-                            at: At {
-                                part: 0,
-                                operation,
-                                stream,
-                            },
-                            end: End::Local,
-                            sdp,
-                        });
-                    }
-                }
-                Err(code) if may_go_again => again |= call.gateway_refuses(cx, id, code),
+                Ok(done) => edits.extend(learned(cx, call, id, done)),
                 Err(_) => call.vm_is_refused(cx, id),
             }
             self.after(cx, *number);
         }
-        again
+        // Calls whose streams the command did not speak of.
+        let beyond = wanted.streams.len();
+        for (_, number) in wanted.calls.iter().filter(|(at, _)| *at >= beyond) {
+            if let Some(call) = self.calls.get_mut(number) {
+                match result {
+                    Ok(done) => edits.extend(learned(cx, call, id, done)),
+                    Err(_) => call.vm_is_refused(cx, id),
+                }
+            }
+            self.after(cx, *number);
+        }
     }
 
     /// A connection that is no call's was made or changed.
@@ -184,12 +214,9 @@ impl Room {
         key: LineKey,
         wanted: &Wanted,
         (local, remote): (bool, bool),
-        result: Result<(usize, &Outcome), u16>,
+        (operation, outcome): (usize, &Outcome),
         edits: &mut Vec<Edit>,
     ) {
-        let Ok((operation, outcome)) = result else {
-            return;
-        };
         for (index, stream) in outcome.streams.iter().enumerate() {
             let end = match (&stream.local, &stream.remote) {
                 (_, Some(_)) => End::Remote,
@@ -253,53 +280,6 @@ impl Room {
         self.after(cx, call);
     }
 
-    /// A command that names the TC was refused: it goes again as the VM wrote it,
-    /// under an id of our own, since the gateway has answered the VM's.
-    fn reissue(&mut self, cx: &mut Context<'_>, key: LineKey, id: u32) {
-        let Some(line) = self.lines.get_mut(&key) else {
-            return;
-        };
-        let own = line.own_id();
-        let codec = line.codec;
-        let Some(transaction) = line.transaction(Side::Vm, id) else {
-            return;
-        };
-        let Some((datagram, part)) = transaction.original.take() else {
-            return;
-        };
-        transaction.edits = vec![Edit::Id { part: 0, id: own }];
-        transaction.reissued = Some(own);
-        let Ok(message) = codec.read(&datagram.payload) else {
-            return;
-        };
-        let others = (0..message.parts().len()).filter(|index| *index != part);
-        let mut edits: Vec<Edit> = others.map(|part| Edit::Drop { part }).collect();
-        edits.push(Edit::Id { part, id: own });
-        let dialect = match message.parts().get(part) {
-            Some(Part::Request(request)) => request.dialect.clone(),
-            _ => Default::default(),
-        };
-        line.note_own(
-            cx.now,
-            own,
-            Own {
-                dialect,
-                way: way(&datagram),
-                purpose: OwnPurpose::Reissue(id),
-                answered: false,
-            },
-        );
-        self.expiry.set(&key, line.next_expiry());
-        let payload = message.edited(&edits);
-        forward(
-            cx,
-            Datagram {
-                payload,
-                ..datagram
-            },
-        );
-    }
-
     /// Somebody works at a transaction.
     pub(super) fn pending(
         &mut self,
@@ -330,14 +310,39 @@ impl Room {
     }
 }
 
+/// A call learns what the gateway has done for it; what the VM is to be told
+/// instead of the gateway's own description.
+fn learned(
+    cx: &mut Context<'_>,
+    call: &mut Call,
+    id: u32,
+    (operation, outcome): (usize, &Outcome),
+) -> Option<Edit> {
+    let mut streams = outcome.streams.iter();
+    let stream = streams.position(|said| said.id == call.connection.stream);
+    let local = stream.and_then(|at| outcome.streams.get(at)?.local.as_deref());
+    call.gateway_replies(cx, id, &outcome.place, local);
+    local?;
+    let at = At {
+        part: 0,
+        operation,
+        stream: stream?,
+    };
+    Some(Edit::Description {
+        at,
+        end: End::Local,
+        sdp: call.local_for_vm()?,
+    })
+}
+
 /// The results of a reply, each taken once.
-struct Results<'a> {
+pub(super) struct Results<'a> {
     reply: &'a Reply,
     taken: Vec<bool>,
 }
 
 impl<'a> Results<'a> {
-    fn new(reply: &'a Reply) -> Self {
+    pub(super) fn new(reply: &'a Reply) -> Self {
         Self {
             reply,
             taken: vec![false; reply.results.len()],
@@ -346,20 +351,15 @@ impl<'a> Results<'a> {
 
     /// What came of an operation: the first result not taken that may be its. An
     /// operation without one was not done.
-    fn of(&mut self, wanted: &Wanted) -> Result<(usize, &'a Outcome), u16> {
+    pub(super) fn of(&mut self, wanted: &Wanted) -> Result<(usize, &'a Outcome), u16> {
         if let Some(code) = self.reply.error {
             return Err(code);
         }
-        let fits = |outcome: &Outcome| match outcome.place.termination.one() {
-            Some(name) => {
-                wanted.place.termination == Selector::Choose
-                    || wanted.place.termination.selects(name)
-            }
-            None => true,
-        };
         let results = self.reply.results.iter().enumerate();
         let free = results.zip(&self.taken).filter(|(_, taken)| !**taken);
-        let found = free.map(|(result, _)| result).find(|(_, o)| fits(o));
+        let found = free
+            .map(|(result, _)| result)
+            .find(|(_, outcome)| fits(wanted, outcome));
         let Some((index, outcome)) = found else {
             // H.248.1 §8.2.1: what follows a command that failed is not done.
             return Err(0);
@@ -371,5 +371,24 @@ impl<'a> Results<'a> {
             Some(code) => Err(code),
             None => Ok((index, outcome)),
         }
+    }
+
+    /// All that may be an operation's with wildcards, also those that are taken:
+    /// where it ends and the next begins, a reply does not say.
+    fn all_of(&self, wanted: &Wanted) -> Vec<(usize, &'a Outcome)> {
+        let results = self.reply.results.iter().enumerate();
+        results
+            .filter(|(_, outcome)| outcome.error.is_none() && fits(wanted, outcome))
+            .collect()
+    }
+}
+
+/// Whether a result may be an operation's.
+fn fits(wanted: &Wanted, outcome: &Outcome) -> bool {
+    match outcome.place.termination.one() {
+        Some(name) => {
+            wanted.place.termination == Selector::Choose || wanted.place.termination.selects(name)
+        }
+        None => true,
     }
 }

@@ -1,0 +1,15 @@
+//! Calls whose VM is a media gateway controller, with a gateway of H.248 outside
+//! and a thin client of SIP: what each of them is told.
+
+mod binary;
+mod fallback;
+mod fig5;
+mod fig6;
+mod mg;
+#[path = "../mutation/mod.rs"]
+mod mutation;
+mod mutations;
+#[path = "../scene/mod.rs"]
+mod scene;
+mod service;
+mod unusual;
