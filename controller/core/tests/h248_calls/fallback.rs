@@ -225,3 +225,39 @@ fn a_gateway_that_refuses_what_509_tells_it() {
     is_request(&control.at_tc(), Method::Bye);
     control.is("up", Path::Vm, Some(Reason::GatewayRefused));
 }
+
+#[test]
+fn a_gateway_that_never_replies_to_the_add() {
+    let mut control = Control::registered(config());
+    control.mgc_says(&add(50003, &vm_sdp()));
+    control.at_mg();
+    control.wait(60_000);
+    control.silence();
+    // Nothing was promised, and nothing is left.
+    control.is_clean();
+}
+
+#[test]
+fn a_gateway_that_never_replies_to_what_509_tells_it() {
+    let mut control = Control::registered(config());
+    let mut tc = Ua::tc();
+    control.add();
+    control.tc_answers(&mut tc, &scene::sdp("10.71.2.21:9100", "0 101", 1, ""));
+    let ours = control.at_mg();
+    let mut seen = Vec::new();
+    for _ in 0..60 {
+        control.wait(1_000);
+        while let Some(datagram) = control.gateway.pop_front() {
+            seen.push(scene::text(&datagram.payload));
+        }
+    }
+    // It is repeated, given up, and the VM's own said instead.
+    assert!(
+        seen.iter().filter(|said| **said == ours).count() > 3,
+        "{seen:?}"
+    );
+    let last = seen.last().unwrap();
+    assert_eq!(remotes(last), ["10.71.1.11:7000 0 8"]);
+    is_request(&control.at_tc(), Method::Bye);
+    control.is("up", Path::Vm, Some(Reason::GatewayRefused));
+}

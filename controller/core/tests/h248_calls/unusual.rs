@@ -1,11 +1,11 @@
 //! Several streams, contexts, transactions; moves, wildcards, audits; what cannot be
 //! read.
 
-use sidestep_core::engine::{Event, Path};
+use sidestep_core::engine::{ConnectionId, Event, Path, PathChoice, Transport};
 use sidestep_core::sip::Method;
 
 use super::mg::*;
-use super::scene::{self, Ua, config, is_request};
+use super::scene::{self, Ua, config, config_with, is_request};
 
 #[test]
 fn of_several_streams_the_audio_is_the_tcs() {
@@ -245,4 +245,48 @@ fn a_vm_that_holds_and_comes_back() {
     let invite = control.tc_answers(&mut tc, &scene::sdp("10.71.2.21:9000", "0 101", 3, ""));
     assert!(!scene::body(&invite).contains("a=inactive"));
     control.is("up", Path::Direct, None);
+}
+
+#[test]
+fn over_tcp_ours_goes_in_the_vms_connection_and_is_not_repeated() {
+    let mut control = Control::registered(config());
+    let connection = Transport::Tcp(ConnectionId(7));
+    control.transport = connection;
+    let mut tc = Ua::tc();
+    control.add();
+    control.tc_answers(&mut tc, &scene::sdp("10.71.2.21:9100", "0 101", 1, ""));
+    control.wait(5_000);
+    assert_eq!(control.gateway.len(), 1);
+    assert_eq!(control.gateway[0].transport, connection);
+    let ours = requests(&control.at_mg())[0];
+    control.mg_says(&modified(ours));
+    control.is("up", Path::Direct, None);
+    control.silence();
+}
+
+#[test]
+fn through_an_anchor_both_are_told_the_vms_address() {
+    let mut control = Control::registered(config_with(PathChoice::Steered));
+    let mut tc = Ua::tc();
+    let message = control.add();
+    assert_eq!(remotes(&message), ["10.71.1.11:40000 0 8 101"]);
+    let answer = scene::sdp("10.71.2.21:9000", "0 101", 1, "");
+    let invite = control.tc_answers(&mut tc, &answer);
+    assert_eq!(scene::audio(&invite), "10.71.1.11:40000 0");
+    control.is("up", Path::Steered, None);
+    assert_eq!(
+        control.flow_lines()[0],
+        "gateway->tc 10.71.3.31:8000 > 10.71.1.11:40000 steered 10.71.1.11:40000 > 10.71.2.21:9000"
+    );
+    // An audit shows the VM's own here, too.
+    control.passes_to_mg(
+        "Transaction = 9 { Context = 5000 { AuditValue = A5556 { Audit { Media } } } }",
+    );
+    let anchor = "v=0\nc=IN IP4 10.71.1.11\nm=audio 40000 RTP/AVP 0 8 101\n";
+    control.mg_says(&audit_reply(9, "5000", "A5556", anchor));
+    assert_eq!(remotes(&control.at_mgc()), ["10.71.1.11:7000 0 8"]);
+    control.passes_to_mg(&subtract(50009));
+    control.passes_to_mgc(&subtracted(50009));
+    control.at_tc();
+    control.is_clean();
 }

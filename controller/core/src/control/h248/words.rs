@@ -50,6 +50,9 @@ pub(super) fn part(
                 operations,
             })
         }
+        // The first segment of a reply is the reply; others are of no operation that
+        // the machine could tell.
+        Transaction::Reply(reply) if reply.segment.is_some_and(|s| s.number > 1) => Part::Other,
         Transaction::Reply(reply) => {
             let mut results = Vec::new();
             for (a, action) in reply.actions().iter().enumerate() {
