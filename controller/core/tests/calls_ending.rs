@@ -148,22 +148,20 @@ fn a_challenged_call_comes_again() {
         is_request(&scene.at_gateway(), Method::Ack);
         let extra = "Proxy-Authorization: Digest username=\"vm\"\r\n";
         scene.vm_sends(vm.request_with("INVITE", extra, &vm_sdp()));
+        if at_tc.is_none() {
+            // Asked now: what it would say later could not be told the gateway.
+            let invite = scene.at_tc();
+            tc.learn(&invite);
+            scene.tc_sends(tc.response(&invite, 200, &tc_sdp()));
+        }
         let invite = scene.at_gateway();
         assert_eq!(audio(&invite), "10.71.2.21:9000 0 8 101");
         assert_eq!(invite.cseq().0, 2);
         gateway.tag = "second".into();
         scene.gateway_sends(gateway.response(&invite, 200, &gateway_sdp()));
-        if at_tc.is_some() {
-            let ack = scene.at_tc();
-            is_request(&ack, Method::Ack);
-            assert_eq!(audio(&ack), "10.71.3.31:8000 0 101");
-        } else {
-            let invite = scene.at_tc();
-            tc.learn(&invite);
-            let answer = sdp("10.71.2.21:9000", "0 101", 1, "");
-            scene.tc_sends(tc.response(&invite, 200, &answer));
-            scene.at_tc();
-        }
+        let ack = scene.at_tc();
+        is_request(&ack, Method::Ack);
+        assert_eq!(audio(&ack), "10.71.3.31:8000 0 101");
         let ok = scene.at_vm();
         is_response(&ok, 200, Method::Invite);
         scene.is("up", Path::Direct, None);

@@ -1,7 +1,7 @@
 //! CANCEL, BYE, refusals: how a call ends.
 
 use super::heard::Heard;
-use super::state::{Exchange, Progress, TcState};
+use super::state::{Exchange, Progress, TakeOver, TcState};
 use super::{AFTERMATH, Call, Context, LINGER, LISTED, Reason};
 use crate::engine::Side;
 
@@ -79,7 +79,7 @@ impl Call {
         self.promised = None;
         self.open_offers.clear();
         self.owed_hand_back = None;
-        self.returns = false;
+        self.take_over = TakeOver::Never;
         self.drop_tc(cx);
         self.flows_until.get_or_insert(cx.now + LINGER);
         if !self.is_over() {

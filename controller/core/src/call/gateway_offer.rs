@@ -5,7 +5,7 @@ use super::described::{Described, share_speech};
 use super::flows::{self, at_anchor};
 use super::heard::Heard;
 use super::open_offers::AnsweredIn;
-use super::state::{Exchange, GatewayOffer, Held, Plane};
+use super::state::{Exchange, GatewayOffer, Held, Plane, TakeOver};
 use super::tc_leg::Consent;
 use super::vm_offer::{ANSWER, allowed, patience};
 use super::{Call, Context, Reason};
@@ -113,7 +113,9 @@ impl Call {
             // It was in a reliable provisional response, and stands until the TC
             // takes over.
             None => {
-                self.returns = offer.initial && self.vm.is_some();
+                if offer.initial && self.vm.is_some() {
+                    self.take_over = TakeOver::WithAudio;
+                }
                 return self.let_vm_answer(cx, &held, Reason::SdpNotUnderstood);
             }
         };

@@ -65,9 +65,12 @@ impl Heard {
         self.message.top_via().branch.unwrap_or_default()
     }
 
-    /// The session description that it carries: its body, or a part of it.
+    /// The session description that it carries: its body, or a part of it. What an
+    /// OPTIONS or an INFO describes is not the session (RFC 3261 §11.2).
     pub(crate) fn sdp(&self) -> Option<&[u8]> {
-        self.message.session()
+        let method = self.message.method();
+        let session = [Method::Invite, Method::Ack, Method::Prack, Method::Update];
+        self.message.session().filter(|_| session.contains(method))
     }
 
     /// RSeq of a provisional response that is sent reliably (RFC 3262 §3).

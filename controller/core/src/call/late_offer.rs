@@ -16,7 +16,7 @@
 use super::described::Described;
 use super::flows::{self, at_anchor};
 use super::heard::Heard;
-use super::state::{Exchange, GatewayOffer, Held, Plane, VmOffer};
+use super::state::{Exchange, GatewayOffer, Held, Plane, TakeOver, VmOffer};
 use super::tc_leg::Consent;
 use super::vm_offer::patience;
 use super::{Call, Context, Reason};
@@ -61,7 +61,7 @@ impl Call {
             // media; the TC takes over when the call is up.
             Ok(offer) if status < 200 => {
                 self.vm = Some(offer);
-                self.returns = true;
+                self.take_over = TakeOver::WithAudio;
                 self.through_vm(cx, Reason::SdpNotUnderstood);
                 self.pass(cx, &heard);
                 self.advance(cx, status);

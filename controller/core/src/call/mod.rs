@@ -53,7 +53,7 @@ use self::added_request::{AddedRequest, OwnAck, Reissue};
 pub(crate) use self::heard::Heard;
 use self::media_watch::MediaWatch;
 use self::open_offers::OpenOffer;
-use self::state::{Exchange, Plane, Progress, Stage, TcState};
+use self::state::{Exchange, Plane, Progress, Stage, TakeOver, TcState};
 use self::transit::{Rejections, Repeats, Repetition};
 use crate::bypass::described::{Described, Told, Undescribed, VmKey};
 use crate::bypass::keep_alive::KeepAlive;
@@ -130,8 +130,8 @@ pub(crate) struct Call {
     promised: Option<Media>,
     /// The VM's user holds the call.
     vm_holds: bool,
-    /// It goes through the VM for now: the TC takes over when there is audio.
-    returns: bool,
+    /// It goes through the VM for now.
+    take_over: TakeOver,
     /// The bypass has failed before the call was up: handed back then.
     owed_hand_back: Option<Reason>,
     anchor: Option<SocketAddrV4>,
@@ -198,7 +198,7 @@ impl Call {
             open_offers: Vec::new(),
             promised: None,
             vm_holds: false,
-            returns: false,
+            take_over: TakeOver::Never,
             owed_hand_back: None,
             anchor: None,
             flows: None,
@@ -298,7 +298,7 @@ impl Call {
         LegId(self.id)
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(
             self.progress,
             Progress::Ending { .. } | Progress::Ended { .. }

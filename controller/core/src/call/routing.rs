@@ -2,7 +2,7 @@
 
 use super::described::Described;
 use super::heard::Heard;
-use super::state::{Exchange, Plane, Progress, TcState};
+use super::state::{Exchange, Plane, Progress, TakeOver, TcState};
 use super::{Call, Context, Reason};
 use crate::engine::Side;
 use crate::sip::Method;
@@ -159,7 +159,7 @@ impl Call {
                     ..=199 => {}
                     200..=299 => {
                         self.through_vm(cx, reason);
-                        self.returns = true;
+                        self.take_over = TakeOver::WithAudio;
                     }
                     _ => self.exchange = Exchange::Idle,
                 }

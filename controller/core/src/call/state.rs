@@ -71,6 +71,18 @@ pub(crate) enum Plane {
     Vm(Reason),
 }
 
+/// Whether the TC takes over a call that goes through the VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum TakeOver {
+    /// It does not.
+    #[default]
+    Never,
+    /// When VM and gateway both have audio, and the call is up.
+    WithAudio,
+    /// The same, when another call of the TC's has ended.
+    WhenFree,
+}
+
 /// What is wanted of the exchange of offer and answer that is under way.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Exchange {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::described::{Described, Told, has_changed};
 use super::flows::at_anchor;
-use super::state::{Exchange, Plane, Progress, TcOffer, TcState};
+use super::state::{Exchange, Plane, Progress, TakeOver, TcOffer, TcState};
 use super::vm_offer::allowed;
 use super::{Call, Context, OWED, Reason};
 use crate::engine::Side;
@@ -166,7 +166,13 @@ impl Call {
             TcEvent::Refused {
                 status: 415 | 488 | 606,
             } => self.tc_failed(cx, Reason::NoCommonCodec),
-            TcEvent::Refused { .. } => self.tc_failed(cx, Reason::TcRefused),
+            TcEvent::Refused { status } => {
+                let new = matches!(self.tc.state, TcState::Invited { .. });
+                self.tc_failed(cx, Reason::TcRefused);
+                if new && matches!(status, 486 | 600) {
+                    self.take_over = TakeOver::WhenFree;
+                }
+            }
             TcEvent::NoAnswer => self.tc_failed(cx, Reason::TcNoAnswer),
             TcEvent::Bye => self.tc_hangs_up(cx),
             TcEvent::Lost => self.tc_failed(cx, Reason::TcLost),

@@ -14,6 +14,7 @@ use crate::bypass::keep_alive::KeepAlive;
 use crate::engine::Side;
 use crate::media::{Codec, Media};
 use crate::sdp::SessionDescription;
+use crate::sip::Name;
 use crate::tc::CallProgress;
 
 /// How long the answer to an offer in a call may take: as long as its sender
@@ -80,9 +81,11 @@ impl Call {
         if let Err(reason) = self.decide(cx, tc, gateway) {
             return self.leave_to_vm(cx, &offer.request, reason);
         }
-        // What it registered once has no key for this call.
-        let wants_key = offer.offer.media.channel.is_secure();
-        match binding.media.as_ref().filter(|_| !wants_key) {
+        // What it registered once has no key for this call. And where the gateway
+        // asks for credentials, which only the VM has, nothing must be left to be
+        // told it later (305).
+        let ask = offer.offer.media.channel.is_secure() || has_credentials(&offer.request);
+        match binding.media.as_ref().filter(|_| !ask) {
             // Registered with its media (301).
             Some(media) => {
                 let Ok(media) = allowed(cx, media) else {
@@ -339,6 +342,14 @@ impl Call {
             self.hand_back(cx, reason);
         }
     }
+}
+
+/// Whether a request answers a challenge (RFC 3261 §22).
+fn has_credentials(request: &Heard) -> bool {
+    const PROXY: Name = Name::new("Proxy-Authorization");
+    [Name::AUTHORIZATION, PROXY]
+        .into_iter()
+        .any(|name| request.message.header(name).is_some())
 }
 
 /// Media with the codecs that the operator allows, in the operator's order. A list

@@ -1,7 +1,7 @@
 //! The engine: every datagram to the registrar, the thin clients' agent, its
 //! call, or straight on.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use super::journal::Journal;
@@ -50,6 +50,10 @@ pub struct Engine {
     malformed: BTreeMap<&'static str, u64>,
     /// Calls whose INVITE could not be parsed.
     nonsense: VecDeque<(usize, Vec<u8>)>,
+    /// VMs one of whose calls has just ended.
+    freed: Vec<usize>,
+    /// Calls, by VM, that wait for another one to end.
+    waiting: BTreeSet<(usize, u32)>,
     pub(super) stopping: bool,
     /// Where changes are kept for the next run.
     pub(super) journal: Option<Journal>,
@@ -86,6 +90,8 @@ impl Engine {
             faults: HashSet::new(),
             malformed: BTreeMap::new(),
             nonsense: VecDeque::new(),
+            freed: Vec::new(),
+            waiting: BTreeSet::new(),
             stopping: false,
             journal: None,
             config,
@@ -444,7 +450,16 @@ impl Engine {
             output: &mut self.output,
             stopping: self.stopping,
         };
+        let lasted = !call.is_over();
         act(call, &mut cx);
+        if lasted && call.is_over() {
+            self.freed.push(call.vm_index());
+        }
+        if call.waits_for_tc() {
+            self.waiting.insert((call.vm_index(), id));
+        } else {
+            self.waiting.remove(&(call.vm_index(), id));
+        }
         call.watch_media(&cx);
         call.report(&mut cx);
         self.deadlines.set(&id, call.next_timeout());
@@ -468,11 +483,25 @@ impl Engine {
 
     /// What the thin clients' agent has for the calls, until it has no more.
     pub(super) fn settle(&mut self, now: Time) {
-        while let Some(output) = self.tc.poll_output() {
-            match output {
-                TcOutput::Send(datagram) => self.output.push_back(Output::Send(datagram)),
-                TcOutput::Event(LegId(id), event) => self.tc_event(now, id, event),
+        loop {
+            while let Some(output) = self.tc.poll_output() {
+                match output {
+                    TcOutput::Send(datagram) => self.output.push_back(Output::Send(datagram)),
+                    TcOutput::Event(LegId(id), event) => self.tc_event(now, id, event),
+                }
             }
+            let Some(vm) = self.freed.pop() else {
+                return;
+            };
+            self.tc_is_free(now, vm);
+        }
+    }
+
+    /// A call of this VM has ended: the first that waits for the TC gets it.
+    fn tc_is_free(&mut self, now: Time, vm: usize) {
+        let first = self.waiting.range((vm, 0)..=(vm, u32::MAX)).next();
+        if let Some(&(_, id)) = first {
+            self.with_call(now, id, Call::tc_is_free);
         }
     }
 
