@@ -251,6 +251,16 @@ fn faults_of_vms_and_thin_clients() {
         ),
         (
             "10.71.1.11",
+            "10.71.1.11, address6: fe80::1",
+            "x.yaml:3: vms[0].address6: fe80::1 is not reached from elsewhere",
+        ),
+        (
+            "10.71.1.11",
+            "10.71.1.11, address6: 10.71.1.12",
+            "x.yaml:3: vms[0].address6: \"10.71.1.12\" is not an IPv6 address; write it as 2001:db8::1",
+        ),
+        (
+            "10.71.1.11",
             "127.0.0.1",
             "x.yaml:3: vms[0].address: 127.0.0.1 is a loopback address",
         ),

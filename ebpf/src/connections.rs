@@ -7,7 +7,11 @@
 
 use sidestep_abi::door::{ConnectionKey, Side, VM_CONNECTIONS, Vm};
 
-use crate::{maps::CONNECTIONS, packet::Segment, verdict::Refusal};
+use crate::{
+    maps::CONNECTIONS,
+    packet::{Ip, Segment},
+    verdict::Refusal,
+};
 
 /// An entry's time is written again when it is this old: not by every segment.
 const REFRESH_NS: u64 = 1_000_000_000;
@@ -15,18 +19,18 @@ const REFRESH_NS: u64 = 1_000_000_000;
 /// The connection of a segment that the VM sends (`Side::Vm`) or gets
 /// (`Side::Net`).
 #[inline(always)]
-pub fn key(segment: &Segment, side: Side) -> ConnectionKey {
-    let (ip, tcp) = (segment.frame.ip(), segment.tcp());
+pub fn key<I: Ip>(segment: &Segment<I>, side: Side) -> ConnectionKey {
+    let (ip, tcp) = (segment.packet.ip(), segment.tcp());
     match side {
         Side::Vm => ConnectionKey {
-            vm_be: ip.src_be,
-            remote_be: ip.dst_be,
+            vm: ip.src(),
+            remote: ip.dst(),
             vm_port_be: tcp.src_port_be,
             remote_port_be: tcp.dst_port_be,
         },
         Side::Net => ConnectionKey {
-            vm_be: ip.dst_be,
-            remote_be: ip.src_be,
+            vm: ip.dst(),
+            remote: ip.src(),
             vm_port_be: tcp.dst_port_be,
             remote_port_be: tcp.src_port_be,
         },

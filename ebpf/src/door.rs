@@ -10,13 +10,14 @@ use aya_log_ebpf::warn;
 use sidestep_abi::{
     counter::Counter,
     door::{DOOR_LISTENERS, Neighbour, NeighbourKey, Side},
+    flow::Address,
 };
 
 use crate::{
     connections, counters,
     maps::{DOOR_NS, DOOR_SOCKETS, DOORS, LOGGED, NEIGHBOURS, VMS},
-    packet::{Fragment, Frame, Window},
-    tap::own_mark,
+    packet::{Content, Fragment, Frame, Ip, Ipv4, Ipv6, UNTAGGED, Window},
+    tap::{ANYWHERE, own_mark},
     verdict::{self, Handled, Refusal, Verdict},
 };
 
@@ -31,7 +32,7 @@ const PROTOCOL_UDP: u32 = 17;
 /// tcx ingress of both host ends: the daemon sent this, as the VM or as whom the
 /// VM talks to. It goes through the VM's tap with the MACs that taken frames
 /// had: out of the Vm door to the VM, out of the Net door as if the VM had sent
-/// it. Any IPv4 protocol, fragments and options included.
+/// it. Any protocol, fragments, options and extension headers included.
 #[classifier]
 pub fn door_out(ctx: TcContext) -> i32 {
     verdict::tcx(leave(&ctx))
@@ -47,19 +48,34 @@ fn leave(ctx: &TcContext) -> Verdict {
     let Ok(window) = Window::of_skb(ctx) else {
         return Err(Refusal::KernelRefusedAtDoor);
     };
-    let Ok(mut frame) = Frame::ipv4(&window) else {
+    let Ok(frame) = Frame::of(&window) else {
         return Err(Refusal::DoorForeign);
     };
-    let ip = frame.ip();
-    let (vm_be, remote_be) = match side {
-        Side::Vm => (ip.dst_be, ip.src_be),
-        Side::Net => (ip.src_be, ip.dst_be),
+    let content = frame.content();
+    let Some((src, dst)) = (match content {
+        Content::Ipv4 => addresses::<Ipv4>(&window, frame),
+        Content::Ipv6 => addresses::<Ipv6>(&window, frame),
+        _ => None,
+    }) else {
+        return Err(Refusal::DoorForeign);
     };
-    let Some((tap, neighbour)) = way_back(vm_be, remote_be) else {
-        log_no_neighbour(ctx, vm_be, remote_be);
+    let (vm, remote) = match side {
+        Side::Vm => (dst, src),
+        Side::Net => (src, dst),
+    };
+    let Some((tap, neighbour)) = way_back(vm, remote) else {
+        log_no_neighbour(ctx, vm, remote);
         return Err(Refusal::NoNeighbour);
     };
-    forget_if_reset(&frame, &window, side);
+    // What it cannot understand goes its way.
+    let _ = match content {
+        Content::Ipv6 => forget_if_reset::<Ipv6>(ctx, side),
+        _ => forget_if_reset::<Ipv4>(ctx, side),
+    };
+    // The packet may have been moved meanwhile.
+    let Ok(mut frame) = Window::of_skb(ctx).and_then(|window| Frame::of(&window)) else {
+        return Err(Refusal::KernelRefusedAtDoor);
+    };
     let (flags, counter) = match side {
         Side::Vm => {
             frame.set_macs(&neighbour.vm_mac, &neighbour.peer_mac);
@@ -80,14 +96,18 @@ fn leave(ctx: &TcContext) -> Verdict {
 
 /// The daemon, or its death, has reset a connection: what its ends still send goes
 /// past the door, and whoever has not heard of the reset hears it from the other.
-#[inline(always)]
-fn forget_if_reset(frame: &Frame, window: &Window, side: Side) {
-    if !frame.is_tcp() || !matches!(frame.fragment(window), Ok(Fragment::Whole)) {
-        return;
+#[inline(never)]
+fn forget_if_reset<I: Ip>(ctx: &TcContext, side: Side) -> Result<(), Refusal> {
+    let window = Window::of_skb(ctx)?;
+    let packet = Frame::of(&window)?.packet::<I>(&window, UNTAGGED)?;
+    if !packet.ip().is_tcp() {
+        return Ok(());
     }
-    let Ok(segment) = frame.tcp(window) else {
-        return;
-    };
+    let parsed = packet.parse_tcp(&window)?;
+    if parsed.fragment != Fragment::Whole {
+        return Ok(());
+    }
+    let segment = packet.tcp(&window, &parsed)?;
     if segment.resets() {
         // Out of its own door the VM gets it, out of the other it seems to send it.
         let seen = match side {
@@ -97,6 +117,24 @@ fn forget_if_reset(frame: &Frame, window: &Window, side: Side) {
         connections::forget(&connections::key(&segment, seen));
         counters::count(Counter::ConnectionReset);
     }
+    Ok(())
+}
+
+/// Source and destination; `None`: not IP, or what an IPv6 stack has to say to its
+/// link (RFC 4861, RFC 3810), where there is nobody.
+#[inline(always)]
+fn addresses<I: Ip>(window: &Window, frame: Frame) -> Option<(Address, Address)> {
+    let packet = frame.packet::<I>(window, UNTAGGED).ok()?;
+    let (src, dst) = (packet.ip().src(), packet.ip().dst());
+    let is_local = |address: &Address| {
+        let [first, second, ..] = *address;
+        // Multicast, fe80::/10.
+        first == 0xff || first == 0xfe && second & 0xc0 == 0x80
+    };
+    if I::IS_IPV6 && (is_local(&src) || is_local(&dst) || src == ANYWHERE) {
+        return None;
+    }
+    Some((src, dst))
 }
 
 /// Which door has this host end.
@@ -115,16 +153,16 @@ fn side_of(ifindex: u32) -> Option<Side> {
 /// The VM's tap and the MACs to use there: those of this pair of addresses, else
 /// those of whatever the VM talked to last.
 #[inline(always)]
-fn way_back(vm_be: u32, remote_be: u32) -> Option<(u32, Neighbour)> {
+fn way_back(vm: Address, remote: Address) -> Option<(u32, Neighbour)> {
     // SAFETY: one aligned word.
-    let tap = unsafe { VMS.get(vm_be) }?.ifindex;
+    let tap = unsafe { VMS.get(vm) }?.ifindex;
     if tap == 0 {
         return None;
     }
-    for remote_be in [remote_be, 0] {
+    for remote in [remote, ANYWHERE] {
         // SAFETY: twelve bytes, written whole when they change; a frame with torn
         // MACs is lost like any other and sent again.
-        if let Some(neighbour) = unsafe { NEIGHBOURS.get(NeighbourKey { vm_be, remote_be }) } {
+        if let Some(neighbour) = unsafe { NEIGHBOURS.get(NeighbourKey { vm, remote }) } {
             return Some((tap, *neighbour));
         }
     }
@@ -133,7 +171,7 @@ fn way_back(vm_be: u32, remote_be: u32) -> Option<(u32, Neighbour)> {
 
 /// Somebody will wonder why: a line in the log, at most one a second.
 #[inline(always)]
-fn log_no_neighbour(ctx: &TcContext, vm_be: u32, remote_be: u32) {
+fn log_no_neighbour(ctx: &TcContext, vm: Address, remote: Address) {
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     let Some(last_ns) = LOGGED.get_ptr_mut(0) else {
@@ -146,12 +184,26 @@ fn log_no_neighbour(ctx: &TcContext, vm_be: u32, remote_be: u32) {
         }
         *last_ns = now_ns;
     }
-    warn!(
-        ctx,
-        "door: no tap or MAC known for VM {:i} toward {:i}: frame dropped",
-        u32::from_be(vm_be),
-        u32::from_be(remote_be)
-    );
+    // Sixteen octets each would be more than the stack takes.
+    let tail = |address: Address| {
+        let [.., a, b, c, d] = address;
+        u32::from_be_bytes([a, b, c, d])
+    };
+    if vm[0] == 0 {
+        warn!(
+            ctx,
+            "door: no tap or MAC known for VM {:i} toward {:i}: frame dropped",
+            tail(vm),
+            tail(remote)
+        );
+    } else {
+        warn!(
+            ctx,
+            "door: no tap or MAC known for VM …{:x} toward …{:x} (IPv6): frame dropped",
+            tail(vm),
+            tail(remote)
+        );
+    }
 }
 
 /// sk_lookup of the namespace: every UDP datagram, whatever its port, goes to the

@@ -19,6 +19,7 @@
 
 mod connections;
 mod counters;
+mod cross;
 mod door;
 mod events;
 mod fragments;

@@ -1,22 +1,27 @@
 //! The maps, under the names of [`sidestep_abi::map`]. All are pinned by name, in
 //! the directory that the loader gives, but `LOGGED`, which nobody needs to find
-//! again; `FLOWS` and `FLOW_STATS` get their configured size from it.
+//! again; the flow maps and `FLOW_STATS` get their configured size from it.
 
 use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SockMap},
 };
 use sidestep_abi::{
     counter::COUNTERS_LEN,
     door::{ConnectionKey, Door, FragmentKey, Neighbour, NeighbourKey, Vm},
-    flow::{AnchorKey, FlowAction, FlowKey, FlowStats},
+    flow::{Address, AnchorKey, FlowAction, FlowKey, FlowKey4, FlowStats},
 };
 
-/// Entries of `FLOWS` and `FLOW_STATS` unless the loader says otherwise.
+/// Entries of the flow maps and of `FLOW_STATS` unless the loader says otherwise.
 const MAX_FLOWS: u32 = 131_072;
 
 #[map]
-pub static FLOWS: HashMap<FlowKey, FlowAction> = HashMap::pinned(MAX_FLOWS, 0);
+pub static FLOWS4: HashMap<FlowKey4, FlowAction> = HashMap::pinned(MAX_FLOWS, 0);
+
+/// Its entries take memory only while they are there: most sites have few.
+#[map]
+pub static FLOWS6: HashMap<FlowKey, FlowAction> = HashMap::pinned(MAX_FLOWS, BPF_F_NO_PREALLOC);
 
 #[map]
 pub static FLOW_STATS: Array<FlowStats> = Array::pinned(MAX_FLOWS, 0);
@@ -34,7 +39,7 @@ pub static UPLINKS: HashMap<u32, [u8; 6]> = HashMap::pinned(256, 0);
 pub static SIGNALLING_PORTS: HashMap<u16, u8> = HashMap::pinned(256, 0);
 
 #[map]
-pub static VMS: HashMap<u32, Vm> = HashMap::pinned(4_096, 0);
+pub static VMS: HashMap<Address, Vm> = HashMap::pinned(4_096, 0);
 
 #[map]
 pub static NEIGHBOURS: LruHashMap<NeighbourKey, Neighbour> = LruHashMap::pinned(65_536, 0);

@@ -1,15 +1,21 @@
-//! Frames as the programs read them: Ethernet, IPv4 without options, UDP or TCP, RTP.
+//! Frames as the programs read them: Ethernet with up to two tags, IPv4 without
+//! options or IPv6 without extension headers, UDP or TCP, RTP.
 //!
-//! Without options every header stands at a constant offset, which keeps the
-//! verifier's bounds checks few and the compiler from losing them.
+//! Each header stands at an offset that is a constant wherever the verifier gets
+//! to it, which keeps its bounds checks few and the compiler from losing them.
 
 use aya_ebpf::programs::{TcContext, XdpContext};
-use sidestep_abi::flow::FlowKey;
+use sidestep_abi::flow::Address;
 
-use crate::{
-    verdict::Refusal,
-    wide::{first_6, load_4, load_8, store_4, store_8},
-};
+use crate::{verdict::Refusal, wide::first_6, wide::load_8};
+
+mod ipv4;
+mod ipv6;
+mod media;
+
+pub use ipv4::Ipv4;
+pub use ipv6::Ipv6;
+pub use media::{Payload, ReportBlock, Rtp, SenderReport};
 
 /// Ethernet II.
 #[repr(C, packed(2))]
@@ -18,22 +24,6 @@ pub struct Ethernet {
     pub dst: [u8; 6],
     pub src: [u8; 6],
     pub ethertype_be: u16,
-}
-
-/// RFC 791 §3.1, no options.
-#[repr(C, packed(2))]
-#[derive(Clone, Copy)]
-pub struct Ipv4 {
-    pub version_ihl: u8,
-    pub tos: u8,
-    pub total_len_be: u16,
-    pub id_be: u16,
-    pub fragment_be: u16,
-    pub ttl: u8,
-    pub protocol: u8,
-    pub checksum: u16,
-    pub src_be: u32,
-    pub dst_be: u32,
 }
 
 /// RFC 768.
@@ -61,41 +51,44 @@ pub struct Tcp {
     pub urgent_be: u16,
 }
 
-/// RFC 3550 §5.1, the fixed header.
-#[repr(C, packed(2))]
-#[derive(Clone, Copy)]
-pub struct Rtp {
-    pub version_flags: u8,
-    pub marker_payload_type: u8,
-    pub seq_be: u16,
-    pub timestamp_be: u32,
-    pub ssrc_be: u32,
+/// Where IP begins in a frame without tags.
+pub const UNTAGGED: usize = size_of::<Ethernet>();
+
+/// What the programs read of an skb, at most: tags stand beside it, but one of
+/// two.
+const HEADERS_LEN: usize = UNTAGGED
+    + 4
+    + size_of::<Ipv6>()
+    + size_of::<ipv6::FragmentHeader>()
+    + size_of::<Udp>()
+    + size_of::<SenderReport>()
+    + size_of::<ReportBlock>();
+
+/// The protocols that are looked into.
+pub const PROTOCOL_TCP: u8 = 6;
+pub const PROTOCOL_UDP: u8 = 17;
+
+/// What is in a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    Ipv4,
+    Ipv6,
+    /// A tag of four octets, then more.
+    Tag,
+    Other,
 }
 
-/// RFC 3550 §6.4, what all RTCP packets start with.
-#[repr(C, packed(2))]
-#[derive(Clone, Copy)]
-pub struct Rtcp {
-    pub version_flags: u8,
-    pub packet_type: u8,
-    pub length_be: u16,
-    pub ssrc_be: u32,
+impl Content {
+    #[inline(always)]
+    pub const fn of(ethertype_be: u16) -> Self {
+        match u16::from_be(ethertype_be) {
+            0x0800 => Self::Ipv4,
+            0x86dd => Self::Ipv6,
+            0x8100 | 0x88a8 => Self::Tag,
+            _ => Self::Other,
+        }
+    }
 }
-
-const IPV4_AT: usize = size_of::<Ethernet>();
-const UDP_AT: usize = IPV4_AT + size_of::<Ipv4>();
-const RTP_AT: usize = UDP_AT + size_of::<Udp>();
-
-/// What the programs read of a frame, at most.
-const HEADERS_LEN: usize = RTP_AT + size_of::<Rtp>();
-const _: () = assert!(UDP_AT + size_of::<Tcp>() <= HEADERS_LEN);
-
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_8021Q: u16 = 0x8100;
-const ETHERTYPE_8021AD: u16 = 0x88a8;
-const PROTOCOL_TCP: u8 = 6;
-const PROTOCOL_UDP: u8 = 17;
-const VERSION_4_IHL_5: u8 = 0x45;
 
 /// The part of a frame that can be read directly, and the length of all of it.
 #[derive(Clone, Copy)]
@@ -133,51 +126,40 @@ impl Window {
         })
     }
 
-    /// A header at a constant offset, if the frame has it whole.
+    /// A header at an offset, if the frame has it whole.
     #[inline(always)]
-    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+    pub fn at<T>(&self, offset: usize) -> Option<*mut T> {
         if self.data + offset + size_of::<T>() > self.data_end {
             return None;
         }
         Some((self.data + offset) as *mut T)
     }
+
+    /// The frame's octets.
+    #[inline(always)]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
 }
 
-/// An Ethernet frame with IPv4 in it, bounds checked.
+/// An Ethernet frame, bounds checked.
 #[derive(Clone, Copy)]
 pub struct Frame {
     eth: *mut Ethernet,
-    ip: *mut Ipv4,
-}
-
-/// Where a packet stands in its datagram.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Fragment {
-    /// It is all of it.
-    Whole,
-    /// The first fragment: it has the UDP header.
-    First,
-    /// A later one: it has no ports.
-    Later,
 }
 
 impl Frame {
-    /// Ethernet and the 20 octets of IPv4 that every packet has.
     #[inline(always)]
-    pub fn ipv4(window: &Window) -> Result<Self, Refusal> {
-        let Some(eth) = window.at::<Ethernet>(0) else {
-            return Err(Refusal::Truncated);
-        };
-        // SAFETY: `at` checked the bounds; frames start on even addresses.
-        match u16::from_be(unsafe { (*eth).ethertype_be }) {
-            ETHERTYPE_IPV4 => {}
-            ETHERTYPE_8021Q | ETHERTYPE_8021AD => return Err(Refusal::Tagged),
-            _ => return Err(Refusal::NotOurs),
+    pub fn of(window: &Window) -> Result<Self, Refusal> {
+        match window.at::<Ethernet>(0) {
+            Some(eth) => Ok(Self { eth }),
+            None => Err(Refusal::Truncated),
         }
-        let Some(ip) = window.at::<Ipv4>(IPV4_AT) else {
-            return Err(Refusal::Truncated);
-        };
-        Ok(Self { eth, ip })
+    }
+
+    #[inline(always)]
+    pub fn content(&self) -> Content {
+        Content::of(self.eth().ethertype_be)
     }
 
     /// The destination, in the order of its octets, and two octets of zero.
@@ -190,7 +172,7 @@ impl Frame {
     /// Other MACs. (Octet by octet: assigning arrays would call `memmove`.)
     #[inline(always)]
     pub fn set_macs(&mut self, dst: &[u8; 6], src: &[u8; 6]) {
-        // SAFETY: bounds checked by `ipv4`, which is the only way to a Frame.
+        // SAFETY: bounds checked by `of`, which is the only way to a Frame.
         let eth = unsafe { &mut *self.eth };
         let [a, b, c, d, e, f] = *dst;
         eth.dst = [a, b, c, d, e, f];
@@ -212,105 +194,201 @@ impl Frame {
 
     #[inline(always)]
     pub fn eth(&self) -> &Ethernet {
-        // SAFETY: bounds checked by `ipv4`, which is the only way to a Frame.
+        // SAFETY: bounds checked by `of`, which is the only way to a Frame.
         unsafe { &*self.eth }
     }
 
+    /// The IP header at `l3`, and the packet behind it as far as the frame has it.
     #[inline(always)]
-    pub fn ip_mut(&mut self) -> &mut Ipv4 {
-        // SAFETY: as for `eth`.
+    pub fn packet<I: Ip>(self, window: &Window, l3: usize) -> Result<Packet<I>, Refusal> {
+        match window.at::<I>(l3) {
+            Some(ip) => Ok(Packet {
+                frame: self,
+                l3,
+                ip,
+            }),
+            None => Err(Refusal::Truncated),
+        }
+    }
+}
+
+/// Where a packet stands in its datagram.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fragment {
+    /// It is all of it.
+    Whole,
+    /// The first fragment: it has the UDP header.
+    First,
+    /// A later one: it has no ports.
+    Later,
+}
+
+/// A packet of UDP or TCP, or a fragment of one, as long as it says it is.
+#[derive(Clone, Copy)]
+pub struct Parsed {
+    pub protocol: u8,
+    pub fragment: Fragment,
+    /// Offset of the protocol's header, unless it is a later fragment.
+    pub l4: usize,
+    /// Identification of a fragment, big endian.
+    pub id_be: u32,
+}
+
+impl Parsed {
+    /// A packet that has been found to be UDP, whole and plain.
+    #[inline(always)]
+    pub const fn whole<I: Ip>(l3: usize) -> Self {
+        Self {
+            fragment: Fragment::Whole,
+            protocol: PROTOCOL_UDP,
+            l4: l3 + size_of::<I>(),
+            id_be: 0,
+        }
+    }
+}
+
+/// What the two versions of IP have in common.
+pub trait Ip: Copy {
+    /// A five-tuple as the packets have it, and as the flow map does.
+    type Key: FiveTuple;
+
+    /// Whether this is IPv6.
+    const IS_IPV6: bool;
+
+    /// Octets of the packet, header included.
+    fn octets(&self) -> usize;
+
+    /// Whether TCP is in it, and nothing between.
+    fn is_tcp(&self) -> bool;
+
+    /// Looks at the header: is it this protocol, and can it be understood?
+    fn parse(&self, window: &Window, l3: usize, protocol: u8) -> Result<Parsed, Refusal>;
+
+    /// The five-tuple.
+    ///
+    /// # Safety
+    ///
+    /// Both headers are within bounds.
+    unsafe fn key(ip: *const Self, udp: *const Udp) -> Self::Key;
+
+    /// Source address.
+    fn src(&self) -> Address;
+
+    /// Destination address.
+    fn dst(&self) -> Address;
+
+    /// Time to live, or hop limit.
+    fn hops(&self) -> u8;
+
+    /// One hop further; at least one must be left.
+    fn take_hop(&mut self);
+
+    /// TOS octet (RFC 2474), or traffic class.
+    fn traffic_class(&self) -> u8;
+
+    /// Another DSCP; the other two bits stay (RFC 3168).
+    fn set_dscp(&mut self, dscp: u8);
+
+    /// Other addresses, in the order of the header, and so many hops further;
+    /// `change` is what the addresses add to a checksum over them.
+    fn readdress(&mut self, addresses: &[u8; 32], change: u32, hops: u8);
+}
+
+/// A five-tuple.
+pub trait FiveTuple: Copy {
+    /// The same as userspace has it.
+    fn flow(&self) -> sidestep_abi::flow::FlowKey;
+
+    /// What is to be done with the flow.
+    fn action(&self) -> Option<&'static sidestep_abi::flow::FlowAction>;
+
+    /// The same, whatever the source port.
+    fn from_any_port(self) -> Self;
+
+    /// Source port, big endian.
+    fn src_port_be(&self) -> u16;
+
+    /// Destination port, big endian.
+    fn dst_port_be(&self) -> u16;
+}
+
+/// A frame with an IP header in it, bounds checked.
+#[derive(Clone, Copy)]
+pub struct Packet<I> {
+    pub frame: Frame,
+    l3: usize,
+    ip: *mut I,
+}
+
+impl<I: Ip> Packet<I> {
+    #[inline(always)]
+    pub fn ip_mut(&mut self) -> &mut I {
+        // SAFETY: bounds checked by `Frame::packet`, the only way to a Packet.
         unsafe { &mut *self.ip }
     }
 
     #[inline(always)]
-    pub fn ip(&self) -> &Ipv4 {
-        // SAFETY: as for `eth`.
+    pub fn ip(&self) -> &I {
+        // SAFETY: as above.
         unsafe { &*self.ip }
     }
 
-    /// Whether TCP is in it.
+    /// Whether this is UDP, and which part of its datagram.
     #[inline(always)]
-    pub fn is_tcp(&self) -> bool {
-        self.ip().protocol == PROTOCOL_TCP
+    pub fn parse(&self, window: &Window) -> Result<Parsed, Refusal> {
+        self.ip().parse(window, self.l3, PROTOCOL_UDP)
     }
 
-    /// Whether this is UDP with a plain header, as long as it says it is, and
-    /// which part of its datagram.
+    /// Whether this is TCP, and which part of its datagram.
     #[inline(always)]
-    pub fn udp_fragment(&self, window: &Window) -> Result<Fragment, Refusal> {
-        if self.ip().protocol != PROTOCOL_UDP {
-            return Err(Refusal::NotOurs);
-        }
-        self.fragment(window)
-    }
-
-    /// Whether the header of IPv4 is plain and the packet as long as it says, and
-    /// which part of its datagram it is.
-    #[inline(always)]
-    pub fn fragment(&self, window: &Window) -> Result<Fragment, Refusal> {
-        let ip = self.ip();
-        if ip.version_ihl != VERSION_4_IHL_5 {
-            return Err(match (ip.version_ihl >> 4, ip.version_ihl & 0xf) {
-                (4, 6..) => Refusal::IpOptions,
-                (4, _) => Refusal::Truncated,
-                _ => Refusal::NotOurs,
-            });
-        }
-        let total_len = u16::from_be(ip.total_len_be) as usize;
-        if total_len < size_of::<Ipv4>() || window.len < IPV4_AT + total_len {
-            return Err(Refusal::Truncated);
-        }
-        // RFC 791 §3.1: DF, MF, 13 bits of offset.
-        let fragment = u16::from_be(ip.fragment_be);
-        Ok(if fragment & 0x1fff != 0 {
-            Fragment::Later
-        } else if fragment & 0x2000 != 0 {
-            Fragment::First
-        } else {
-            Fragment::Whole
-        })
-    }
-
-    /// The UDP header of a packet that is not a later fragment.
-    #[inline(always)]
-    pub fn udp(self, window: &Window) -> Result<Datagram, Refusal> {
-        let Some(udp) = window.at::<Udp>(UDP_AT) else {
-            return Err(Refusal::Truncated);
-        };
-        if (u16::from_be(self.ip().total_len_be) as usize) < size_of::<Ipv4>() + size_of::<Udp>() {
-            return Err(Refusal::Truncated);
-        }
-        Ok(Datagram { frame: self, udp })
+    pub fn parse_tcp(&self, window: &Window) -> Result<Parsed, Refusal> {
+        self.ip().parse(window, self.l3, PROTOCOL_TCP)
     }
 
     /// The TCP header of a packet that is not a later fragment.
     #[inline(always)]
-    pub fn tcp(self, window: &Window) -> Result<Segment, Refusal> {
-        let Some(tcp) = window.at::<Tcp>(UDP_AT) else {
+    pub fn tcp(self, window: &Window, parsed: &Parsed) -> Result<Segment<I>, Refusal> {
+        let Some(tcp) = window.at::<Tcp>(parsed.l4) else {
             return Err(Refusal::Truncated);
         };
-        if (u16::from_be(self.ip().total_len_be) as usize) < size_of::<Ipv4>() + size_of::<Tcp>() {
+        if self.l3 + self.ip().octets() < parsed.l4 + size_of::<Tcp>() {
             return Err(Refusal::Truncated);
         }
-        Ok(Segment { frame: self, tcp })
+        Ok(Segment { packet: self, tcp })
+    }
+
+    /// The UDP header of a packet that is not a later fragment.
+    #[inline(always)]
+    pub fn udp(self, window: &Window, parsed: &Parsed) -> Result<Datagram<I>, Refusal> {
+        let Some(udp) = window.at::<Udp>(parsed.l4) else {
+            return Err(Refusal::Truncated);
+        };
+        if self.l3 + self.ip().octets() < parsed.l4 + size_of::<Udp>() {
+            return Err(Refusal::Truncated);
+        }
+        Ok(Datagram {
+            packet: self,
+            udp,
+            payload_at: parsed.l4 + size_of::<Udp>(),
+        })
     }
 }
 
-/// A TCP segment over IPv4, or its first fragment, bounds checked.
+/// A TCP segment, or its first fragment, bounds checked.
 #[derive(Clone, Copy)]
-pub struct Segment {
-    pub frame: Frame,
+pub struct Segment<I> {
+    pub packet: Packet<I>,
     tcp: *mut Tcp,
 }
 
-impl Segment {
+impl<I: Ip> Segment<I> {
     const SYN: u8 = 0x02;
     const RST: u8 = 0x04;
     const ACK: u8 = 0x10;
 
     #[inline(always)]
     pub fn tcp(&self) -> &Tcp {
-        // SAFETY: bounds checked by `Frame::tcp`, the only way to a Segment.
+        // SAFETY: bounds checked by `Packet::tcp`, the only way to a Segment.
         unsafe { &*self.tcp }
     }
 
@@ -327,50 +405,18 @@ impl Segment {
     }
 }
 
-/// A UDP datagram over IPv4, or the first fragment of one, bounds checked.
+/// A UDP datagram, or the first fragment of one, bounds checked.
 #[derive(Clone, Copy)]
-pub struct Datagram {
-    pub frame: Frame,
+pub struct Datagram<I> {
+    pub packet: Packet<I>,
     udp: *mut Udp,
+    payload_at: usize,
 }
 
-/// A five-tuple as two words: what [`FlowKey`] is in memory, and as it stands in
-/// the packet.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Key {
-    /// Source, then destination.
-    pub addresses: u64,
-    /// Source, then destination.
-    pub ports: u32,
-}
-
-impl Key {
-    /// The same, field by field.
-    #[inline(always)]
-    pub fn flow(&self) -> &FlowKey {
-        const { assert!(size_of::<FlowKey>() == 12 && size_of::<Self>() >= 12) };
-        // SAFETY: both are two addresses and two ports without padding before
-        // their end, and a Key is aligned more strictly.
-        unsafe { &*core::ptr::from_ref(self).cast() }
-    }
-}
-
-/// What a media packet carries (RFC 3550 §5.1, RFC 5761 §4).
-#[derive(Clone, Copy)]
-pub enum Payload {
-    /// RTP version 2.
-    Rtp(*const Rtp),
-    /// RTCP on the port of RTP.
-    Rtcp,
-    /// Neither.
-    Other,
-}
-
-impl Datagram {
+impl<I: Ip> Datagram<I> {
     #[inline(always)]
     pub fn udp_mut(&mut self) -> &mut Udp {
-        // SAFETY: bounds checked by `Frame::udp`, the only way to a Datagram.
+        // SAFETY: bounds checked by `Packet::udp`, the only way to a Datagram.
         unsafe { &mut *self.udp }
     }
 
@@ -382,48 +428,8 @@ impl Datagram {
 
     /// The five-tuple.
     #[inline(always)]
-    pub fn key(&self) -> Key {
-        let ip = self.frame.ip;
-        // SAFETY: the addresses end the IP header, the ports begin the UDP one,
-        // both within bounds.
-        unsafe {
-            Key {
-                addresses: load_8(&raw const (*ip).src_be),
-                ports: load_4(self.udp.cast_const()),
-            }
-        }
-    }
-
-    /// Other addresses and ports, in the octets' order of [`Key`].
-    #[inline(always)]
-    pub fn readdress(&mut self, addresses: u64, ports: u32) {
-        // SAFETY: as for `key`; `self` is the only way to them.
-        unsafe {
-            store_8(&raw mut (*self.frame.ip).src_be, addresses);
-            store_4(self.udp, ports);
-        }
-    }
-
-    /// What it carries. Packet types 192–223 in the second octet are RTCP
-    /// (RFC 5761 §4): RTP payload types 64–95 with the marker bit are not used.
-    #[inline(always)]
-    pub fn payload(&self, window: &Window) -> Payload {
-        let len = (u16::from_be(self.udp().len_be) as usize).saturating_sub(size_of::<Udp>());
-        // The shortest RTCP packet is shorter than RTP's header.
-        let Some(rtcp) = window.at::<Rtcp>(RTP_AT) else {
-            return Payload::Other;
-        };
-        // SAFETY: `at` checked the bounds.
-        let (first, second) = unsafe { ((*rtcp).version_flags, (*rtcp).packet_type) };
-        if first >> 6 != 2 || len < size_of::<Rtcp>() {
-            return Payload::Other;
-        }
-        if (192..=223).contains(&second) {
-            return Payload::Rtcp;
-        }
-        match window.at::<Rtp>(RTP_AT) {
-            Some(rtp) if len >= size_of::<Rtp>() => Payload::Rtp(rtp),
-            _ => Payload::Other,
-        }
+    pub fn key(&self) -> I::Key {
+        // SAFETY: both are within bounds, see `Frame::packet` and `Packet::udp`.
+        unsafe { I::key(self.packet.ip, self.udp) }
     }
 }

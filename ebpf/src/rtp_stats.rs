@@ -1,16 +1,20 @@
 //! Statistics of a flow: packets, octets, and of RTP what RFC 3550 A.1, A.3 and
-//! A.8 keep, plus a window of 64 sequence numbers that tells late from duplicate.
+//! A.8 keep, plus a window of 64 sequence numbers that tells late from duplicate;
+//! of RTCP what its reports say.
 
 use aya_ebpf::programs::XdpContext;
 use sidestep_abi::{
     counter::{Counter, EventKind},
-    flow::{FLOW_RTCP, FlowAction, FlowKey, FlowStats},
+    flow::{
+        FLOW_RTCP, FlowAction, FlowStats, GAP_NS, SEEN_SHIFT, STATE_LATE, STATE_REPORT,
+        STATE_SECOND_SR,
+    },
 };
 
 use crate::{
     counters, events,
     maps::FLOW_STATS,
-    packet::{Datagram, Payload, Rtp, Window},
+    packet::{Datagram, Ip, Payload, ReportBlock, Rtp, SenderReport, Window},
 };
 
 /// A copy on another interface within this time of the last packet is not counted.
@@ -44,7 +48,13 @@ impl Met {
 
 /// Counts a packet of a flow. Whatever comes of it, the packet goes its way.
 #[inline(always)]
-pub fn count(action: &FlowAction, key: &FlowKey, datagram: &Datagram, window: &Window, met: Met) {
+pub fn count<I: Ip>(
+    action: &FlowAction,
+    key: &I::Key,
+    datagram: &Datagram<I>,
+    window: &Window,
+    met: Met,
+) {
     let Some(stats) = FLOW_STATS.get_ptr_mut(action.stats) else {
         return counters::count(Counter::NoStats);
     };
@@ -55,57 +65,107 @@ pub fn count(action: &FlowAction, key: &FlowKey, datagram: &Datagram, window: &W
     if stats.packets == 0 {
         stats.first_seen_ns = met.now_ns;
         stats.ifindex = met.ifindex;
-        events::tell(
-            EventKind::FirstPacket,
-            met.now_ns,
-            action.call,
-            key,
-            met.ifindex,
-            0,
-        );
+        events::tell(EventKind::FirstPacket, 0, action.call, key, met);
     } else if stats.ifindex != met.ifindex {
-        if met.now_ns.wrapping_sub(stats.last_seen_ns) < ELSEWHERE_NS {
+        if met.now_ns.wrapping_sub(last_seen_ns(stats)) < ELSEWHERE_NS {
             return counters::count(Counter::SeenElsewhere);
         }
         stats.ifindex = met.ifindex;
     }
+    let octets = datagram.packet.ip().octets() as u64;
     stats.packets += 1;
-    stats.bytes += u64::from(u16::from_be(datagram.frame.ip().total_len_be));
-    stats.last_seen_ns = met.now_ns;
+    stats.bytes += octets;
 
-    if action.flags & FLOW_RTCP != 0 {
+    let payload = datagram.payload(window);
+    if let Payload::Rtp(rtp) = payload
+        && action.flags & FLOW_RTCP == 0
+    {
+        // SAFETY: `payload` checked the bounds.
+        if count_rtp(stats, unsafe { &*rtp }, action.clock_rate, met) {
+            events::tell(EventKind::SsrcChanged, stats.ssrc, action.call, key, met);
+        }
+        stats.last_rtp_ns = met.now_ns;
         return;
     }
-    match datagram.payload(window) {
-        // SAFETY: `payload` checked the bounds.
-        Payload::Rtp(rtp) => count_rtp(stats, unsafe { &*rtp }, action, key, met),
-        Payload::Rtcp => {}
-        Payload::Other => counters::count(Counter::NotRtp),
+    stats.last_other_ns = met.now_ns;
+    match payload {
+        Payload::Other | Payload::Rtp(_) if action.flags & FLOW_RTCP == 0 => {
+            return counters::count(Counter::NotRtp);
+        }
+        // Where RTCP goes, all is RTCP, SRTCP included.
+        Payload::Other | Payload::Rtp(_) | Payload::Rtcp => {}
+        Payload::SenderReport(report, block) => {
+            // SAFETY: `payload` checked the bounds.
+            take_sender_report(stats, unsafe { &*report }, met);
+            if let Some(block) = block {
+                // SAFETY: as above.
+                take_report_block(stats, unsafe { &*block }, met);
+            }
+        }
+        // SAFETY: as above.
+        Payload::ReceiverReport(block) => take_report_block(stats, unsafe { &*block }, met),
+    }
+    stats.rtcp_packets = stats.rtcp_packets.wrapping_add(1);
+    stats.rtcp_bytes += octets;
+}
+
+#[inline(always)]
+const fn last_seen_ns(stats: &FlowStats) -> u64 {
+    if stats.last_rtp_ns > stats.last_other_ns {
+        stats.last_rtp_ns
+    } else {
+        stats.last_other_ns
+    }
+}
+
+/// When RTCP was seen.
+#[inline(always)]
+const fn seen(met: Met) -> u32 {
+    (met.now_ns >> SEEN_SHIFT) as u32
+}
+
+/// The two latest are kept: a report block may still answer the one before.
+#[inline(always)]
+fn take_sender_report(stats: &mut FlowStats, report: &SenderReport, met: Met) {
+    stats.state ^= STATE_SECOND_SR;
+    let [first, second] = stats.sr_ntp;
+    let [first_seen, second_seen] = stats.sr_seen;
+    if stats.state & STATE_SECOND_SR != 0 {
+        stats.sr_ntp = [first, report.middle_ntp()];
+        stats.sr_seen = [first_seen, seen(met)];
+    } else {
+        stats.sr_ntp = [report.middle_ntp(), second];
+        stats.sr_seen = [seen(met), second_seen];
     }
 }
 
 #[inline(always)]
-fn count_rtp(stats: &mut FlowStats, rtp: &Rtp, action: &FlowAction, key: &FlowKey, met: Met) {
+fn take_report_block(stats: &mut FlowStats, block: &ReportBlock, met: Met) {
+    stats.report_seen = seen(met);
+    stats.report_lost = u32::from_be(block.lost_be);
+    stats.report_jitter = u32::from_be(block.jitter_be);
+    stats.report_lsr = u32::from_be(block.lsr_be);
+    stats.report_dlsr = u32::from_be(block.dlsr_be);
+    stats.state |= STATE_REPORT;
+}
+
+/// Takes in an RTP packet; true: it is the first of another SSRC.
+#[inline(always)]
+fn count_rtp(stats: &mut FlowStats, rtp: &Rtp, clock_rate: u32, met: Met) -> bool {
     let seq = u16::from_be(rtp.seq_be);
     let ssrc = u32::from_be(rtp.ssrc_be);
     let payload_type = rtp.marker_payload_type & 0x7f;
-    let transit =
-        arrival(met.now_ns, action.clock_rate).wrapping_sub(u32::from_be(rtp.timestamp_be));
+    let marked = rtp.marker_payload_type & 0x80 != 0;
+    let transit = arrival(met.now_ns, clock_rate).wrapping_sub(u32::from_be(rtp.timestamp_be));
 
-    if stats.rtp_packets == 0 || stats.ssrc != ssrc {
+    let mut is_other = false;
+    if stats.ssrc != ssrc || stats.rtp_packets == 0 {
         if stats.rtp_packets == 0 {
             stats.payload_type = payload_type;
         } else {
             stats.ssrc_changes = stats.ssrc_changes.saturating_add(1);
             stats.close_sequence();
-            events::tell(
-                EventKind::SsrcChanged,
-                met.now_ns,
-                action.call,
-                key,
-                met.ifindex,
-                ssrc,
-            );
+            is_other = true;
         }
         stats.ssrc = ssrc;
         stats.jitter_q4 = 0;
@@ -114,12 +174,30 @@ fn count_rtp(stats: &mut FlowStats, rtp: &Rtp, action: &FlowAction, key: &FlowKe
     } else if stats.take(seq) {
         stats.add_transit(transit);
     } else {
-        return;
+        return false;
+    }
+    if marked {
+        stats.talk_spurts = stats.talk_spurts.wrapping_add(1);
+    } else if stats.rtp_packets != 0 {
+        let silence_ns = met.now_ns.wrapping_sub(stats.last_rtp_ns);
+        if silence_ns > GAP_NS {
+            add_gap(stats, silence_ns);
+        }
     }
     stats.rtp_packets += 1;
     if stats.payload_type != payload_type {
         stats.payload_type = payload_type;
         stats.payload_type_changes = stats.payload_type_changes.saturating_add(1);
+    }
+    is_other
+}
+
+#[inline(always)]
+fn add_gap(stats: &mut FlowStats, silence_ns: u64) {
+    stats.gaps = stats.gaps.wrapping_add(1);
+    let ms = (silence_ns / 1_000_000) as u32;
+    if ms > stats.longest_gap_ms {
+        stats.longest_gap_ms = ms;
     }
 }
 
@@ -174,6 +252,7 @@ impl Sequence for FlowStats {
                 1
             };
             self.max_seq = self.max_seq.wrapping_add(ahead as u32);
+            self.state &= !STATE_LATE;
         } else if ahead <= 0 && ahead > -MAX_MISORDER {
             let behind = (-ahead) as u32;
             let bit = if behind < 64 { 1u64 << behind } else { 0 };
@@ -182,6 +261,10 @@ impl Sequence for FlowStats {
             } else {
                 self.seen |= bit;
                 self.late += 1;
+                if self.state & STATE_LATE == 0 {
+                    self.state |= STATE_LATE;
+                    self.reordered = self.reordered.saturating_add(1);
+                }
                 // Older than the first that came: it was expected too.
                 let extended = self.max_seq.wrapping_sub(behind);
                 if (extended.wrapping_sub(self.base_seq) as i32) < 0 {

@@ -12,13 +12,16 @@ use aya_ebpf::{
 use sidestep_abi::{
     counter::Counter,
     door::{Door, MARK, Neighbour, NeighbourKey, PortClass, Side, Vm},
-    flow::{FlowAction, FlowKey, FlowKind},
+    flow::{Address, FlowAction, FlowKind},
 };
 
 use crate::{
     connections, fragments,
-    maps::{DOORS, FLOWS, LEASE, NEIGHBOURS, SIGNALLING_PORTS, VMS},
-    packet::{Ethernet, Fragment, Frame, Window},
+    maps::{DOORS, LEASE, NEIGHBOURS, SIGNALLING_PORTS, VMS},
+    packet::{
+        Content, Ethernet, FiveTuple, Fragment, Frame, Ip, Ipv4, Ipv6, Packet, Parsed, UNTAGGED,
+        Window,
+    },
     rtp_stats::{self, Met},
     verdict::{self, Handled, Refusal, Verdict},
 };
@@ -28,6 +31,9 @@ const RELAY: u8 = FlowKind::Relay as u8;
 const GATEWAY: u8 = PortClass::Gateway as u8;
 const GATEWAY_DATAGRAMS: u8 = PortClass::GatewayDatagrams as u8;
 const REGISTRAR: u8 = PortClass::Registrar as u8;
+
+/// Key of the neighbour that a VM talked to last.
+pub const ANYWHERE: Address = [0; 16];
 
 /// `bpf_redirect` says so when it took the frame.
 const TC_ACT_REDIRECT: i64 = 7;
@@ -56,74 +62,68 @@ fn meet(ctx: &TcContext, side: Side) -> Verdict {
         return Err(Refusal::NotOurs);
     }
     let window = Window::of_skb(ctx)?;
-    let frame = Frame::ipv4(&window)?;
-    if tagged {
+    let frame = Frame::of(&window)?;
+    let content = frame.content();
+    if tagged && matches!(content, Content::Ipv4 | Content::Ipv6) || content == Content::Tag {
         return Err(Refusal::Tagged);
     }
+    match content {
+        Content::Ipv4 => one_after_the_other::<Ipv4>(ctx, side, ifindex),
+        Content::Ipv6 => one_after_the_other::<Ipv6>(ctx, side, ifindex),
+        _ => Err(Refusal::NotOurs),
+    }
+}
+
+/// What is in a packet, as far as a first look tells.
+enum Look {
+    /// What has been dealt with.
+    Handled(Handled),
+    /// A datagram of signalling, by its ports, or its first fragment.
+    Signalling,
+    /// A segment of TCP.
+    Stream,
+}
+
+/// Three looks, each with the stack for itself.
+#[inline(always)]
+fn one_after_the_other<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Verdict {
+    match look::<I>(ctx, side, ifindex)? {
+        Look::Handled(handled) => Ok(handled),
+        Look::Signalling => signalling::<I>(ctx, side, ifindex),
+        Look::Stream => stream::<I>(ctx, side, ifindex),
+    }
+}
+
+#[inline(never)]
+fn look<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Result<Look, Refusal> {
+    let window = Window::of_skb(ctx)?;
+    let packet = Frame::of(&window)?.packet::<I>(&window, UNTAGGED)?;
+    if packet.ip().is_tcp() {
+        return Ok(Look::Stream);
+    }
+    let parsed = packet.parse(&window)?;
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    if frame.is_tcp() {
-        return stream(frame, &window, side, ifindex, now_ns);
+    if parsed.fragment == Fragment::Later {
+        return later_fragment(packet, &parsed, side, now_ns).map(Look::Handled);
     }
-    let fragment = frame.udp_fragment(&window)?;
-    if fragment == Fragment::Later {
-        return later_fragment(frame, side, now_ns);
-    }
-    let datagram = frame.udp(&window)?;
+    let datagram = packet.udp(&window, &parsed)?;
     let key = datagram.key();
-    let key = key.flow();
-    if let Some(action) = media(key, side) {
-        if fragment == Fragment::First {
+    if let Some(action) = media(&key, side) {
+        if parsed.fragment == Fragment::First {
             return Err(Refusal::MediaFragment);
         }
-        rtp_stats::count(action, key, &datagram, &window, Met { now_ns, ifindex });
-        return Ok(if action.kind == GUARD {
+        rtp_stats::count(action, &key, &datagram, &window, Met { now_ns, ifindex });
+        return Ok(Look::Handled(if action.kind == GUARD {
             Handled::Dropped(Counter::Guarded)
         } else {
             Handled::Passed(Counter::Relayed)
-        });
+        }));
     }
-    if !is_signalling(key, side) {
+    if !is_signalling(&key, side) {
         return Err(Refusal::NotOurs);
     }
-    known_vm(frame, side, ifindex)?;
-    not_for_others(frame)?;
-    let door = open_door(side, now_ns)?;
-    take(frame, side, door, fragment, now_ns)
-}
-
-/// A TCP segment: taken if its connection is, or begins (see [`connections`]).
-#[inline(always)]
-fn stream(frame: Frame, window: &Window, side: Side, ifindex: u32, now_ns: u64) -> Verdict {
-    let fragment = frame.fragment(window)?;
-    if fragment == Fragment::Later {
-        return later_fragment(frame, side, now_ns);
-    }
-    let segment = frame.tcp(window)?;
-    let (src_port_be, dst_port_be) = (segment.tcp().src_port_be, segment.tcp().dst_port_be);
-    if class_of(dst_port_be) != GATEWAY && class_of(src_port_be) != GATEWAY {
-        return Err(Refusal::NotOurs);
-    }
-    let vm = known_vm(frame, side, ifindex)?;
-    not_for_others(frame)?;
-    let key = connections::key(&segment, side);
-    let door = if segment.opens() {
-        match open_door(side, now_ns) {
-            Ok(door) => {
-                connections::begin(&key, vm, now_ns)?;
-                door
-            }
-            Err(refusal) => {
-                // It begins anew, between the two alone.
-                connections::forget(&key);
-                return Err(refusal);
-            }
-        }
-    } else {
-        connections::go_on(&key, now_ns)?;
-        door(side)?
-    };
-    take(frame, side, door, fragment, now_ns)
+    Ok(Look::Signalling)
 }
 
 /// The mark of frames that come back through this tap.
@@ -136,10 +136,8 @@ pub const fn own_mark(ifindex: u32) -> u32 {
 /// the VM's, its key's source port zero: while a softphone rings, nobody knows
 /// the port that it will send from.
 #[inline(always)]
-fn media(key: &FlowKey, side: Side) -> Option<&'static FlowAction> {
-    // SAFETY: the daemon replaces an action as a whole; one packet may meet the
-    // old or the new one.
-    if let Some(action) = unsafe { FLOWS.get(key) }
+fn media<K: FiveTuple>(key: &K, side: Side) -> Option<&'static FlowAction> {
+    if let Some(action) = key.action()
         && is_for_tap(action, side)
     {
         return Some(action);
@@ -147,12 +145,7 @@ fn media(key: &FlowKey, side: Side) -> Option<&'static FlowAction> {
     if matches!(side, Side::Net) {
         return None;
     }
-    let any = FlowKey {
-        src_port_be: 0,
-        ..*key
-    };
-    // SAFETY: as above.
-    match unsafe { FLOWS.get(any) } {
+    match key.from_any_port().action() {
         Some(action) if action.kind == GUARD => Some(action),
         _ => None,
     }
@@ -170,11 +163,11 @@ fn is_for_tap(action: &FlowAction, side: Side) -> bool {
 }
 
 #[inline(always)]
-fn is_signalling(key: &FlowKey, side: Side) -> bool {
-    match class_of(key.dst_port_be) {
+fn is_signalling<K: FiveTuple>(key: &K, side: Side) -> bool {
+    match class_of(key.dst_port_be()) {
         GATEWAY | GATEWAY_DATAGRAMS => true,
         REGISTRAR if matches!(side, Side::Net) => true,
-        _ => matches!(class_of(key.src_port_be), GATEWAY | GATEWAY_DATAGRAMS),
+        _ => matches!(class_of(key.src_port_be()), GATEWAY | GATEWAY_DATAGRAMS),
     }
 }
 
@@ -189,12 +182,65 @@ fn class_of(port_be: u16) -> u8 {
     }
 }
 
+/// A datagram of signalling. (Looked at anew: what was known of it would not fit
+/// on one stack with what follows.)
+#[inline(never)]
+fn signalling<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Verdict {
+    let window = Window::of_skb(ctx)?;
+    let packet = Frame::of(&window)?.packet::<I>(&window, UNTAGGED)?;
+    let parsed = packet.parse(&window)?;
+    // SAFETY: a helper without arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    known_vm(&packet, side, ifindex)?;
+    not_for_others(packet.frame)?;
+    let door = open_door(side, now_ns)?;
+    take(packet, &parsed, side, door, now_ns)
+}
+
+/// A TCP segment: taken if its connection is, or begins (see [`connections`]).
+#[inline(never)]
+fn stream<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Verdict {
+    let window = Window::of_skb(ctx)?;
+    let packet = Frame::of(&window)?.packet::<I>(&window, UNTAGGED)?;
+    let parsed = packet.parse_tcp(&window)?;
+    // SAFETY: a helper without arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    if parsed.fragment == Fragment::Later {
+        return later_fragment(packet, &parsed, side, now_ns);
+    }
+    let segment = packet.tcp(&window, &parsed)?;
+    let (src_port_be, dst_port_be) = (segment.tcp().src_port_be, segment.tcp().dst_port_be);
+    if class_of(dst_port_be) != GATEWAY && class_of(src_port_be) != GATEWAY {
+        return Err(Refusal::NotOurs);
+    }
+    let vm = known_vm(&packet, side, ifindex)?;
+    not_for_others(packet.frame)?;
+    let key = connections::key(&segment, side);
+    let door = if segment.opens() {
+        match open_door(side, now_ns) {
+            Ok(door) => {
+                connections::begin(&key, vm, now_ns)?;
+                door
+            }
+            Err(refusal) => {
+                // It begins anew, between the two alone.
+                connections::forget(&key);
+                return Err(refusal);
+            }
+        }
+    } else {
+        connections::go_on(&key, now_ns)?;
+        door(side)?
+    };
+    take(packet, &parsed, side, door, now_ns)
+}
+
 /// The VM that a packet is of, if it is one of this tap's.
 #[inline(always)]
-fn known_vm(frame: Frame, side: Side, ifindex: u32) -> Result<&'static Vm, Refusal> {
-    let (vm_be, _) = ends(frame, side);
+fn known_vm<I: Ip>(packet: &Packet<I>, side: Side, ifindex: u32) -> Result<&'static Vm, Refusal> {
+    let (vm, _) = ends(packet, side);
     // SAFETY: two aligned words, written together.
-    match unsafe { VMS.get(vm_be) } {
+    match unsafe { VMS.get(vm) } {
         Some(vm) if vm.ifindex == ifindex => Ok(vm),
         _ => Err(Refusal::NotOurVm),
     }
@@ -202,11 +248,11 @@ fn known_vm(frame: Frame, side: Side, ifindex: u32) -> Result<&'static Vm, Refus
 
 /// The VM's address and the other one.
 #[inline(always)]
-fn ends(frame: Frame, side: Side) -> (u32, u32) {
-    let ip = frame.ip();
+fn ends<I: Ip>(packet: &Packet<I>, side: Side) -> (Address, Address) {
+    let ip = packet.ip();
     match side {
-        Side::Vm => (ip.src_be, ip.dst_be),
-        Side::Net => (ip.dst_be, ip.src_be),
+        Side::Vm => (ip.src(), ip.dst()),
+        Side::Net => (ip.dst(), ip.src()),
     }
 }
 
@@ -221,12 +267,19 @@ fn not_for_others(frame: Frame) -> Result<(), Refusal> {
 
 /// Takes signalling into a door.
 #[inline(always)]
-fn take(mut frame: Frame, side: Side, door: &Door, fragment: Fragment, now_ns: u64) -> Verdict {
-    let (vm_be, remote_be) = ends(frame, side);
-    if fragment == Fragment::First {
-        fragments::remember(frame.ip(), side, now_ns);
+fn take<I: Ip>(
+    packet: Packet<I>,
+    parsed: &Parsed,
+    side: Side,
+    door: &Door,
+    now_ns: u64,
+) -> Verdict {
+    let (vm, remote) = ends(&packet, side);
+    if parsed.fragment == Fragment::First {
+        fragments::remember(packet.ip(), parsed, side, now_ns);
     }
-    learn(frame.eth(), side, vm_be, remote_be);
+    let mut frame = packet.frame;
+    learn(frame.eth(), side, vm, remote);
     enter(&mut frame, door)?;
     Ok(Handled::Redirected(match side {
         Side::Vm => Counter::TakenFromVm,
@@ -236,13 +289,14 @@ fn take(mut frame: Frame, side: Side, door: &Door, fragment: Fragment, now_ns: u
 
 /// A packet without ports: it follows its first.
 #[inline(always)]
-fn later_fragment(mut frame: Frame, side: Side, now_ns: u64) -> Verdict {
-    if !fragments::first_was_taken(frame.ip(), side, now_ns) {
+fn later_fragment<I: Ip>(packet: Packet<I>, parsed: &Parsed, side: Side, now_ns: u64) -> Verdict {
+    if !fragments::first_was_taken(packet.ip(), parsed, side, now_ns) {
         return Err(Refusal::FragmentUnknown);
     }
     // The first is in the namespace already; the lease and the doors are asked
     // again only because there may be no door left to go through.
     let door = open_door(side, now_ns)?;
+    let mut frame = packet.frame;
     enter(&mut frame, door)?;
     Ok(Handled::Redirected(Counter::TakenFragment))
 }
@@ -289,7 +343,7 @@ fn enter(frame: &mut Frame, door: &Door) -> Result<(), Refusal> {
 /// the VM does not write to: a thin client at the registrar, whose router may
 /// change its MAC.
 #[inline(always)]
-fn learn(eth: &Ethernet, side: Side, vm_be: u32, remote_be: u32) {
+fn learn(eth: &Ethernet, side: Side, vm: Address, remote: Address) {
     let (vm_mac, peer_mac) = match side {
         Side::Vm => (eth.src, eth.dst),
         Side::Net => (eth.dst, eth.src),
@@ -299,8 +353,8 @@ fn learn(eth: &Ethernet, side: Side, vm_be: u32, remote_be: u32) {
         peer_mac,
         chosen_by_vm: matches!(side, Side::Vm) as u16,
     };
-    for remote_be in [remote_be, 0] {
-        let key = NeighbourKey { vm_be, remote_be };
+    for remote in [remote, ANYWHERE] {
+        let key = NeighbourKey { vm, remote };
         // SAFETY: fourteen bytes; a torn read costs one needless write.
         let learned = match unsafe { NEIGHBOURS.get(key) } {
             Some(known) if known.chosen_by_vm != 0 && matches!(side, Side::Net) => {

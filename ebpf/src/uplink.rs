@@ -13,13 +13,16 @@ use aya_ebpf::{
 };
 use sidestep_abi::{
     counter::{Counter, EventKind},
-    flow::{AnchorKey, FlowAction, FlowKey, FlowKind},
+    flow::{Address, AnchorKey, FLOW_DSCP, FLOW_TO_IPV6, FlowAction, FlowKind},
 };
 
 use crate::{
-    events,
-    maps::{ANCHORS, FLOWS, FOREIGN_SEEN, UPLINKS},
-    packet::{Datagram, Fragment, Frame, Key, Window},
+    cross, events,
+    maps::{ANCHORS, FOREIGN_SEEN, UPLINKS},
+    packet::{
+        Content, Datagram, FiveTuple, Fragment, Frame, Ip, Ipv4, Ipv6, PROTOCOL_UDP, Parsed,
+        UNTAGGED, Window,
+    },
     rewrite::{self, Hop},
     rtp_stats::{self, Met},
     verdict::{self, Handled, Refusal, Verdict},
@@ -33,99 +36,217 @@ const STEERED: u8 = FlowKind::Steered as u8;
 const FOREIGN_EVENT_NS: u64 = 1_000_000_000;
 
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 const NO_MAC: u64 = 0;
 
 #[xdp]
 pub fn uplink(ctx: XdpContext) -> xdp_action::Type {
-    verdict::xdp(meet(&ctx))
+    let window = Window::of_xdp(&ctx);
+    let verdict = match Frame::of(&window) {
+        Ok(frame) => match frame.content() {
+            Content::Ipv4 => meet::<Ipv4, true>(&ctx, &window, frame, UNTAGGED),
+            // These have less in common with the hot path than it has registers.
+            Content::Ipv6 => return untagged_ipv6(&ctx),
+            Content::Tag => return tagged(&ctx),
+            Content::Other => Err(Refusal::NotOurs),
+        },
+        Err(refusal) => Err(refusal),
+    };
+    verdict::xdp(verdict)
+}
+
+#[inline(never)]
+fn untagged_ipv6(ctx: &XdpContext) -> xdp_action::Type {
+    let window = Window::of_xdp(ctx);
+    verdict::xdp(
+        Frame::of(&window).and_then(|frame| meet::<Ipv6, false>(ctx, &window, frame, UNTAGGED)),
+    )
+}
+
+/// Behind one tag or two (IEEE 802.1Q): what comes with tags leaves with them.
+#[inline(never)]
+fn tagged(ctx: &XdpContext) -> xdp_action::Type {
+    let window = Window::of_xdp(ctx);
+    let inner = |l3: usize| match window.at::<u16>(l3 - 2) {
+        // SAFETY: `at` checked the bounds.
+        Some(ethertype) => Content::of(unsafe { *ethertype }),
+        None => Content::Other,
+    };
+    match inner(UNTAGGED + 4) {
+        Content::Ipv4 => behind_tags::<Ipv4>(ctx, UNTAGGED + 4),
+        Content::Ipv6 => behind_tags::<Ipv6>(ctx, UNTAGGED + 4),
+        Content::Tag => match inner(UNTAGGED + 8) {
+            Content::Ipv4 => behind_tags::<Ipv4>(ctx, UNTAGGED + 8),
+            Content::Ipv6 => behind_tags::<Ipv6>(ctx, UNTAGGED + 8),
+            Content::Tag => verdict::xdp(Err(Refusal::Tagged)),
+            Content::Other => verdict::xdp(Err(Refusal::NotOurs)),
+        },
+        Content::Other => verdict::xdp(Err(Refusal::NotOurs)),
+    }
+}
+
+#[inline(never)]
+fn behind_tags<I: Ip>(ctx: &XdpContext, l3: usize) -> xdp_action::Type {
+    let window = Window::of_xdp(ctx);
+    verdict::xdp(Frame::of(&window).and_then(|frame| meet::<I, false>(ctx, &window, frame, l3)))
 }
 
 #[inline(always)]
-fn meet(ctx: &XdpContext) -> Verdict {
-    let window = Window::of_xdp(ctx);
-    let frame = Frame::ipv4(&window)?;
-    let fragment = frame.udp_fragment(&window)?;
-    if fragment == Fragment::Later {
+fn meet<I: Ip, const HOT: bool>(
+    ctx: &XdpContext,
+    window: &Window,
+    frame: Frame,
+    l3: usize,
+) -> Verdict {
+    let packet = frame.packet::<I>(window, l3)?;
+    let parsed = packet.parse(window)?;
+    if parsed.fragment == Fragment::Later {
         return Err(Refusal::NotOurs);
     }
-    let datagram = frame.udp(&window)?;
+    let datagram = packet.udp(window, &parsed)?;
     let key = datagram.key();
-    // SAFETY: the daemon replaces an action as a whole; one packet may meet the
-    // old or the new one.
-    let Some(action) = (unsafe { FLOWS.get(key.flow()) }) else {
-        return no_flow(ctx, key.flow());
+    let Some(action) = key.action() else {
+        return no_flow(ctx, &datagram, &key);
     };
-    if fragment == Fragment::First {
+    if parsed.fragment == Fragment::First {
         return Err(Refusal::MediaFragment);
     }
     match action.kind {
-        DIRECT => direct(ctx, &window, datagram, &key, action),
-        STEERED => steered(ctx, &window, datagram, &key, action),
+        DIRECT => direct::<I, HOT>(ctx, window, datagram, &key, action, l3),
+        STEERED => steered::<I, HOT>(ctx, window, datagram, &key, action, l3),
         // The tap programs' business.
         _ => Err(Refusal::NotOurs),
     }
 }
 
 #[inline(always)]
-fn direct(
+fn direct<I: Ip, const HOT: bool>(
     ctx: &XdpContext,
     window: &Window,
-    mut datagram: Datagram,
-    key: &Key,
+    mut datagram: Datagram<I>,
+    key: &I::Key,
     action: &FlowAction,
+    l3: usize,
 ) -> Verdict {
-    count(ctx, window, &datagram, key.flow(), action);
-    if !is_for_this_host(ctx, &datagram.frame) {
+    count::<I, HOT>(ctx, window, &datagram, key, action, l3);
+    mark(&mut datagram, action);
+    // Behind a tag the host's own addresses are those of a VLAN interface.
+    if l3 != UNTAGGED || !is_for_this_host(ctx, &datagram.packet.frame) {
         return Ok(Handled::Passed(Counter::DirectPassed));
     }
-    if datagram.frame.ip().ttl <= 1 {
+    if datagram.packet.ip().hops() <= 1 {
         return Err(Refusal::TtlExpired);
     }
-    forward(ctx, &mut datagram)?;
+    forward::<I>(ctx, l3)?;
     Ok(Handled::Redirected(Counter::DirectForwarded))
 }
 
 #[inline(always)]
-fn steered(
+fn steered<I: Ip, const HOT: bool>(
     ctx: &XdpContext,
     window: &Window,
-    mut datagram: Datagram,
-    key: &Key,
+    mut datagram: Datagram<I>,
+    key: &I::Key,
     action: &FlowAction,
+    l3: usize,
 ) -> Verdict {
     // SAFETY: the action ends two octets after its MAC, which are zero.
     let anchor_mac = unsafe { load_8(&raw const action.anchor_mac) };
     let turns_around = anchor_mac != NO_MAC;
     let arrived = if turns_around {
-        datagram.frame.dst_mac() == anchor_mac
+        datagram.packet.frame.dst_mac() == anchor_mac
     } else {
-        is_for_this_host(ctx, &datagram.frame)
+        l3 == UNTAGGED && is_for_this_host(ctx, &datagram.packet.frame)
     };
     if !arrived {
         return Err(Refusal::SteeredTransit);
     }
-    count(ctx, window, &datagram, key.flow(), action);
-    if datagram.frame.ip().ttl <= 1 {
+    count::<I, HOT>(ctx, window, &datagram, key, action, l3);
+    if datagram.packet.ip().hops() <= 1 {
         return Err(Refusal::TtlExpired);
+    }
+    mark(&mut datagram, action);
+    if (action.flags & FLOW_TO_IPV6 != 0) != I::IS_IPV6 {
+        return crossed::<I>(ctx, action, turns_around, l3);
     }
     if turns_around {
         // One hop further too: two anchors that point at each other must not
         // send a packet to and fro for ever.
-        rewrite::steer(&mut datagram, key, action, Hop::Taken);
-        datagram.frame.swap_macs();
+        rewrite::steer(&mut datagram, action, Hop::Taken);
+        datagram.packet.frame.swap_macs();
         return Ok(Handled::Returned(Counter::SteeredTx));
     }
-    rewrite::steer(&mut datagram, key, action, Hop::Left);
-    forward(ctx, &mut datagram)?;
+    rewrite::steer(&mut datagram, action, Hop::Left);
+    forward::<I>(ctx, l3)?;
     Ok(Handled::Redirected(Counter::SteeredForwarded))
 }
 
+/// A steered packet that leaves by the other IP version than it came.
 #[inline(always)]
-fn count(
+fn crossed<I: Ip>(ctx: &XdpContext, action: &FlowAction, turns_around: bool, l3: usize) -> Verdict {
+    let hop = if turns_around { Hop::Taken } else { Hop::Left };
+    if I::IS_IPV6 {
+        cross::to_ipv4(ctx, l3, action, hop)?;
+    } else {
+        cross::to_ipv6(ctx, l3, action, hop)?;
+    }
+    if turns_around {
+        // What was known of the packet is void.
+        let window = Window::of_xdp(ctx);
+        Frame::of(&window)?.swap_macs();
+        return Ok(Handled::Returned(Counter::SteeredTx));
+    }
+    if I::IS_IPV6 {
+        forward::<Ipv4>(ctx, l3)?;
+    } else {
+        forward::<Ipv6>(ctx, l3)?;
+    }
+    Ok(Handled::Redirected(Counter::SteeredForwarded))
+}
+
+/// The DSCP that the operator wants media to have.
+#[inline(always)]
+fn mark<I: Ip>(datagram: &mut Datagram<I>, action: &FlowAction) {
+    if action.flags & FLOW_DSCP != 0 {
+        datagram.packet.ip_mut().set_dscp(action.dscp);
+    }
+}
+
+/// Counts a packet: in line on the hot path, IPv4 without tags. Elsewhere apart
+/// from the rest, which the verifier then has to follow from one state only.
+#[inline(always)]
+fn count<I: Ip, const HOT: bool>(
     ctx: &XdpContext,
     window: &Window,
-    datagram: &Datagram,
-    key: &FlowKey,
+    datagram: &Datagram<I>,
+    key: &I::Key,
+    action: &FlowAction,
+    l3: usize,
+) {
+    if HOT {
+        count_here(ctx, window, datagram, key, action);
+    } else {
+        count_apart::<I>(ctx, key, action, l3);
+    }
+}
+
+#[inline(never)]
+fn count_apart<I: Ip>(ctx: &XdpContext, key: &I::Key, action: &FlowAction, l3: usize) {
+    let window = Window::of_xdp(ctx);
+    let datagram = Frame::of(&window)
+        .and_then(|frame| frame.packet::<I>(&window, l3))
+        .and_then(|packet| packet.udp(&window, &Parsed::whole::<I>(l3)));
+    if let Ok(datagram) = datagram {
+        count_here(ctx, &window, &datagram, key, action);
+    }
+}
+
+#[inline(always)]
+fn count_here<I: Ip>(
+    ctx: &XdpContext,
+    window: &Window,
+    datagram: &Datagram<I>,
+    key: &I::Key,
     action: &FlowAction,
 ) {
     // SAFETY: a helper without arguments.
@@ -144,28 +265,46 @@ fn is_for_this_host(ctx: &XdpContext, frame: &Frame) -> bool {
     }
 }
 
-/// Routes a packet as the kernel would: next hop, MACs, TTL. Without a next hop
-/// it stays as it is, and the stack routes it and resolves the neighbour.
-#[inline(always)]
-fn forward(ctx: &XdpContext, datagram: &mut Datagram) -> Result<(), Refusal> {
-    let ip = datagram.frame.ip();
+/// Routes the packet whose IP begins at `l3` as the kernel would: next hop, MACs,
+/// TTL. Without a next hop it stays as it is, and the stack routes it and resolves
+/// the neighbour.
+#[inline(never)]
+fn forward<I: Ip>(ctx: &XdpContext, l3: usize) -> Result<(), Refusal> {
+    let window = Window::of_xdp(ctx);
+    let packet = Frame::of(&window)?.packet::<I>(&window, l3)?;
+    let mut datagram = packet.udp(&window, &Parsed::whole::<I>(l3))?;
+    let ip = datagram.packet.ip();
+    let (src, dst) = (ip.src(), ip.dst());
     let mut route = bpf_fib_lookup {
-        family: AF_INET,
-        l4_protocol: ip.protocol,
+        family: if I::IS_IPV6 { AF_INET6 } else { AF_INET },
+        l4_protocol: PROTOCOL_UDP,
         sport: datagram.udp().src_port_be,
         dport: datagram.udp().dst_port_be,
         __bindgen_anon_1: bpf_fib_lookup__bindgen_ty_1 {
-            tot_len: u16::from_be(ip.total_len_be),
+            tot_len: ip.octets() as u16,
         },
         ifindex: ctx.ingress_ifindex() as u32,
         __bindgen_anon_2: bpf_fib_lookup__bindgen_ty_2 {
-            rt_metric: u32::from_ne_bytes([ip.tos, 0, 0, 0]),
+            rt_metric: if I::IS_IPV6 {
+                // The flow information, big endian; no label.
+                u32::from_ne_bytes([ip.traffic_class() >> 4, ip.traffic_class() << 4, 0, 0])
+            } else {
+                u32::from_ne_bytes([ip.traffic_class(), 0, 0, 0])
+            },
         },
         __bindgen_anon_3: bpf_fib_lookup__bindgen_ty_3 {
-            ipv6_src: [ip.src_be, 0, 0, 0],
+            ipv6_src: if I::IS_IPV6 {
+                words(src)
+            } else {
+                ipv4_words(src)
+            },
         },
         __bindgen_anon_4: bpf_fib_lookup__bindgen_ty_4 {
-            ipv6_dst: [ip.dst_be, 0, 0, 0],
+            ipv6_dst: if I::IS_IPV6 {
+                words(dst)
+            } else {
+                ipv4_words(dst)
+            },
         },
         __bindgen_anon_5: bpf_fib_lookup__bindgen_ty_5 { tbid: 0 },
         smac: [0; 6],
@@ -186,8 +325,8 @@ fn forward(ctx: &XdpContext, datagram: &mut Datagram) -> Result<(), Refusal> {
     if found != i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
         return Err(Refusal::NoNextHop);
     }
-    rewrite::decrement_ttl(datagram.frame.ip_mut());
-    datagram.frame.set_macs(&route.dmac, &route.smac);
+    datagram.packet.ip_mut().take_hop();
+    datagram.packet.frame.set_macs(&route.dmac, &route.smac);
     // SAFETY: a helper that takes integers.
     if unsafe { bpf_redirect(route.ifindex, 0) } != i64::from(xdp_action::XDP_REDIRECT) {
         return Err(Refusal::KernelRefused);
@@ -195,18 +334,44 @@ fn forward(ctx: &XdpContext, datagram: &mut Datagram) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// An address as the kernel's structure has it.
+#[inline(always)]
+const fn words(address: Address) -> [u32; 4] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
+    [
+        u32::from_ne_bytes([a, b, c, d]),
+        u32::from_ne_bytes([e, f, g, h]),
+        u32::from_ne_bytes([i, j, k, l]),
+        u32::from_ne_bytes([m, n, o, p]),
+    ]
+}
+
+/// An IPv4 address as the kernel's structure has it.
+#[inline(always)]
+const fn ipv4_words(address: Address) -> [u32; 4] {
+    let [_, _, _, address] = words(address);
+    [address, 0, 0, 0]
+}
+
 /// A packet of no flow: dropped if it is sent to an anchor, else none of ours.
 #[inline(always)]
-fn no_flow(ctx: &XdpContext, key: &FlowKey) -> Verdict {
+fn no_flow<I: Ip>(ctx: &XdpContext, datagram: &Datagram<I>, key: &I::Key) -> Verdict {
     let anchor = AnchorKey {
-        addr_be: key.dst_be,
-        port_be: key.dst_port_be,
+        addr: datagram.packet.ip().dst(),
+        port_be: key.dst_port_be(),
         reserved: 0,
     };
     // SAFETY: one aligned word.
     let Some(call) = (unsafe { ANCHORS.get(anchor) }) else {
         return Err(Refusal::NotOurs);
     };
+    tell_of_foreign(ctx, &anchor, key, *call);
+    Err(Refusal::ForeignAtAnchor)
+}
+
+/// Once in a while.
+#[inline(never)]
+fn tell_of_foreign<K: FiveTuple>(ctx: &XdpContext, anchor: &AnchorKey, key: &K, call: u32) {
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     // SAFETY: one aligned word.
@@ -217,8 +382,7 @@ fn no_flow(ctx: &XdpContext, key: &FlowKey) -> Verdict {
     if !told_lately {
         // When the map refuses, the next foreign packet is told of too.
         let _ = FOREIGN_SEEN.insert(anchor, now_ns, 0);
-        let ifindex = ctx.ingress_ifindex() as u32;
-        events::tell(EventKind::Foreign, now_ns, *call, key, ifindex, 0);
+        let met = Met::by_xdp(ctx, now_ns);
+        events::tell(EventKind::Foreign, 0, call, key, met);
     }
-    Err(Refusal::ForeignAtAnchor)
 }

@@ -27,12 +27,14 @@ pub enum Handled {
 pub enum Refusal {
     /// Nothing that the program is for.
     NotOurs,
-    /// An 802.1Q tag, in the frame or beside it.
+    /// More tags (802.1Q, 802.1ad) than are looked behind.
     Tagged,
     /// Shorter than its headers say.
     Truncated,
     /// IPv4 options.
     IpOptions,
+    /// An IPv6 extension header.
+    ExtensionHeader,
     /// A fragment of a media packet.
     MediaFragment,
     /// A later fragment whose first was not taken.
@@ -49,7 +51,7 @@ pub enum Refusal {
     ConnectionLimit,
     /// A frame from the namespace whose tap or MACs are not known.
     NoNeighbour,
-    /// A frame from the namespace that is not IPv4.
+    /// A frame from the namespace that is not IP between hosts.
     DoorForeign,
     /// A steered flow's frame that is not addressed to its anchor yet.
     SteeredTransit,
@@ -59,6 +61,10 @@ pub enum Refusal {
     NoNextHop,
     /// The TTL would run out.
     TtlExpired,
+    /// Too long for the next link once it is IPv6.
+    TooBig,
+    /// It has no UDP checksum, needs one, and is too long to make it.
+    NoUdpChecksum,
     /// The kernel refused what the program asked of it; the packet is whole.
     KernelRefused,
     /// The same for a frame from the namespace, which cannot go on by itself.
@@ -81,6 +87,9 @@ const fn refused(refusal: Refusal) -> (Action, Option<Counter>) {
         Refusal::Tagged => (Action::Pass, Some(Counter::Tagged)),
         Refusal::Truncated => (Action::Pass, Some(Counter::Truncated)),
         Refusal::IpOptions => (Action::Pass, Some(Counter::IpOptions)),
+        Refusal::ExtensionHeader => (Action::Pass, Some(Counter::ExtensionHeader)),
+        Refusal::TooBig => (Action::Pass, Some(Counter::TooBig)),
+        Refusal::NoUdpChecksum => (Action::Drop, Some(Counter::NoUdpChecksum)),
         Refusal::MediaFragment => (Action::Pass, Some(Counter::MediaFragment)),
         Refusal::FragmentUnknown => (Action::Pass, Some(Counter::FragmentUnknown)),
         Refusal::LeaseStale => (Action::Pass, Some(Counter::LeaseStale)),

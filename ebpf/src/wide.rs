@@ -76,3 +76,16 @@ pub unsafe fn store_4<T>(to: *mut T, value: u32) {
 pub const fn first_6(octets: u64) -> u64 {
     octets & u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0])
 }
+
+/// The same, but the compiler does not know: a bound that it would leave out stays
+/// for the verifier.
+#[inline(always)]
+pub fn opaque(value: usize) -> usize {
+    let mut value = value;
+    // SAFETY: moves a register to itself. (An empty line would have no instruction
+    // to have its place in the line information.)
+    unsafe {
+        asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags));
+    }
+    value
+}

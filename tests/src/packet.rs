@@ -1,5 +1,5 @@
-//! The one builder of frames: readable where it is used, right in every length
-//! and checksum unless told otherwise.
+//! The one builder of frames, of both IP versions: readable where it is used, right
+//! in every length and checksum unless told otherwise.
 //!
 //! ```
 //! use sidestep_tests::packet::Packet;
@@ -10,7 +10,7 @@
 //! assert_eq!(frame.len(), 14 + 20 + 8 + 12 + 160);
 //! ```
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// A MAC address.
 pub type Mac = [u8; 6];
@@ -36,15 +36,17 @@ enum UdpChecksum {
     Forced(u16),
 }
 
-/// An Ethernet frame with IPv4, most often UDP, in it.
+/// An Ethernet frame with IP, most often UDP, in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
     src_mac: Mac,
     dst_mac: Mac,
-    vlan: Option<u16>,
-    ethertype: u16,
-    src: SocketAddrV4,
-    dst: SocketAddrV4,
+    /// Outer tag first: TPID, then identifier.
+    tags: Vec<(u16, u16)>,
+    /// Another than IP's version would have.
+    ethertype: Option<u16>,
+    src: SocketAddr,
+    dst: SocketAddr,
     tos: u8,
     ttl: u8,
     id: u16,
@@ -59,19 +61,19 @@ pub struct Packet {
     raw: Option<Vec<u8>>,
 }
 
-fn address(text: &str) -> SocketAddrV4 {
+fn address(text: &str) -> SocketAddr {
     text.parse()
-        .unwrap_or_else(|_| panic!("{text} is no IPv4 address and port"))
+        .unwrap_or_else(|_| panic!("{text} is no address and port"))
 }
 
 impl Packet {
     /// A UDP datagram between `address:port`s, with no payload yet.
-    pub fn udp4(src: &str, dst: &str) -> Self {
+    pub fn udp(src: &str, dst: &str) -> Self {
         Self {
             src_mac: SRC_MAC,
             dst_mac: DST_MAC,
-            vlan: None,
-            ethertype: 0x0800,
+            tags: Vec::new(),
+            ethertype: None,
             src: address(src),
             dst: address(dst),
             tos: 0,
@@ -96,7 +98,14 @@ impl Packet {
         }
     }
 
-    /// Other addresses and ports.
+    /// A datagram between IPv4 addresses, as its name says.
+    pub fn udp4(src: &str, dst: &str) -> Self {
+        let packet = Self::udp(src, dst);
+        assert!(packet.src.is_ipv4(), "{src} is not IPv4");
+        packet
+    }
+
+    /// Other addresses and ports; the IP version is theirs.
     pub fn between(mut self, src: &str, dst: &str) -> Self {
         (self.src, self.dst) = (address(src), address(dst));
         self
@@ -108,25 +117,31 @@ impl Packet {
         self
     }
 
-    /// An 802.1Q tag in the frame.
+    /// An 802.1Q tag in the frame, inside those of before.
     pub fn vlan(mut self, id: u16) -> Self {
-        self.vlan = Some(id);
+        self.tags.push((0x8100, id));
+        self
+    }
+
+    /// An 802.1ad tag (QinQ's outer), likewise.
+    pub fn service_vlan(mut self, id: u16) -> Self {
+        self.tags.push((0x88a8, id));
         self
     }
 
     /// Another ethertype; what follows stays as it is.
     pub fn ethertype(mut self, ethertype: u16) -> Self {
-        self.ethertype = ethertype;
+        self.ethertype = Some(ethertype);
         self
     }
 
-    /// IP time to live.
+    /// IP time to live, or hop limit.
     pub fn ttl(mut self, ttl: u8) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// IP type of service (DSCP and ECN).
+    /// IP type of service (DSCP and ECN), or traffic class.
     pub fn tos(mut self, tos: u8) -> Self {
         self.tos = tos;
         self
@@ -138,7 +153,7 @@ impl Packet {
         self
     }
 
-    /// Another IP protocol; the UDP header stays where it is.
+    /// Another IP protocol (or next header); the UDP header stays where it is.
     pub fn protocol(mut self, protocol: u8) -> Self {
         self.protocol = protocol;
         self
@@ -149,6 +164,15 @@ impl Packet {
         assert!(options.len().is_multiple_of(4) && options.len() <= 40);
         self.options = options.to_vec();
         self
+    }
+
+    /// An IPv6 extension header of eight octets before the UDP header, by its
+    /// number.
+    pub fn extension(mut self, number: u8) -> Self {
+        let mut octets = vec![self.protocol, 0, 1, 4, 0, 0, 0, 0];
+        octets.extend(self.ip_payload());
+        self.raw = Some(octets);
+        self.protocol(number)
     }
 
     /// A fragment: where its payload starts in the datagram's, in octets, and
@@ -188,6 +212,30 @@ impl Packet {
         self.payload(&rtp)
     }
 
+    /// An RTCP sender report with one report block (RFC 3550 §6.4.1). `ntp` is
+    /// seconds and fraction; the block: fraction and cumulative number lost,
+    /// jitter, LSR, DLSR.
+    pub fn sender_report(self, ssrc: u32, ntp: (u32, u32), block: [u32; 4]) -> Self {
+        let mut rtcp = vec![0x81, 200, 0, 12];
+        rtcp.extend(ssrc.to_be_bytes());
+        for word in [
+            ntp.0, ntp.1, 0, 0, 0, 0xbb, block[0], 0, block[1], block[2], block[3],
+        ] {
+            rtcp.extend(word.to_be_bytes());
+        }
+        self.payload(&rtcp)
+    }
+
+    /// An RTCP receiver report with one block (RFC 3550 §6.4.2), as above.
+    pub fn receiver_report(self, ssrc: u32, block: [u32; 4]) -> Self {
+        let mut rtcp = vec![0x81, 201, 0, 7];
+        rtcp.extend(ssrc.to_be_bytes());
+        for word in [0xbb, block[0], 0, block[1], block[2], block[3]] {
+            rtcp.extend(word.to_be_bytes());
+        }
+        self.payload(&rtcp)
+    }
+
     /// An RTCP packet without reports: 200 is a sender's, 201 a receiver's
     /// (RFC 3550 §6.4).
     pub fn rtcp(self, packet_type: u8, ssrc: u32) -> Self {
@@ -200,7 +248,8 @@ impl Packet {
 
     /// This datagram in fragments, none longer than `mtu` octets as an IP packet.
     pub fn fragments(&self, mtu: usize) -> Vec<Self> {
-        let room = (mtu - 20) / 8 * 8;
+        let headers = if self.src.is_ipv4() { 20 } else { 48 };
+        let room = (mtu - headers) / 8 * 8;
         let datagram = self.ip_payload();
         let pieces = datagram.len().div_ceil(room);
         (0..pieces)
@@ -218,7 +267,7 @@ impl Packet {
 
     /// Octets of the IP packet.
     pub fn ip_len(&self) -> usize {
-        20 + self.options.len() + self.ip_payload().len()
+        self.ip_header().len() + self.ip_payload().len()
     }
 
     /// The frame.
@@ -226,24 +275,34 @@ impl Packet {
         let mut frame = Vec::new();
         frame.extend(self.dst_mac);
         frame.extend(self.src_mac);
-        if let Some(id) = self.vlan {
-            frame.extend(0x8100u16.to_be_bytes());
+        for (tpid, id) in &self.tags {
+            frame.extend(tpid.to_be_bytes());
             frame.extend(id.to_be_bytes());
         }
-        frame.extend(self.ethertype.to_be_bytes());
+        let ip = if self.src.is_ipv4() { 0x0800 } else { 0x86dd };
+        frame.extend(self.ethertype.unwrap_or(ip).to_be_bytes());
         frame.extend(self.ip_header());
         frame.extend(self.ip_payload());
         frame
     }
 
     fn ip_header(&self) -> Vec<u8> {
+        match (self.src.ip(), self.dst.ip()) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => self.ipv4_header(src.octets(), dst.octets()),
+            (IpAddr::V6(src), IpAddr::V6(dst)) => self.ipv6_header(src.octets(), dst.octets()),
+            _ => panic!("{} and {} have not one IP version", self.src, self.dst),
+        }
+    }
+
+    fn ipv4_header(&self, src: [u8; 4], dst: [u8; 4]) -> Vec<u8> {
+        let len = 20 + self.options.len() + self.ip_payload().len();
         let mut header = vec![0x45 + (self.options.len() / 4) as u8, self.tos];
-        header.extend((self.ip_len() as u16).to_be_bytes());
+        header.extend((len as u16).to_be_bytes());
         header.extend(self.id.to_be_bytes());
         header.extend(self.flags_offset.to_be_bytes());
         header.extend([self.ttl, self.protocol, 0, 0]);
-        header.extend(self.src.ip().octets());
-        header.extend(self.dst.ip().octets());
+        header.extend(src);
+        header.extend(dst);
         header.extend(&self.options);
         let checksum = checksum(&header);
         header[10..12].copy_from_slice(&checksum.to_be_bytes());
@@ -260,6 +319,25 @@ impl Packet {
         tcp.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
         tcp.extend(&self.payload);
         tcp
+    }
+
+    /// With a fragment header, where it is a fragment.
+    fn ipv6_header(&self, src: [u8; 16], dst: [u8; 16]) -> Vec<u8> {
+        let is_fragment = self.flags_offset & !DONT_FRAGMENT != 0;
+        let extension = if is_fragment { 8 } else { 0 };
+        let mut header = vec![0x60 | self.tos >> 4, self.tos << 4, 0, 0];
+        header.extend(((extension + self.ip_payload().len()) as u16).to_be_bytes());
+        header.extend([if is_fragment { 44 } else { self.protocol }, self.ttl]);
+        header.extend(src);
+        header.extend(dst);
+        if is_fragment {
+            let more = u16::from(self.flags_offset & MORE_FRAGMENTS != 0);
+            let offset = (self.flags_offset & 0x1fff) << 3;
+            header.extend([self.protocol, 0]);
+            header.extend((offset | more).to_be_bytes());
+            header.extend(u32::from(self.id).to_be_bytes());
+        }
+        header
     }
 
     fn ip_payload(&self) -> Vec<u8> {
@@ -282,7 +360,7 @@ impl Packet {
         let checksum = match self.checksum {
             UdpChecksum::None => 0,
             UdpChecksum::Forced(checksum) => checksum,
-            UdpChecksum::Right => match checksum_of_udp(*self.src.ip(), *self.dst.ip(), &udp) {
+            UdpChecksum::Right => match checksum_of_udp(self.src.ip(), self.dst.ip(), &udp) {
                 0 => 0xffff,
                 checksum => checksum,
             },
@@ -305,10 +383,15 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-pub fn checksum_of_udp(src: Ipv4Addr, dst: Ipv4Addr, udp: &[u8]) -> u16 {
+/// Both pseudo-headers (RFC 768, RFC 8200 §8.1) come to this.
+pub fn checksum_of_udp(src: IpAddr, dst: IpAddr, udp: &[u8]) -> u16 {
     let mut pseudo = Vec::new();
-    pseudo.extend(src.octets());
-    pseudo.extend(dst.octets());
+    for ip in [src, dst] {
+        match ip {
+            IpAddr::V4(v4) => pseudo.extend(v4.octets()),
+            IpAddr::V6(v6) => pseudo.extend(v6.octets()),
+        }
+    }
     pseudo.extend([0, 17]);
     pseudo.extend((udp.len() as u16).to_be_bytes());
     pseudo.extend(udp);
@@ -359,6 +442,6 @@ mod tests {
         let packet = Packet::udp4("192.0.2.1:1", "198.51.100.7:65535").rtp(7, 8, 9, 8);
         assert_eq!(checksum(&packet.ip_header()), 0);
         let udp = packet.ip_payload();
-        assert_eq!(checksum_of_udp(*packet.src.ip(), *packet.dst.ip(), &udp), 0);
+        assert_eq!(checksum_of_udp(packet.src.ip(), packet.dst.ip(), &udp), 0);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -22,7 +22,7 @@ use sidestep_abi::counter::{Counter, Event};
 use sidestep_abi::door::{
     ConnectionKey, Door, Neighbour, NeighbourKey, PortClass, Side, VM_CONNECTIONS, Vm,
 };
-use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats};
+use sidestep_abi::flow::{self, AnchorKey, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats};
 use sidestep_abi::{map, program};
 
 use crate::packet::Mac;
@@ -225,7 +225,8 @@ impl Programs {
         let mut loader = EbpfLoader::new();
         loader
             .default_map_pin_directory(PINS)
-            .map_max_entries(map::FLOWS, flows)
+            .map_max_entries(map::FLOWS4, flows)
+            .map_max_entries(map::FLOWS6, flows)
             .map_max_entries(map::FLOW_STATS, flows);
         if let Some(bytes) = events_bytes {
             loader.map_max_entries(map::EVENTS, bytes);
@@ -312,10 +313,17 @@ impl Programs {
     }
 
     /// A flow and what to do with it.
-    pub fn set_flow(&mut self, src: &str, dst: &str, action: FlowAction) {
-        self.hash(map::FLOWS)
-            .insert(flow_key(src, dst), action, 0)
-            .expect("room for a flow");
+    pub fn set_flow(&mut self, src: &str, dst: &str, mut action: FlowAction) {
+        let key = flow_key(src, dst);
+        if action.kind == FlowKind::Steered as u8 {
+            let (src, dst) = action.rewritten();
+            action.rewrite(&key, src, dst);
+        }
+        match key.ipv4() {
+            Some(key) => self.hash(map::FLOWS4).insert(key, action, 0),
+            None => self.hash(map::FLOWS6).insert(key, action, 0),
+        }
+        .expect("room for a flow");
     }
 
     /// Statistics of a flow.
@@ -334,14 +342,8 @@ impl Programs {
 
     /// An anchor port in use by a call.
     pub fn set_anchor(&mut self, anchor: &str, call: u32) {
-        let anchor = socket(anchor);
-        let key = AnchorKey {
-            addr_be: address_be(*anchor.ip()),
-            port_be: anchor.port().to_be(),
-            reserved: 0,
-        };
         self.hash(map::ANCHORS)
-            .insert(key, call, 0)
+            .insert(AnchorKey::new(socket(anchor)), call, 0)
             .expect("room for an anchor");
     }
 
@@ -367,8 +369,8 @@ impl Programs {
     /// Whether connections of a VM that begin now are taken.
     pub fn take_connections(&mut self, vm: &str, ifindex: u32, take: bool) {
         let flags = if take { VM_CONNECTIONS } else { 0 };
-        self.hash(map::VMS)
-            .insert(ipv4_be(vm), Vm { ifindex, flags }, 0)
+        self.hash::<flow::Address, Vm>(map::VMS)
+            .insert(address(vm), Vm { ifindex, flags }, 0)
             .expect("room for a VM");
     }
 
@@ -412,7 +414,7 @@ impl Programs {
             .expect("one lease");
     }
 
-    /// MACs learned of a VM and a remote; `0.0.0.0`: of whatever it talked to last.
+    /// MACs learned of a VM and a remote; `::`: of whatever it talked to last.
     pub fn neighbour(&mut self, vm: &str, remote: &str) -> Option<Neighbour> {
         let key = neighbour_key(vm, remote);
         self.hash(map::NEIGHBOURS).get(&key, 0).ok()
@@ -507,38 +509,29 @@ pub fn now_ns() -> u64 {
     now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
 }
 
-fn socket(text: &str) -> SocketAddrV4 {
+fn socket(text: &str) -> SocketAddr {
     text.parse()
-        .unwrap_or_else(|_| panic!("{text} is no IPv4 address and port"))
+        .unwrap_or_else(|_| panic!("{text} is no address and port"))
 }
 
-fn address_be(address: Ipv4Addr) -> u32 {
-    u32::from(address).to_be()
-}
-
-fn ipv4_be(text: &str) -> u32 {
-    address_be(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{text} is no IPv4 address")),
-    )
+/// An address as the maps have it.
+pub fn address(text: &str) -> flow::Address {
+    let ip: IpAddr = text
+        .parse()
+        .unwrap_or_else(|_| panic!("{text} is no address"));
+    flow::address(ip)
 }
 
 fn neighbour_key(vm: &str, remote: &str) -> NeighbourKey {
     NeighbourKey {
-        vm_be: ipv4_be(vm),
-        remote_be: ipv4_be(remote),
+        vm: address(vm),
+        remote: address(remote),
     }
 }
 
 /// The key of a flow between `address:port`s.
 pub fn flow_key(src: &str, dst: &str) -> FlowKey {
-    let (src, dst) = (socket(src), socket(dst));
-    FlowKey {
-        src_be: address_be(*src.ip()),
-        dst_be: address_be(*dst.ip()),
-        src_port_be: src.port().to_be(),
-        dst_port_be: dst.port().to_be(),
-    }
+    FlowKey::new(socket(src), socket(dst))
 }
 
 /// An action that counts only, of call 7 with a clock of 8,000 Hz.
@@ -548,27 +541,18 @@ pub fn action(kind: FlowKind, stats: u32) -> FlowAction {
         call: 7,
         kind: kind as u8,
         leg: FlowLeg::GatewayToTc as u8,
-        flags: 0,
-        reserved: 0,
         clock_rate: 8_000,
-        new_src_be: 0,
-        new_dst_be: 0,
-        new_src_port_be: 0,
-        new_dst_port_be: 0,
-        anchor_mac: [0; 6],
-        reserved2: 0,
+        ..FlowAction::default()
     }
 }
 
-/// An action that rewrites to these addresses, at an anchor of this MAC.
+/// An action that rewrites to these addresses, at an anchor of this MAC. What
+/// that changes in checksums depends on the flow: see [`Programs::set_flow`].
 pub fn steer(stats: u32, src: &str, dst: &str, anchor_mac: Mac) -> FlowAction {
-    let to = flow_key(src, dst);
-    FlowAction {
-        new_src_be: to.src_be,
-        new_dst_be: to.dst_be,
-        new_src_port_be: to.src_port_be,
-        new_dst_port_be: to.dst_port_be,
+    let mut action = FlowAction {
         anchor_mac,
         ..action(FlowKind::Steered, stats)
-    }
+    };
+    action.rewrite(&flow_key(src, dst), socket(src), socket(dst));
+    action
 }

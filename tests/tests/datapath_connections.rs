@@ -5,7 +5,7 @@ use sidestep_abi::counter::Counter;
 use sidestep_abi::door::{ConnectionKey, LEASE_NS, Neighbour, PortClass, Side};
 use sidestep_abi::program::{DOOR_OUT, TAP_FROM_VM, TAP_TO_VM};
 use sidestep_tests::packet::Packet;
-use sidestep_tests::program::{Programs, TcxAction, ifindex, ip, isolated, now_ns};
+use sidestep_tests::program::{Programs, TcxAction, address, ifindex, ip, isolated, now_ns};
 
 const VM: &str = "10.71.1.11";
 const VM_PORT: &str = "10.71.1.11:40001";
@@ -248,8 +248,8 @@ fn an_entry_says_when_a_segment_came_last() {
     isolated(|| {
         let mut tap = Tap::set_up();
         let key = ConnectionKey {
-            vm_be: u32::from_be_bytes([10, 71, 1, 11]).to_be(),
-            remote_be: u32::from_be_bytes([10, 71, 3, 31]).to_be(),
+            vm: address("10.71.1.11"),
+            remote: address("10.71.3.31"),
             vm_port_be: 40001u16.to_be(),
             remote_port_be: 5060u16.to_be(),
         };

@@ -130,7 +130,7 @@ fn anything_of_ipv4_may_leave() {
 fn toward_a_stranger_the_vms_last_next_hop_serves() {
     isolated(|| {
         let mut doors = Doors::set_up();
-        doors.programs.set_neighbour(VM, "0.0.0.0", LAST);
+        doors.programs.set_neighbour(VM, "::", LAST);
         let packet = as_vm().between(VM_SIP, "203.0.113.5:5060");
         assert_eq!(
             doors.out_of(doors.net, &packet),
@@ -170,8 +170,17 @@ fn frames_without_a_tap_or_a_mac_are_dropped() {
 fn nothing_else_has_business_there() {
     isolated(|| {
         let mut doors = Doors::set_up();
-        for ethertype in [0x0806, 0x86dd, 0x88cc] {
+        for ethertype in [0x0806, 0x88cc] {
             let packet = as_vm().ethertype(ethertype);
+            assert_eq!(doors.out_of(doors.net, &packet), dropped(&packet));
+        }
+        // What an IPv6 stack says to its link of its own accord.
+        for (src, dst) in [
+            ("[fe80::1]:1", "[2001:db8::2]:2"),
+            ("[2001:db8::1]:1", "[ff02::16]:2"),
+            ("[::]:1", "[2001:db8::1]:2"),
+        ] {
+            let packet = Packet::udp(src, dst);
             assert_eq!(doors.out_of(doors.net, &packet), dropped(&packet));
         }
         let tagged = as_vm().vlan(3);
@@ -179,7 +188,7 @@ fn nothing_else_has_business_there() {
         // An interface that is no door.
         let far_end = ifindex("net").unwrap();
         assert_eq!(doors.out_of(far_end, &as_vm()), dropped(&as_vm()));
-        assert_eq!(doors.programs.counted(), [(Counter::DoorForeign, 5)]);
+        assert_eq!(doors.programs.counted(), [(Counter::DoorForeign, 7)]);
     });
 }
 

@@ -240,7 +240,7 @@ fn jitter_is_right(clock_rate: u32, start: u32, deviation_ms: impl Fn(u32) -> f6
         let sent = (sent + deviation_ms(number) / 1e3 * clock).round();
         let timestamp = start.wrapping_add(sent as i64 as u32);
         programs.uplink(&packet().rtp(number as u16, timestamp, SSRC, 0).bytes());
-        let arrived = programs.stats(STATS).last_seen_ns;
+        let arrived = programs.stats(STATS).last_seen_ns();
         reference.add((arrived - origin) as f64 / 1e9 * clock, sent);
     }
     let measured = f64::from(programs.stats(STATS).jitter_q4) / 16.0;

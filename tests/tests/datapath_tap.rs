@@ -14,7 +14,7 @@ const VM: &str = "10.71.1.11";
 const VM_SIP: &str = "10.71.1.11:5060";
 const GATEWAY: &str = "10.71.3.31";
 const GATEWAY_SIP: &str = "10.71.3.31:5060";
-const ANY: &str = "0.0.0.0";
+const ANY: &str = "::";
 
 const VM_MAC: Mac = [0x02, 0x71, 0x01, 0, 0, 0x11];
 const ROUTER_MAC: Mac = [0x02, 0x71, 0x01, 0, 0, 0x01];

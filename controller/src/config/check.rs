@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use sidestep_core::engine::{ExpiresConfig, MediaWatchConfig, Network, PathRule, ThinClientConfig};
@@ -112,6 +112,20 @@ fn vms(draft: &Draft, faults: &mut Faults) {
         }
     }
     unique(addresses.map(|at| (at, &at.value)), "an address", faults);
+    let addresses = draft.vms.iter().filter_map(|vm| vm.address6.as_ref());
+    for at in addresses.clone() {
+        let ip = at.value;
+        // fe80::/10: the VM's peers are not on its link.
+        if ip.is_loopback()
+            || ip.is_multicast()
+            || ip.is_unspecified()
+            || ip.is_unicast_link_local()
+        {
+            let what = format!("{ip} is not reached from elsewhere; give the VM's own address");
+            faults.error(at.line, &at.field, what);
+        }
+    }
+    unique(addresses.map(|at| (at, &at.value)), "an address", faults);
 }
 
 fn thin_clients(draft: &Draft, faults: &mut Faults) {
@@ -215,15 +229,15 @@ fn expires(draft: &Draft, faults: &mut Faults) {
 /// Networks of RFC 5737: nothing answers there.
 const DOCUMENTATION: [Network; 3] = [
     Network {
-        address: Ipv4Addr::new(192, 0, 2, 0),
+        address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0)),
         prefix: 24,
     },
     Network {
-        address: Ipv4Addr::new(198, 51, 100, 0),
+        address: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 0)),
         prefix: 24,
     },
     Network {
-        address: Ipv4Addr::new(203, 0, 113, 0),
+        address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 0)),
         prefix: 24,
     },
 ];
@@ -364,6 +378,7 @@ fn build(draft: Draft) -> Option<Config> {
                     name: vm.name?.value,
                     tap: vm.tap?.value,
                     address: vm.address?.value,
+                    address6: vm.address6.map(|at| at.value),
                 })
             })
             .collect::<Option<_>>()?,

@@ -17,6 +17,7 @@ impl Config {
                 .map(|vm| engine::VmConfig {
                     name: vm.name.clone(),
                     address: vm.address,
+                    address6: vm.address6,
                 })
                 .collect(),
             thin_clients: self.thin_clients.clone(),

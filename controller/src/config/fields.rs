@@ -1,7 +1,7 @@
 //! Fields of a mapping, read by name and type.
 
 use std::fmt::Display;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -227,6 +227,22 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// An IPv6 address, where there is one.
+    pub fn address6(&self, name: &str, faults: &mut Faults) -> Option<At<Ipv6Addr>> {
+        let at = self.get(name)?.text(faults)?;
+        match at.value.parse() {
+            Ok(address) => Some(self.at(name, address)),
+            Err(_) => {
+                let what = format!(
+                    "{:?} is not an IPv6 address; write it as 2001:db8::1",
+                    at.value
+                );
+                faults.error(at.line, &at.field, what);
+                None
+            }
+        }
+    }
+
     /// A range of ports, as `40000-40999`, or the default.
     pub fn port_range_or(
         &self,
@@ -256,7 +272,7 @@ impl<'n> Fields<'n> {
         })
     }
 
-    /// An IPv4 network, as `10.0.0.0/8`; a bare address is one host.
+    /// A network, as `10.0.0.0/8` or `2001:db8::/32`; a bare address is one host.
     pub fn network(&self, name: &str, faults: &mut Faults) -> Option<Network> {
         let at = self.get(name)?.text(faults)?;
         match network(&at.value) {
@@ -331,7 +347,7 @@ impl<'n> Item<'n> {
             Ok(address) => Some(self.at(address)),
             Err(_) => {
                 let why = if at.value.parse::<std::net::Ipv6Addr>().is_ok() {
-                    "is IPv6, which is not served yet; give an IPv4 address"
+                    "is IPv6; give the IPv4 address"
                 } else {
                     "is not an IPv4 address; write it as a.b.c.d"
                 };
@@ -352,15 +368,29 @@ impl<'n> Item<'n> {
 }
 
 fn network(text: &str) -> Result<Network, String> {
-    let (address, prefix) = text.split_once('/').unwrap_or((text, "32"));
-    let prefix: Option<u8> = prefix.parse().ok().filter(|&prefix| prefix <= 32);
-    let (Ok(address), Some(prefix)) = (address.parse::<Ipv4Addr>(), prefix) else {
-        return Err(format!(
-            "{text:?} is not an IPv4 network; write it as 10.0.0.0/8"
-        ));
+    let fault = || format!("{text:?} is not a network; write it as 10.0.0.0/8 or 2001:db8::/32");
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
     };
-    let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-    let base = Ipv4Addr::from(u32::from(address) & mask);
+    let address: IpAddr = address.parse().map_err(|_| fault())?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = match prefix.map(str::parse::<u8>) {
+        None => longest,
+        Some(Ok(prefix)) if prefix <= longest => prefix,
+        Some(_) => return Err(fault()),
+    };
+    let host = u32::from(longest - prefix);
+    let base = match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(host).unwrap_or(0);
+            IpAddr::V4(Ipv4Addr::from(u32::from(v4) & mask))
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(host).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from(u128::from(v6) & mask))
+        }
+    };
     if base != address {
         return Err(format!(
             "{text:?} is an address within a network; write {base}/{prefix}"

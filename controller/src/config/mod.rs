@@ -18,7 +18,7 @@ mod secret;
 mod thin_clients;
 mod yaml;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -134,6 +134,8 @@ pub struct VmConfig {
     pub tap: String,
     /// Its IPv4 address.
     pub address: Ipv4Addr,
+    /// Its IPv6 address, if it has one that takes part in calls.
+    pub address6: Option<Ipv6Addr>,
 }
 
 /// What happens to media.

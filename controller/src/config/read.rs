@@ -3,7 +3,7 @@
 //! What cannot be read is reported and left out, so that the rest is still
 //! looked at. The fields of each mapping are named here and nowhere else.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -72,6 +72,7 @@ pub(super) struct DraftVm {
     pub name: Option<At<String>>,
     pub tap: Option<At<String>>,
     pub address: Option<At<Ipv4Addr>>,
+    pub address6: Option<At<Ipv6Addr>>,
 }
 
 #[derive(Debug)]
@@ -253,13 +254,14 @@ fn ports(section: &Fields<'_>, key: &str, default: &[u16], faults: &mut Faults) 
 fn vms(root: &Fields<'_>, faults: &mut Faults) -> Vec<DraftVm> {
     let mut vms = Vec::new();
     for item in root.list("vms", faults).items() {
-        let vm = item.mapping(&["name", "tap", "address"], faults);
+        let vm = item.mapping(&["name", "tap", "address", "address6"], faults);
         vms.push(DraftVm {
             line: vm.line(),
             field: vm.path().to_owned(),
             name: vm.text("name", "give the VM a name, as desk-17", faults),
             tap: vm.text("tap", "name the VM's tap interface on this host", faults),
             address: vm.address("address", "give the VM's IPv4 address", faults),
+            address6: vm.address6("address6", faults),
         });
     }
     vms

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::admin::rows::InterfaceRow;
 use crate::config::Config;
-use crate::datapath::{Datapath, Mode, Role};
+use crate::datapath::{Datapath, Mode, Role, VmAddresses};
 use crate::door::{DEFAULT_MTU, Door};
 use crate::watch::{self, Link, XdpAttached};
 
@@ -18,7 +18,7 @@ pub struct Interfaces {
 struct Interface {
     name: String,
     role: Role,
-    vms: Vec<(String, Ipv4Addr)>,
+    vms: Vec<(String, VmAddresses)>,
     /// As last seen with programs attached.
     attached: Option<Link>,
     /// Why it is there without them.
@@ -30,7 +30,7 @@ impl Interfaces {
     pub fn of(config: &Config) -> Self {
         let mut all: Vec<Interface> = Vec::new();
         for vm in &config.vms {
-            let behind = (vm.name.clone(), vm.address);
+            let behind = (vm.name.clone(), VmAddresses::of(vm));
             match all.iter_mut().find(|tap| tap.name == vm.tap) {
                 Some(tap) => tap.vms.push(behind),
                 None => all.push(Interface::new(&vm.tap, Role::Tap, vec![behind])),
@@ -52,10 +52,12 @@ impl Interfaces {
 
     /// Whether a VM is on a switch of this host, rather than routed by it.
     pub fn is_bridged(&self, vm: Ipv4Addr) -> bool {
-        let tap = self
-            .all
-            .iter()
-            .find(|interface| interface.vms.iter().any(|(_, address)| *address == vm));
+        let tap = self.all.iter().find(|interface| {
+            interface
+                .vms
+                .iter()
+                .any(|(_, addresses)| addresses.v4 == vm)
+        });
         tap.and_then(|tap| tap.attached.as_ref())
             .is_some_and(Link::is_bridged)
     }
@@ -103,8 +105,11 @@ impl Interfaces {
     /// Tells the taps of which VMs further connections are to be taken.
     pub fn tell_room(&self, datapath: &mut Datapath, has_room: impl Fn(Ipv4Addr) -> bool) {
         for (_, vm) in self.all.iter().flat_map(|interface| &interface.vms) {
-            if let Err(error) = datapath.maps.take_connections(*vm, has_room(*vm)) {
-                tracing::error!("{error:#}");
+            for address in vm.all() {
+                let take = has_room(vm.v4);
+                if let Err(error) = datapath.maps.take_connections(address, take) {
+                    tracing::error!("{error:#}");
+                }
             }
         }
     }
@@ -149,7 +154,7 @@ impl Interfaces {
 }
 
 impl Interface {
-    fn new(name: &str, role: Role, vms: Vec<(String, Ipv4Addr)>) -> Self {
+    fn new(name: &str, role: Role, vms: Vec<(String, VmAddresses)>) -> Self {
         Self {
             name: name.to_owned(),
             role,
@@ -209,9 +214,11 @@ impl Interface {
 
     fn note_tap(&self, datapath: &mut Datapath) {
         let index = self.attached.as_ref().map(|link| link.index);
-        for (_, address) in &self.vms {
-            if let Err(error) = datapath.maps.set_vm(*address, index) {
-                tracing::error!("{error:#}");
+        for (_, addresses) in &self.vms {
+            for address in addresses.all() {
+                if let Err(error) = datapath.maps.set_vm(address, index) {
+                    tracing::error!("{error:#}");
+                }
             }
         }
     }

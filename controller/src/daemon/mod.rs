@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::Server;
 use crate::clock;
 use crate::config::Config;
-use crate::datapath::Datapath;
+use crate::datapath::{Datapath, VmAddresses};
 use crate::door::{Door, Framers};
 use crate::journal::Journal;
 use crate::watch::Changes;
@@ -113,7 +113,7 @@ fn open(
         &config.signalling.connection_ports(),
         &config.signalling.datagram_ports(),
         config.signalling.registrar,
-        &config.vms.iter().map(|vm| vm.address).collect::<Vec<_>>(),
+        &config.vms.iter().map(VmAddresses::of).collect::<Vec<_>>(),
         &interfaces.names(),
     )?;
     let mut door = Door::open(

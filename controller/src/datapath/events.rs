@@ -13,7 +13,7 @@ use sidestep_abi::flow::FlowKey;
 use sidestep_abi::map;
 use tokio::io::unix::AsyncFd;
 
-use super::maps::{flow_addresses, take};
+use super::maps::take;
 use crate::sockets;
 
 /// Events logged in one second; the rest of it is only counted.
@@ -77,7 +77,7 @@ async fn log_events(ready: AsyncFd<OwnedFd>, mut events: RingBuf<MapData>) -> io
 }
 
 fn log_event(event: &Event) {
-    let (from, to) = flow_addresses(&event.key);
+    let (from, to) = (event.key.from(), event.key.to());
     let call = event.call;
     const FIRST: u32 = EventKind::FirstPacket as u32;
     const SSRC: u32 = EventKind::SsrcChanged as u32;
@@ -104,14 +104,14 @@ fn parse(bytes: &[u8]) -> Option<Event> {
         call: u32_at(8)?,
         kind: u32_at(12)?,
         key: FlowKey {
-            src_be: u32_at(16)?,
-            dst_be: u32_at(20)?,
-            src_port_be: u16_at(24)?,
-            dst_port_be: u16_at(26)?,
+            src: *bytes.get(16..)?.first_chunk()?,
+            dst: *bytes.get(32..)?.first_chunk()?,
+            src_port_be: u16_at(48)?,
+            dst_port_be: u16_at(50)?,
         },
-        ifindex: u32_at(28)?,
-        detail: u32_at(32)?,
-        reserved: u32_at(36)?,
+        ifindex: u32_at(52)?,
+        detail: u32_at(56)?,
+        reserved: u32_at(60)?,
     })
 }
 
@@ -161,12 +161,12 @@ mod tests {
         let mut bytes = vec![0; size_of::<Event>()];
         bytes[8..12].copy_from_slice(&5u32.to_ne_bytes());
         bytes[12..16].copy_from_slice(&2u32.to_ne_bytes());
-        bytes[26..28].copy_from_slice(&4000u16.to_be_bytes());
-        bytes[32..36].copy_from_slice(&0xabcdu32.to_ne_bytes());
+        bytes[50..52].copy_from_slice(&4000u16.to_be_bytes());
+        bytes[56..60].copy_from_slice(&0xabcdu32.to_ne_bytes());
         let event = parse(&bytes).unwrap();
         assert_eq!((event.call, event.kind, event.detail), (5, 2, 0xabcd));
-        assert_eq!(flow_addresses(&event.key).1.port(), 4000);
-        assert_eq!(parse(&bytes[..39]), None);
+        assert_eq!(event.key.to().port(), 4000);
+        assert_eq!(parse(&bytes[..63]), None);
     }
 
     #[test]

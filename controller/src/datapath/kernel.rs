@@ -6,15 +6,16 @@ use anyhow::{Context, Result};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use nix::errno::Errno;
-use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowStats};
+use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKey4, FlowStats};
 use sidestep_abi::map;
 
-use super::maps::{anchor_key, take};
+use super::maps::take;
 use super::table::{FlowMaps, Installed, Refused};
 
 /// Flows, their statistics and their anchors.
 pub struct KernelMaps {
-    flows: HashMap<MapData, FlowKey, FlowAction>,
+    flows4: HashMap<MapData, FlowKey4, FlowAction>,
+    flows6: HashMap<MapData, FlowKey, FlowAction>,
     stats: Array<MapData, FlowStats>,
     anchors: HashMap<MapData, AnchorKey, u32>,
 }
@@ -23,7 +24,8 @@ impl KernelMaps {
     /// Takes them out of a loaded object.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
         Ok(Self {
-            flows: take(ebpf, map::FLOWS)?,
+            flows4: take(ebpf, map::FLOWS4)?,
+            flows6: take(ebpf, map::FLOWS6)?,
             stats: take(ebpf, map::FLOW_STATS)?,
             anchors: take(ebpf, map::ANCHORS)?,
         })
@@ -34,10 +36,14 @@ impl KernelMaps {
         let capacity = self.capacity();
         let mut installed = Vec::new();
         let mut anchored = HashSet::new();
-        for entry in self.flows.iter() {
-            let (key, action) = entry.context("cannot read the flow map")?;
+        let flows4 = self.flows4.iter().map(|entry| {
+            let (key, action) = entry?;
+            Ok::<_, MapError>((key.into(), action))
+        });
+        for entry in flows4.chain(self.flows6.iter()) {
+            let (key, action): (FlowKey, FlowAction) = entry.context("cannot read the flow map")?;
             if action.stats < capacity {
-                anchored.insert(anchor_key(&key));
+                anchored.insert(AnchorKey::new(key.to()));
                 installed.push(Installed { key, action });
             }
         }
@@ -61,11 +67,19 @@ impl KernelMaps {
 
 impl FlowMaps for KernelMaps {
     fn put_flow(&mut self, key: &FlowKey, action: &FlowAction) -> Result<(), Refused> {
-        self.flows.insert(key, action, 0).map_err(refused)
+        match key.ipv4() {
+            Some(key) => self.flows4.insert(key, action, 0),
+            None => self.flows6.insert(key, action, 0),
+        }
+        .map_err(refused)
     }
 
     fn remove_flow(&mut self, key: &FlowKey) {
-        removed(self.flows.remove(key), "flow");
+        let outcome = match key.ipv4() {
+            Some(key) => self.flows4.remove(&key),
+            None => self.flows6.remove(key),
+        };
+        removed(outcome, "flow");
     }
 
     fn put_anchor(&mut self, key: &AnchorKey, call: u32) -> Result<(), Refused> {

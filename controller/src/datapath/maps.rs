@@ -1,8 +1,8 @@
-//! The maps, each with its types. Addresses and ports go in and out in host
-//! types; the byte order of the programs ends here.
+//! The maps of taps and doors, each with its types. Addresses and ports go in and
+//! out in host types; the byte order of the programs ends here.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 
 use anyhow::{Context, Result};
@@ -13,14 +13,14 @@ use sidestep_abi::door::{
     ConnectionKey, DOOR_LISTENERS, Door, LEASE_NS, Neighbour, NeighbourKey, PortClass, Side,
     VM_CONNECTIONS, Vm,
 };
-use sidestep_abi::flow::{AnchorKey, FlowKey};
+use sidestep_abi::flow::{self, Address};
 use sidestep_abi::map;
 
 /// What the daemon writes for the tap and door programs, and reads from them.
 pub struct Maps {
     uplinks: HashMap<MapData, u32, [u8; 6]>,
     signalling_ports: HashMap<MapData, u16, u8>,
-    vms: HashMap<MapData, u32, Vm>,
+    vms: HashMap<MapData, Address, Vm>,
     neighbours: HashMap<MapData, NeighbourKey, Neighbour>,
     doors: Array<MapData, Door>,
     inner_links: Array<MapData, u32>,
@@ -29,7 +29,7 @@ pub struct Maps {
     door_sockets: SockMap<MapData>,
     connections: HashMap<MapData, ConnectionKey, u64>,
     /// VMs of which no further connections are taken.
-    full: HashSet<Ipv4Addr>,
+    full: HashSet<IpAddr>,
 }
 
 /// How long the last segments of a connection that is over may take: longer than the
@@ -105,10 +105,10 @@ impl Maps {
 
     /// VMs that are configured no more are forgotten; the others keep their taps
     /// until [`Self::set_vm`].
-    pub fn keep_vms(&mut self, addresses: &[Ipv4Addr]) -> Result<()> {
-        let pinned: Vec<u32> = self.vms.keys().filter_map(Result::ok).collect();
+    pub fn keep_vms(&mut self, addresses: &[IpAddr]) -> Result<()> {
+        let pinned: Vec<Address> = self.vms.keys().filter_map(Result::ok).collect();
         for address in pinned {
-            if !addresses.contains(&Ipv4Addr::from(u32::from_be(address))) {
+            if !addresses.contains(&flow::ip(address)) {
                 self.vms.remove(&address)?;
             }
         }
@@ -116,7 +116,7 @@ impl Maps {
     }
 
     /// A VM's tap; `None` while it is not there.
-    pub fn set_vm(&mut self, address: Ipv4Addr, tap: Option<u32>) -> Result<()> {
+    pub fn set_vm(&mut self, address: IpAddr, tap: Option<u32>) -> Result<()> {
         let vm = Vm {
             ifindex: tap.unwrap_or(0),
             flags: match self.full.contains(&address) {
@@ -125,17 +125,17 @@ impl Maps {
             },
         };
         self.vms
-            .insert(address_be(address), vm, 0)
+            .insert(flow::address(address), vm, 0)
             .with_context(|| format!("cannot note the tap of {address}"))
     }
 
     /// Whether further connections of a VM are taken.
-    pub fn take_connections(&mut self, address: Ipv4Addr, take: bool) -> Result<()> {
+    pub fn take_connections(&mut self, address: IpAddr, take: bool) -> Result<()> {
         let changed = match take {
             true => self.full.remove(&address),
             false => self.full.insert(address),
         };
-        match self.vms.get(&address_be(address), 0) {
+        match self.vms.get(&flow::address(address), 0) {
             Ok(vm) if changed => self.set_vm(address, Some(vm.ifindex)),
             _ => Ok(()),
         }
@@ -156,9 +156,10 @@ impl Maps {
             .filter(|(_, last_ns)| now_ns.saturating_sub(*last_ns) > CONNECTION_IDLE_NS)
             .map(|(key, _)| key)
             .filter(|key| {
-                let vm = transport(key.vm_be, key.vm_port_be);
-                let remote = transport(key.remote_be, key.remote_port_be);
-                !is_ours(vm.into(), remote.into())
+                let at =
+                    |address, port_be| SocketAddr::new(flow::ip(address), u16::from_be(port_be));
+                let vm = at(key.vm, key.vm_port_be);
+                !is_ours(vm, at(key.remote, key.remote_port_be))
             })
             .collect();
         for key in gone {
@@ -236,11 +237,12 @@ impl Maps {
         self.lease.get(&0, 0).unwrap_or(0)
     }
 
-    /// The VM's MAC, as its frames have it; `None` before the first.
-    pub fn vm_mac(&self, vm: Ipv4Addr) -> Option<[u8; 6]> {
+    /// The VM's MAC, as its frames from this address have it; `None` before the
+    /// first.
+    pub fn vm_mac(&self, vm: IpAddr) -> Option<[u8; 6]> {
         let key = NeighbourKey {
-            vm_be: address_be(vm),
-            remote_be: 0,
+            vm: flow::address(vm),
+            remote: [0; 16],
         };
         let neighbour = self.neighbours.get(&key, 0).ok()?;
         Some(neighbour.vm_mac)
@@ -256,45 +258,5 @@ impl Maps {
                 (counter.name(), sum)
             })
             .collect()
-    }
-}
-
-/// An address as the maps have it.
-pub fn address_be(address: Ipv4Addr) -> u32 {
-    u32::from(address).to_be()
-}
-
-/// The key of a flow.
-pub fn flow_key(src: SocketAddrV4, dst: SocketAddrV4) -> FlowKey {
-    FlowKey {
-        src_be: address_be(*src.ip()),
-        dst_be: address_be(*dst.ip()),
-        src_port_be: src.port().to_be(),
-        dst_port_be: dst.port().to_be(),
-    }
-}
-
-/// Source and destination of a flow.
-pub fn flow_addresses(key: &FlowKey) -> (SocketAddrV4, SocketAddrV4) {
-    (
-        transport(key.src_be, key.src_port_be),
-        transport(key.dst_be, key.dst_port_be),
-    )
-}
-
-/// A transport address out of the maps.
-pub fn transport(address_be: u32, port_be: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(
-        Ipv4Addr::from(u32::from_be(address_be)),
-        u16::from_be(port_be),
-    )
-}
-
-/// The key of the anchor that a steered flow goes to.
-pub fn anchor_key(key: &FlowKey) -> AnchorKey {
-    AnchorKey {
-        addr_be: key.dst_be,
-        port_be: key.dst_port_be,
-        reserved: 0,
     }
 }

@@ -13,24 +13,24 @@ mod readout;
 mod table;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 use aya::Ebpf;
-use sidestep_abi::flow::{FLOW_RTCP, FlowAction, FlowKind, FlowLeg};
+use sidestep_abi::flow::{self, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowLeg};
 use sidestep_core::engine::{self, Flow, Leg};
 use sidestep_core::time::Time;
 
 use crate::admin::rows::FlowRow;
 use crate::clock::{Wall, nanoseconds};
+use crate::config::VmConfig;
 use crate::door::Door;
 use kernel::KernelMaps;
 use links::Attached;
 pub use links::{Mode, Role};
 pub use maps::Maps;
-use maps::{address_be, flow_key};
 use object::Pins;
 pub use readout::flows_from_pins;
 pub use table::Refused;
@@ -45,6 +45,32 @@ const GUARD_IDLE: Duration = Duration::from_secs(5);
 /// Flows that no call claims and that carry nothing go after this.
 const UNCLAIMED_IDLE: Duration = Duration::from_secs(60);
 
+/// The addresses of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VmAddresses {
+    /// That by which it is known here.
+    pub v4: Ipv4Addr,
+    /// The other.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl VmAddresses {
+    /// Those that a configuration gives.
+    pub fn of(vm: &VmConfig) -> Self {
+        Self {
+            v4: vm.address,
+            v6: vm.address6,
+        }
+    }
+
+    /// One or both.
+    pub fn all(self) -> impl Iterator<Item = IpAddr> {
+        [Some(IpAddr::V4(self.v4)), self.v6.map(IpAddr::V6)]
+            .into_iter()
+            .flatten()
+    }
+}
+
 /// Everything loaded and attached.
 pub struct Datapath {
     /// Maps of taps, door and lease.
@@ -52,6 +78,7 @@ pub struct Datapath {
     flows: FlowTable<KernelMaps>,
     capacity: u32,
     first_call: u32,
+    vms: Vec<VmAddresses>,
     /// MACs that the steered flows of each VM have.
     macs: HashMap<Ipv4Addr, [u8; 6]>,
     ended: VecDeque<(Time, FlowRow)>,
@@ -95,6 +122,7 @@ impl Datapath {
             flows: FlowTable::adopt(kernel, installed, capacity),
             capacity,
             first_call,
+            vms: Vec::new(),
             macs: HashMap::new(),
             ended: VecDeque::new(),
             adopted,
@@ -132,13 +160,15 @@ impl Datapath {
         gateway_ports: &[u16],
         datagram_ports: &[u16],
         registrar: u16,
-        vms: &[Ipv4Addr],
+        vms: &[VmAddresses],
         interfaces: &[&str],
     ) -> Result<()> {
         self.maps.end_lease()?;
         self.maps
             .set_signalling_ports(gateway_ports, datagram_ports, registrar)?;
-        self.maps.keep_vms(vms)?;
+        self.vms = vms.to_vec();
+        let addresses: Vec<IpAddr> = vms.iter().flat_map(|vm| vm.all()).collect();
+        self.maps.keep_vms(&addresses)?;
         Attached::forget_others(&self.pins, interfaces);
         Ok(())
     }
@@ -235,23 +265,27 @@ impl Datapath {
 
     /// Gives steered flows the MAC that a VM has now, if it is another than at the
     /// last call.
-    pub fn refresh_mac(&mut self, vm: Ipv4Addr, is_bridged: bool) {
+    pub fn refresh_mac(&mut self, vm: VmAddresses, is_bridged: bool) {
         let mac = match is_bridged {
-            true => self.maps.vm_mac(vm),
+            true => self.mac_of(vm),
             false => Some([0; 6]),
         };
         let Some(mac) = mac else { return };
-        if self.macs.get(&vm) == Some(&mac) {
+        if self.macs.get(&vm.v4) == Some(&mac) {
             return;
         }
-        match self.flows.set_mac(address_be(vm), mac) {
-            Ok(()) => {
-                self.macs.insert(vm, mac);
-            }
-            Err(error) => {
-                tracing::error!("steered flows of {vm} keep its former MAC: {error}");
+        for address in vm.all() {
+            if let Err(error) = self.flows.set_mac(flow::address(address), mac) {
+                tracing::error!("steered flows of {address} keep its former MAC: {error}");
+                return;
             }
         }
+        self.macs.insert(vm.v4, mac);
+    }
+
+    /// The MAC of a VM, as its frames have it.
+    fn mac_of(&self, vm: VmAddresses) -> Option<[u8; 6]> {
+        vm.all().find_map(|address| self.maps.vm_mac(address))
     }
 
     /// Removes flows that no call of `live` claims and that carry nothing; of their
@@ -283,7 +317,7 @@ impl Datapath {
 
     /// Anchors of flows whose calls are none of `live`: an earlier run has left
     /// them.
-    pub fn anchors_of_others(&self, live: &[u32]) -> impl Iterator<Item = SocketAddrV4> {
+    pub fn anchors_of_others(&self, live: &[u32]) -> impl Iterator<Item = SocketAddr> {
         self.flows.anchors_but_of(live.iter().copied().collect())
     }
 
@@ -333,10 +367,16 @@ impl Datapath {
         flow: &Flow,
         is_bridged: impl Fn(Ipv4Addr) -> bool,
     ) -> Result<Installed, Refused> {
+        let key = FlowKey::new(flow.src, flow.dst);
         let mut action = FlowAction {
             stats: 0,
             call: 0,
-            kind: 0,
+            kind: match flow.kind {
+                engine::FlowKind::Direct => FlowKind::Direct,
+                engine::FlowKind::Guard => FlowKind::Guard,
+                engine::FlowKind::Relay => FlowKind::Relay,
+                engine::FlowKind::Steered { .. } => FlowKind::Steered,
+            } as u8,
             leg: match flow.leg {
                 Leg::GatewayToTc => FlowLeg::GatewayToTc,
                 Leg::TcToGateway => FlowLeg::TcToGateway,
@@ -344,35 +384,18 @@ impl Datapath {
                 Leg::VmToGateway => FlowLeg::VmToGateway,
             } as u8,
             flags: if flow.rtcp { FLOW_RTCP } else { 0 },
-            reserved: 0,
             clock_rate: flow.clock_rate,
-            new_src_be: 0,
-            new_dst_be: 0,
-            new_src_port_be: 0,
-            new_dst_port_be: 0,
-            anchor_mac: [0; 6],
-            reserved2: 0,
+            ..FlowAction::default()
         };
-        let kind = match flow.kind {
-            engine::FlowKind::Direct => FlowKind::Direct,
-            engine::FlowKind::Guard => FlowKind::Guard,
-            engine::FlowKind::Relay => FlowKind::Relay,
-            engine::FlowKind::Steered { src, dst, vm } => {
-                action.new_src_be = address_be(*src.ip());
-                action.new_src_port_be = src.port().to_be();
-                action.new_dst_be = address_be(*dst.ip());
-                action.new_dst_port_be = dst.port().to_be();
-                if is_bridged(vm) {
-                    action.anchor_mac = self.maps.vm_mac(vm).ok_or(Refused::NoMac)?;
-                }
-                FlowKind::Steered
+        if let engine::FlowKind::Steered { src, dst, vm } = flow.kind {
+            action.rewrite(&key, src, dst);
+            if is_bridged(vm) {
+                let known = self.vms.iter().find(|known| known.v4 == vm);
+                let mac = known.and_then(|known| self.mac_of(*known));
+                action.anchor_mac = mac.ok_or(Refused::NoMac)?;
             }
-        };
-        action.kind = kind as u8;
-        Ok(Installed {
-            key: flow_key(flow.src, flow.dst),
-            action,
-        })
+        }
+        Ok(Installed { key, action })
     }
 }
 

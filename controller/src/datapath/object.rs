@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-use sidestep_abi::flow::{FlowAction, FlowKey, FlowStats};
+use sidestep_abi::flow::{FlowAction, FlowKey, FlowKey4, FlowStats};
 use sidestep_abi::{VERSION, map, program};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sidestep.bpf.o"));
@@ -132,9 +132,11 @@ pub fn load(pins: &Pins, max_flows: u32) -> Result<Ebpf> {
     let mut loader = EbpfLoader::new();
     loader
         .default_map_pin_directory(&pins.directory)
-        .map_max_entries(map::FLOWS, max_flows)
+        .map_max_entries(map::FLOWS4, max_flows)
+        .map_max_entries(map::FLOWS6, max_flows)
         .map_max_entries(map::FLOW_STATS, max_flows);
-    check_layout::<FlowKey, FlowAction>(pins, map::FLOWS, max_flows)?;
+    check_layout::<FlowKey4, FlowAction>(pins, map::FLOWS4, max_flows)?;
+    check_layout::<FlowKey, FlowAction>(pins, map::FLOWS6, max_flows)?;
     check_layout::<u32, FlowStats>(pins, map::FLOW_STATS, max_flows)?;
     let mut ebpf = loader
         .load(OBJECT)

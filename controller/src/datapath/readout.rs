@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData};
-use sidestep_abi::flow::{FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats};
+use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError};
+use sidestep_abi::flow::{FLOW_RTCP, FlowAction, FlowKey, FlowKey4, FlowKind, FlowLeg, FlowStats};
 use sidestep_abi::map;
 
-use super::maps::{flow_addresses, transport};
 use super::object;
 use super::table::Installed;
 use crate::admin::rows::FlowRow;
@@ -44,10 +43,15 @@ pub fn flows_from_pins(pins: &Path) -> Result<Vec<FlowRow>> {
             .with_context(|| format!("no flow map is pinned at {}", path.display()))?;
         Ok(Map::from_map_data(data)?)
     };
-    let flows: BpfHashMap<_, FlowKey, FlowAction> = open(map::FLOWS)?.try_into()?;
+    let flows4: BpfHashMap<_, FlowKey4, FlowAction> = open(map::FLOWS4)?.try_into()?;
+    let flows6: BpfHashMap<_, FlowKey, FlowAction> = open(map::FLOWS6)?.try_into()?;
     let stats: Array<_, FlowStats> = open(map::FLOW_STATS)?.try_into()?;
     let mut found = Vec::new();
-    for entry in flows.iter() {
+    let flows4 = flows4.iter().map(|entry| {
+        let (key, action) = entry?;
+        Ok::<_, MapError>((key.into(), action))
+    });
+    for entry in flows4.chain(flows6.iter()) {
         let (key, action) = entry.context("cannot read the flow map")?;
         let stats = stats.get(&action.stats, 0).unwrap_or_default();
         found.push((Installed { key, action }, stats));
@@ -58,9 +62,8 @@ pub fn flows_from_pins(pins: &Path) -> Result<Vec<FlowRow>> {
 
 fn row(flow: &Installed, stats: &FlowStats, path: &str, wall: &Wall, state: &str) -> FlowRow {
     let action = &flow.action;
-    let (from, to) = flow_addresses(&flow.key);
     let steered = action.kind == FlowKind::Steered as u8;
-    let sent = |address, port| steered.then(|| transport(address, port).to_string());
+    let sent = steered.then(|| action.rewritten());
     let heard = stats.rtp_packets > 0;
     FlowRow {
         call: action.call,
@@ -68,10 +71,10 @@ fn row(flow: &Installed, stats: &FlowStats, path: &str, wall: &Wall, state: &str
         leg: leg(action.leg).to_owned(),
         kind: kind(action.kind).to_owned(),
         rtcp: action.flags & FLOW_RTCP != 0,
-        from: from.to_string(),
-        to: to.to_string(),
-        sent_from: sent(action.new_src_be, action.new_src_port_be),
-        sent_to: sent(action.new_dst_be, action.new_dst_port_be),
+        from: flow.key.from().to_string(),
+        to: flow.key.to().to_string(),
+        sent_from: sent.map(|(src, _)| src.to_string()),
+        sent_to: sent.map(|(_, dst)| dst.to_string()),
         packets: stats.packets,
         bytes: stats.bytes,
         lost: stats.lost(),
@@ -81,7 +84,7 @@ fn row(flow: &Installed, stats: &FlowStats, path: &str, wall: &Wall, state: &str
         ssrc: heard.then_some(stats.ssrc),
         payload_type: heard.then_some(stats.payload_type),
         first_seen: wall.of_nanoseconds(stats.first_seen_ns),
-        last_seen: wall.of_nanoseconds(stats.last_seen_ns),
+        last_seen: wall.of_nanoseconds(stats.last_seen_ns()),
         state: state.to_owned(),
     }
 }

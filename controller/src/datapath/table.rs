@@ -6,11 +6,9 @@
 //! its addresses change.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 
-use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKind, FlowStats};
-
-use super::maps::anchor_key;
+use sidestep_abi::flow::{Address, AnchorKey, FlowAction, FlowKey, FlowKind, FlowStats};
 
 /// The maps that hold flows; the kernel's, or a test's.
 pub trait FlowMaps {
@@ -101,7 +99,7 @@ impl<M: FlowMaps> FlowTable<M> {
             if is_steered(&flow) {
                 table
                     .anchors
-                    .insert(anchor_key(&flow.key), flow.action.call);
+                    .insert(AnchorKey::new(flow.key.to()), flow.action.call);
             }
             table.calls.entry(flow.action.call).or_default().push(flow);
         }
@@ -179,7 +177,7 @@ impl<M: FlowMaps> FlowTable<M> {
     /// 0: none).
     pub fn last_seen(&self, call: u32) -> impl Iterator<Item = (&Installed, u64)> {
         let flows = self.calls.get(&call).into_iter().flatten();
-        flows.map(|flow| (flow, self.maps.stats(flow.action.stats).last_seen_ns))
+        flows.map(|flow| (flow, self.maps.stats(flow.action.stats).last_seen_ns()))
     }
 
     /// Flows in the map.
@@ -188,14 +186,11 @@ impl<M: FlowMaps> FlowTable<M> {
     }
 
     /// Anchors' RTP ports of all calls but these.
-    pub fn anchors_but_of(&self, calls: HashSet<u32>) -> impl Iterator<Item = SocketAddrV4> {
+    pub fn anchors_but_of(&self, calls: HashSet<u32>) -> impl Iterator<Item = SocketAddr> {
         self.anchors
             .iter()
             .filter(move |(_, owner)| !calls.contains(owner))
-            .map(|(anchor, _)| {
-                let address = Ipv4Addr::from(u32::from_be(anchor.addr_be));
-                SocketAddrV4::new(address, u16::from_be(anchor.port_be))
-            })
+            .map(|(anchor, _)| anchor.at())
             .filter(|anchor| anchor.port() % 2 == 0)
     }
 
@@ -204,7 +199,7 @@ impl<M: FlowMaps> FlowTable<M> {
     pub fn calls(&self) -> Vec<(u32, u64)> {
         let last = |flows: &Vec<Installed>| {
             let stats = flows.iter().map(|flow| self.maps.stats(flow.action.stats));
-            stats.map(|stats| stats.last_seen_ns).max().unwrap_or(0)
+            stats.map(|stats| stats.last_seen_ns()).max().unwrap_or(0)
         };
         self.calls
             .iter()
@@ -223,7 +218,7 @@ impl<M: FlowMaps> FlowTable<M> {
             .partition(|flow| place(flow) == Place::Guard);
         let last = others
             .iter()
-            .map(|flow| self.maps.stats(flow.action.stats).last_seen_ns);
+            .map(|flow| self.maps.stats(flow.action.stats).last_seen_ns());
         if guards.is_empty() || last.max().is_some_and(|last| last >= since_ns) {
             return false;
         }
@@ -231,11 +226,11 @@ impl<M: FlowMaps> FlowTable<M> {
     }
 
     /// Gives a VM's steered flows its new MAC.
-    pub fn set_mac(&mut self, address_be: u32, mac: [u8; 6]) -> Result<(), Refused> {
+    pub fn set_mac(&mut self, vm: Address, mac: [u8; 6]) -> Result<(), Refused> {
         for flow in self.calls.values_mut().flatten() {
             let action = &mut flow.action;
             let steered = action.kind == FlowKind::Steered as u8;
-            if steered && flow.key.dst_be == address_be && action.anchor_mac != mac {
+            if steered && flow.key.dst == vm && action.anchor_mac != mac {
                 action.anchor_mac = mac;
                 self.maps.put_flow(&flow.key, action)?;
             }
@@ -307,7 +302,7 @@ impl<M: FlowMaps> FlowTable<M> {
             undo.push(Undo::Flow(flow.key, before));
         }
         for flow in new.iter().filter(|flow| is_steered(flow)) {
-            let anchor = anchor_key(&flow.key);
+            let anchor = AnchorKey::new(flow.key.to());
             let before = self.anchors.get(&anchor).copied();
             if before != Some(flow.action.call) {
                 self.maps.put_anchor(&anchor, flow.action.call)?;
@@ -346,11 +341,11 @@ impl<M: FlowMaps> FlowTable<M> {
         let anchors: HashSet<AnchorKey> = new
             .iter()
             .filter(|flow| is_steered(flow))
-            .map(|flow| anchor_key(&flow.key))
+            .map(|flow| AnchorKey::new(flow.key.to()))
             .collect();
         let keys: HashSet<FlowKey> = new.iter().map(|flow| flow.key).collect();
         for flow in old.iter().filter(|flow| is_steered(flow)) {
-            let anchor = anchor_key(&flow.key);
+            let anchor = AnchorKey::new(flow.key.to());
             let ours = self.anchors.get(&anchor) == Some(&flow.action.call);
             if ours && !anchors.contains(&anchor) {
                 self.maps.remove_anchor(&anchor);

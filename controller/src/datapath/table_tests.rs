@@ -1,8 +1,9 @@
 //! The flow table against maps that can be full.
 
 use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
 
-use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats};
+use sidestep_abi::flow::{self, AnchorKey, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats};
 
 use super::{FlowMaps, FlowTable, Installed, Refused};
 
@@ -34,13 +35,13 @@ impl FlowMaps for Memory {
             return Err(Refused::Full);
         }
         self.flows.insert(*key, *action);
-        self.done.push(format!("+{}", key.src_be));
+        self.done.push(format!("+{}", number(key)));
         Ok(())
     }
 
     fn remove_flow(&mut self, key: &FlowKey) {
         self.flows.remove(key);
-        self.done.push(format!("-{}", key.src_be));
+        self.done.push(format!("-{}", number(key)));
     }
 
     fn put_anchor(&mut self, key: &AnchorKey, call: u32) -> Result<(), Refused> {
@@ -74,28 +75,23 @@ fn table(room: usize) -> FlowTable<Memory> {
 /// A flow from address `src`, of a leg.
 fn flow(src: u32, leg: FlowLeg, kind: FlowKind) -> Installed {
     Installed {
-        key: FlowKey {
-            src_be: src,
-            dst_be: 7,
-            src_port_be: 1,
-            dst_port_be: 2,
-        },
+        key: FlowKey::new(
+            SocketAddr::new(Ipv4Addr::from(src).into(), 1),
+            "0.0.0.7:2".parse().unwrap(),
+        ),
         action: FlowAction {
-            stats: 0,
-            call: 0,
             kind: kind as u8,
             leg: leg as u8,
-            flags: 0,
-            reserved: 0,
             clock_rate: 8000,
-            new_src_be: 0,
-            new_dst_be: 0,
-            new_src_port_be: 0,
-            new_dst_port_be: 0,
-            anchor_mac: [0; 6],
-            reserved2: 0,
+            ..FlowAction::default()
         },
     }
+}
+
+/// The address of [`flow`].
+fn number(key: &FlowKey) -> u32 {
+    let [.., a, b, c, d] = key.src;
+    u32::from_be_bytes([a, b, c, d])
 }
 
 fn direct(src: u32) -> Installed {
@@ -242,7 +238,7 @@ fn flows_of_an_earlier_run_go_on_and_their_statistics_are_not_given_out() {
         1,
         FlowStats {
             packets: 9,
-            last_seen_ns: 77,
+            last_rtp_ns: 77,
             ..FlowStats::default()
         },
     );
@@ -260,7 +256,7 @@ fn flows_of_an_earlier_run_go_on_and_their_statistics_are_not_given_out() {
 fn anchors_of_an_earlier_runs_flows_are_known_until_they_end() {
     let mut left = steered(10, FlowLeg::GatewayToTc);
     left.action.call = 4;
-    left.key.dst_be = u32::from_ne_bytes([10, 71, 1, 11]);
+    left.key.dst = flow::address(Ipv4Addr::new(10, 71, 1, 11).into());
     left.key.dst_port_be = 40_002_u16.to_be();
     let mut rtcp = left;
     rtcp.key.dst_port_be = 40_003_u16.to_be();
@@ -282,7 +278,7 @@ fn a_vm_with_a_new_mac_keeps_its_steered_flows() {
     table
         .set(1, &[steered(10, FlowLeg::GatewayToTc), direct(11)])
         .unwrap();
-    table.set_mac(7, [2; 6]).unwrap();
+    table.set_mac(direct(11).key.dst, [2; 6]).unwrap();
     let steered_flow = table.maps.flows[&steered(10, FlowLeg::GatewayToTc).key];
     assert_eq!(steered_flow.anchor_mac, [2; 6]);
     assert_eq!(table.maps.flows[&direct(11).key].anchor_mac, [0; 6]);
@@ -334,7 +330,7 @@ fn a_vm_that_nobody_stands_for_is_released() {
         memory.flows.insert(flow.key, flow.action);
     }
     let seen = FlowStats {
-        last_seen_ns: 100,
+        last_rtp_ns: 100,
         ..FlowStats::default()
     };
     memory.stats.insert(1, seen);

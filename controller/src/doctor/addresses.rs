@@ -1,6 +1,6 @@
 //! Addresses that stand in each other's way.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use sidestep_core::engine::Network;
 
@@ -62,7 +62,7 @@ fn discard(address: Ipv4Addr, host: &Host, area: &mut Area<'_>) {
 fn neighbour(address: Ipv4Addr, host: &Host) -> Option<&str> {
     let near = |link: &&super::host::Link| {
         link.addresses().any(|a| {
-            let network = a.local.parse().map(|local| Network {
+            let network = a.local.parse::<IpAddr>().map(|local| Network {
                 address: local,
                 prefix: a.prefixlen,
             });

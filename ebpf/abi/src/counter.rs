@@ -45,7 +45,7 @@ counters! {
     DoorToVm = 8, "door-to-vm";
     /// Door: no tap or no MAC known for the frame; dropped.
     DoorNoNeighbour = 9, "door-no-neighbour";
-    /// Door: not IPv4; dropped, nothing else has business there.
+    /// Door: neither IPv4 nor IPv6 between hosts; dropped, nothing else has business there.
     DoorForeign = 10, "door-foreign";
     /// Tap: bypassed VM's own media, dropped.
     Guarded = 11, "guarded";
@@ -67,7 +67,7 @@ counters! {
     FibPassed = 19, "fib-passed";
     /// Uplink: TTL would run out; passed to the stack, which answers.
     TtlExpired = 20, "ttl-expired";
-    /// Any: IPv4 fragment on the media path; passed.
+    /// Any: fragment on the media path; passed.
     MediaFragment = 21, "media-fragment";
     /// Any: IPv4 header with options; passed.
     IpOptions = 22, "ip-options";
@@ -83,7 +83,7 @@ counters! {
     KernelRefused = 27, "kernel-refused";
     /// Any: ring buffer full, event lost.
     EventLost = 28, "event-lost";
-    /// Any: IPv4 frame with an 802.1Q tag; passed.
+    /// Any: frame with more tags (802.1Q, 802.1ad) than are looked behind; passed.
     Tagged = 29, "tagged";
     /// Tap: TCP segment of a connection that was not taken when it began; passed.
     ConnectionNotTaken = 30, "connection-not-taken";
@@ -91,6 +91,16 @@ counters! {
     ConnectionLimit = 31, "connection-limit";
     /// Door: TCP connection reset by the daemon, or by its death.
     ConnectionReset = 32, "connection-reset";
+    /// Any: IPv6 extension header other than a fragment's; passed.
+    ExtensionHeader = 33, "extension-header";
+    /// Uplink: steered packet too long for its next link once it is IPv6; passed.
+    TooBig = 34, "too-big";
+    /// Uplink: steered IPv4 packet without a UDP checksum, which IPv6 must have
+    /// (RFC 8200 §8.1), and too long to make one; dropped (RFC 7915 §4.5).
+    NoUdpChecksum = 35, "no-udp-checksum";
+    /// Uplink: ICMP error about a steered packet, translated and sent to whom it
+    /// concerns.
+    ErrorTranslated = 36, "error-translated";
 }
 
 /// Size of the `COUNTERS` array.

@@ -1,4 +1,9 @@
 //! The door: what the tap programs take, and how frames find back.
+//!
+//! Nothing here is on the way of media: IPv4 addresses stand mapped, in the same
+//! maps as IPv6 ones.
+
+use crate::flow::Address;
 
 /// Class of a signalling port, the value of `SIGNALLING_PORTS` (the key is the
 /// port, big endian).
@@ -16,7 +21,7 @@ pub enum PortClass {
     GatewayDatagrams = 3,
 }
 
-/// A VM, by its IPv4 address (big endian): which tap it is on.
+/// A VM, by each of its addresses: which tap it is on.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vm {
@@ -40,10 +45,10 @@ pub const VM_CONNECTIONS: u32 = 1;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnectionKey {
-    /// The VM's address, big endian.
-    pub vm_be: u32,
-    /// The far address, big endian.
-    pub remote_be: u32,
+    /// The VM's address.
+    pub vm: Address,
+    /// The far address.
+    pub remote: Address,
     /// The VM's port, big endian.
     pub vm_port_be: u16,
     /// The far port, big endian.
@@ -54,15 +59,15 @@ pub struct ConnectionKey {
 /// its [`Side`], the listener of connections this much further.
 pub const DOOR_LISTENERS: u32 = 2;
 
-/// Key of a learned neighbourhood: the VM and the far address. With `remote_be`
-/// zero: whatever the VM talked to last, for remotes not yet seen.
+/// Key of a learned neighbourhood: the VM's address and the far one. With `remote`
+/// all zero: whatever the VM talked to last, for remotes not yet seen.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NeighbourKey {
-    /// The VM's address, big endian.
-    pub vm_be: u32,
-    /// The far address, big endian.
-    pub remote_be: u32,
+    /// The VM's address.
+    pub vm: Address,
+    /// The far address.
+    pub remote: Address,
 }
 
 /// MACs of a neighbourhood, as frames on the tap have them.
@@ -82,16 +87,18 @@ pub struct Neighbour {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FragmentKey {
-    /// Source address, big endian.
-    pub src_be: u32,
-    /// Destination address, big endian.
-    pub dst_be: u32,
-    /// IP identification, big endian.
-    pub id_be: u16,
+    /// Source address.
+    pub src: Address,
+    /// Destination address.
+    pub dst: Address,
+    /// Identification, big endian: of IPv4 16 bits, of IPv6 32 (RFC 8200 §4.5).
+    pub id_be: u32,
     /// IP protocol.
     pub protocol: u8,
     /// A [`Side`].
     pub side: u8,
+    /// Zero.
+    pub reserved: u16,
 }
 
 /// Which side of the VM a frame is on.

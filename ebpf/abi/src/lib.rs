@@ -18,8 +18,10 @@ pub const VERSION: u32 = 2;
 
 /// Name of each map, as the object file, the pins and the tests know it.
 pub mod map {
-    /// Exact five-tuple of every media flow → what to do with it.
-    pub const FLOWS: &str = "FLOWS";
+    /// Exact five-tuple of every IPv4 media flow → what to do with it.
+    pub const FLOWS4: &str = "FLOWS4";
+    /// The same of IPv6.
+    pub const FLOWS6: &str = "FLOWS6";
     /// Statistics of each flow, by [`crate::flow::FlowAction::stats`].
     pub const FLOW_STATS: &str = "FLOW_STATS";
     /// Anchor ports in use: (address, port) → number of the call (`u32`).
@@ -30,7 +32,7 @@ pub mod map {
     pub const UPLINKS: &str = "UPLINKS";
     /// Signalling ports (`u16`, big endian) that the tap programs take → class (`u8`).
     pub const SIGNALLING_PORTS: &str = "SIGNALLING_PORTS";
-    /// The VMs, by IPv4 address.
+    /// The VMs, by address.
     pub const VMS: &str = "VMS";
     /// MACs learned from taken frames.
     pub const NEIGHBOURS: &str = "NEIGHBOURS";

@@ -316,6 +316,6 @@ fn udp(
         ip_bytes,
         fragments,
         checksum_right: header[6..8] != [0, 0]
-            && checksum_of_udp(packet.src, packet.dst, data.get(..length)?) == 0,
+            && checksum_of_udp(packet.src.into(), packet.dst.into(), data.get(..length)?) == 0,
     })
 }

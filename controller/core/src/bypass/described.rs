@@ -2,7 +2,7 @@
 //! when, and only when, what is told changes (RFC 3264 §8).
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -200,7 +200,7 @@ impl Told {
 pub(crate) fn answer_to_vm(
     offer: &Described,
     gateway: &Described,
-    discard: Ipv4Addr,
+    discard: IpAddr,
     key: &VmKey,
 ) -> Option<Vec<u8>> {
     let offered = || offer.media.codecs.iter().filter(|c| !c.is_auxiliary());
@@ -222,8 +222,7 @@ pub(crate) fn answer_to_vm(
             offer.media.direction,
             gateway.media.direction,
         )),
-        ..AudioReplacement::address(SocketAddr::new(discard.into(), offer.media.rtp.port()))
-            .codecs(codecs)
+        ..AudioReplacement::address(SocketAddr::new(discard, offer.media.rtp.port())).codecs(codecs)
     };
     Some(gateway.sdp.replace_audio(gateway.index, &replacement))
 }

@@ -2,10 +2,12 @@
 //! that the datapath is to know.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use crate::engine::{Flow, FlowKind, Leg, PathChoice, PathRule};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Flow, FlowKind, Leg, PathChoice, PathRule, VmConfig};
 use crate::media::{Codec, Media};
 
 /// Decides the path by the first rule that matches both addresses.
@@ -19,14 +21,37 @@ pub(crate) fn choose(rules: &[PathRule], tc: IpAddr, gateway: IpAddr) -> PathCho
         .map_or(PathChoice::Direct, |rule| rule.path)
 }
 
-/// The anchor ports in use, at all VMs' addresses: an even one for RTP, the next
-/// for RTCP.
+/// A steered call's pair of ports, the same at each of its VM's addresses: an
+/// even one for RTP, the next for RTCP. Each party is told the address of its own
+/// IP version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Anchor {
+    /// Where the gateway sends to.
+    pub(crate) gateway_side: SocketAddr,
+    /// Where the TC sends to.
+    pub(crate) tc_side: SocketAddr,
+    vm: Ipv4Addr,
+}
+
+impl Anchor {
+    /// `media` of the TC's, as the gateway is told it.
+    pub(crate) fn for_gateway(anchor: Option<Self>, media: &Media) -> Media {
+        at_anchor(media, anchor.map(|anchor| anchor.gateway_side))
+    }
+
+    /// `media` of the gateway's, as the TC is told it.
+    pub(crate) fn for_tc(anchor: Option<Self>, media: &Media) -> Media {
+        at_anchor(media, anchor.map(|anchor| anchor.tc_side))
+    }
+}
+
+/// The anchor ports in use, at all VMs.
 #[derive(Debug)]
 pub(crate) struct Anchors {
     ports: RangeInclusive<u16>,
-    taken: HashSet<SocketAddrV4>,
+    taken: HashSet<(Ipv4Addr, u16)>,
     /// Of flows that outlived an earlier run; not to be given to a call.
-    foreign: HashSet<SocketAddrV4>,
+    foreign: HashSet<SocketAddr>,
     /// Where the next search begins, so that a port rests before it serves again.
     next: u16,
 }
@@ -42,8 +67,11 @@ impl Anchors {
         }
     }
 
-    /// Takes a pair at `vm`; `None` where all are in use.
-    pub(crate) fn take(&mut self, vm: Ipv4Addr) -> Option<SocketAddrV4> {
+    /// Takes a pair at `vm`, for a TC and a gateway with these addresses; `None`
+    /// where all are in use, or the VM has no address of the one's IP version.
+    pub(crate) fn take(&mut self, vm: &VmConfig, tc: IpAddr, gateway: IpAddr) -> Option<Anchor> {
+        let tc = vm.address_like(tc)?;
+        let gateway = vm.address_like(gateway)?;
         let first = first_even(&self.ports);
         let last = *self.ports.end();
         let pairs = usize::from(last.saturating_sub(first).saturating_add(1) / 2);
@@ -53,16 +81,25 @@ impl Anchors {
                 Some(next) if next < last => next,
                 _ => first,
             };
-            let anchor = SocketAddrV4::new(vm, port);
-            if !self.foreign.contains(&anchor) && self.taken.insert(anchor) {
-                return Some(anchor);
+            let at = |ip: IpAddr| SocketAddr::new(ip, port);
+            let is_foreign = |ip: IpAddr| self.foreign.contains(&at(ip));
+            if is_foreign(vm.address.into()) || vm.address6.is_some_and(|v6| is_foreign(v6.into()))
+            {
+                continue;
+            }
+            if self.taken.insert((vm.address, port)) {
+                return Some(Anchor {
+                    gateway_side: at(gateway),
+                    tc_side: at(tc),
+                    vm: vm.address,
+                });
             }
         }
         None
     }
 
     /// Leaves these pairs, and no others, to the flows of an earlier run.
-    pub(crate) fn leave(&mut self, foreign: HashSet<SocketAddrV4>) {
+    pub(crate) fn leave(&mut self, foreign: HashSet<SocketAddr>) {
         self.foreign = foreign;
     }
 
@@ -79,13 +116,13 @@ impl Anchors {
     }
 
     /// A call of an earlier run has this pair.
-    pub(crate) fn restore(&mut self, anchor: SocketAddrV4) {
-        self.taken.insert(anchor);
+    pub(crate) fn restore(&mut self, anchor: Anchor) {
+        self.taken.insert((anchor.vm, anchor.tc_side.port()));
     }
 
     /// Gives a pair back.
-    pub(crate) fn give_back(&mut self, anchor: SocketAddrV4) {
-        self.taken.remove(&anchor);
+    pub(crate) fn give_back(&mut self, anchor: Anchor) {
+        self.taken.remove(&(anchor.vm, anchor.tc_side.port()));
     }
 
     /// How many pairs are in use.
@@ -99,19 +136,19 @@ fn first_even(ports: &RangeInclusive<u16>) -> u16 {
 }
 
 /// RTCP's port beside an anchor's RTP port.
-pub(crate) fn rtcp_of(anchor: SocketAddrV4) -> SocketAddrV4 {
-    SocketAddrV4::new(*anchor.ip(), anchor.port().saturating_add(1))
+fn rtcp_of(anchor: SocketAddr) -> SocketAddr {
+    SocketAddr::new(anchor.ip(), anchor.port().saturating_add(1))
 }
 
 /// `media`, as it is told to the other side of a steered call.
-pub(crate) fn at_anchor(media: &Media, anchor: Option<SocketAddrV4>) -> Media {
+fn at_anchor(media: &Media, anchor: Option<SocketAddr>) -> Media {
     match anchor {
         Some(anchor) if !media.is_null_address() => Media {
-            rtp: anchor.into(),
+            rtp: anchor,
             rtcp: if media.rtcp == media.rtp {
-                anchor.into()
+                anchor
             } else {
-                rtcp_of(anchor).into()
+                rtcp_of(anchor)
             },
             channel: media.channel.without_ice(),
             ..media.clone()
@@ -125,7 +162,7 @@ pub(crate) fn at_anchor(media: &Media, anchor: Option<SocketAddrV4>) -> Media {
 pub(crate) fn bypass(
     tc: &Media,
     gateway: &Media,
-    anchor: Option<SocketAddrV4>,
+    anchor: Option<Anchor>,
     vm: Option<(&Media, SocketAddr, SocketAddr)>,
 ) -> Vec<Flow> {
     let clock_rate = clock_rate(&gateway.codecs, &tc.codecs);
@@ -134,28 +171,33 @@ pub(crate) fn bypass(
         if rtcp && gateway.rtcp == gateway.rtp && tc.rtcp == tc.rtp {
             continue;
         }
-        let at = |media: &Media| v4(if rtcp { media.rtcp } else { media.rtp });
+        let at = |media: &Media| live(if rtcp { media.rtcp } else { media.rtp });
         if let (Some(tc), Some(gateway)) = (at(tc), at(gateway)) {
-            for (leg, src, dst) in [
-                (Leg::GatewayToTc, gateway, tc),
-                (Leg::TcToGateway, tc, gateway),
-            ] {
+            let beside = |anchor: SocketAddr| if rtcp { rtcp_of(anchor) } else { anchor };
+            for leg in [Leg::GatewayToTc, Leg::TcToGateway] {
+                let (src, dst) = match leg {
+                    Leg::GatewayToTc => (gateway, tc),
+                    _ => (tc, gateway),
+                };
                 let (wire_dst, kind) = match anchor {
                     None => (dst, FlowKind::Direct),
                     Some(anchor) => {
-                        let at = if rtcp { rtcp_of(anchor) } else { anchor };
-                        let vm = *anchor.ip();
-                        (at, FlowKind::Steered { src: at, dst, vm })
+                        let (near, far) = match leg {
+                            Leg::GatewayToTc => (anchor.gateway_side, anchor.tc_side),
+                            _ => (anchor.tc_side, anchor.gateway_side),
+                        };
+                        let (src, vm) = (beside(far), anchor.vm);
+                        (beside(near), FlowKind::Steered { src, dst, vm })
                     }
                 };
-                flows.push(Flow {
+                flows.extend(possible(Flow {
                     leg,
                     src,
                     dst: wire_dst,
                     kind,
                     rtcp,
                     clock_rate,
-                });
+                }));
             }
         }
         flows.extend(vm.and_then(|vm| guard(vm, rtcp, clock_rate)));
@@ -176,14 +218,14 @@ pub(crate) fn guards(vm: (&Media, SocketAddr, SocketAddr), gateway: &Media) -> V
 
 /// The same before the VM has answered: it has the offer, so where it will send
 /// is known, but not from which of its ports (zero: all of them).
-pub(crate) fn guards_of_unanswered(vm: Ipv4Addr, offer: &Media) -> Vec<Flow> {
+pub(crate) fn guards_of_unanswered(vm: &VmConfig, offer: &Media) -> Vec<Flow> {
     [(offer.rtp, false), (offer.rtcp, true)]
         .into_iter()
         .filter_map(|(believed, rtcp)| {
             Some(Flow {
                 leg: Leg::VmToGateway,
-                src: SocketAddrV4::new(vm, 0),
-                dst: v4(believed)?,
+                src: SocketAddr::new(vm.address_like(believed.ip())?, 0),
+                dst: live(believed)?,
                 kind: FlowKind::Guard,
                 rtcp,
                 clock_rate: clock_rate(&offer.codecs, &[]),
@@ -202,10 +244,10 @@ fn guard(
     } else {
         (media.rtp, believed)
     };
-    Some(Flow {
+    possible(Flow {
         leg: Leg::VmToGateway,
-        src: v4(src)?,
-        dst: v4(dst)?,
+        src: live(src)?,
+        dst: live(dst)?,
         kind: FlowKind::Guard,
         rtcp,
         clock_rate,
@@ -220,20 +262,20 @@ pub(crate) fn relayed(vm: &Media, gateway: &Media) -> Vec<Flow> {
         if rtcp && gateway.rtcp == gateway.rtp && vm.rtcp == vm.rtp {
             continue;
         }
-        let at = |media: &Media| v4(if rtcp { media.rtcp } else { media.rtp });
+        let at = |media: &Media| live(if rtcp { media.rtcp } else { media.rtp });
         if let (Some(vm), Some(gateway)) = (at(vm), at(gateway)) {
             for (leg, src, dst) in [
                 (Leg::GatewayToVm, gateway, vm),
                 (Leg::VmToGateway, vm, gateway),
             ] {
-                flows.push(Flow {
+                flows.extend(possible(Flow {
                     leg,
                     src,
                     dst,
                     kind: FlowKind::Relay,
                     rtcp,
                     clock_rate,
-                });
+                }));
             }
         }
     }
@@ -251,54 +293,135 @@ fn clock_rate(first: &[Codec], second: &[Codec]) -> u32 {
 }
 
 /// An address that packets can have.
-fn v4(address: SocketAddr) -> Option<SocketAddrV4> {
-    match address {
-        SocketAddr::V4(v4) if !v4.ip().is_unspecified() && v4.port() != 0 => Some(v4),
-        _ => None,
-    }
+fn live(address: SocketAddr) -> Option<SocketAddr> {
+    (!address.ip().is_unspecified() && address.port() != 0).then_some(address)
+}
+
+/// A flow that packets can belong to: each has one IP version.
+fn possible(flow: Flow) -> Option<Flow> {
+    let whole = match flow.kind {
+        FlowKind::Steered { src, dst, .. } => src.is_ipv4() == dst.is_ipv4(),
+        _ => true,
+    };
+    (whole && flow.src.is_ipv4() == flow.dst.is_ipv4()).then_some(flow)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
+    use crate::media::Direction;
+
+    fn vm(last: u8, address6: Option<Ipv6Addr>) -> VmConfig {
+        VmConfig {
+            name: format!("desk-{last}"),
+            address: Ipv4Addr::new(10, 0, 0, last),
+            address6,
+        }
+    }
+
+    const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+    fn port(anchors: &mut Anchors, vm: &VmConfig) -> Option<u16> {
+        anchors.take(vm, V4, V4).map(|anchor| anchor.tc_side.port())
+    }
 
     #[test]
     fn anchors_are_even_and_come_back() {
-        let vm = Ipv4Addr::new(10, 0, 0, 1);
+        let vm1 = vm(1, None);
         let mut anchors = Anchors::new(40001..=40006);
-        let taken: Vec<u16> = std::iter::from_fn(|| anchors.take(vm))
-            .map(|anchor| anchor.port())
-            .collect();
+        let first = anchors.take(&vm1, V4, V4).unwrap();
+        assert_eq!(first.tc_side, "10.0.0.1:40002".parse().unwrap());
+        assert_eq!(port(&mut anchors, &vm1), Some(40004));
         // 40006 has no odd port beside it.
-        assert_eq!(taken, [40002, 40004]);
+        assert_eq!(port(&mut anchors, &vm1), None);
         // Another VM has another address.
-        assert!(anchors.take(Ipv4Addr::new(10, 0, 0, 2)).is_some());
-        anchors.give_back(SocketAddrV4::new(vm, 40002));
-        assert_eq!(anchors.take(vm).map(|anchor| anchor.port()), Some(40002));
+        assert!(port(&mut anchors, &vm(2, None)).is_some());
+        anchors.give_back(first);
+        assert_eq!(port(&mut anchors, &vm1), Some(40002));
         assert_eq!(anchors.in_use(), 3);
     }
 
     #[test]
     fn anchors_of_an_earlier_runs_flows_are_left_to_them() {
-        let vm = Ipv4Addr::new(10, 0, 0, 1);
-        let mut anchors = Anchors::new(40000..=40005);
-        anchors.leave([SocketAddrV4::new(vm, 40002)].into());
-        let mut ports = || anchors.take(vm).map(|anchor| anchor.port());
+        let vm6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x11);
+        let vm = vm(1, Some(vm6));
+        let mut anchors = Anchors::new(40000..=40007);
+        anchors.leave(
+            [
+                SocketAddr::new(vm.address.into(), 40002),
+                SocketAddr::new(vm6.into(), 40004),
+            ]
+            .into(),
+        );
+        let mut ports = || port(&mut anchors, &vm);
         assert_eq!(
             [ports(), ports(), ports()],
-            [Some(40000), Some(40004), None]
+            [Some(40000), Some(40006), None]
         );
         anchors.leave(HashSet::new());
-        assert_eq!(anchors.take(vm).map(|anchor| anchor.port()), Some(40002));
+        assert_eq!(port(&mut anchors, &vm), Some(40002));
         assert_eq!(anchors.in_use(), 3);
     }
 
     #[test]
     fn the_end_of_the_ports_is_the_end() {
-        let vm = Ipv4Addr::new(10, 0, 0, 1);
+        let vm = vm(1, None);
         let mut anchors = Anchors::new(65534..=65535);
-        assert_eq!(anchors.take(vm).map(|anchor| anchor.port()), Some(65534));
-        assert_eq!(anchors.take(vm), None);
-        assert_eq!(Anchors::new(65535..=65535).take(vm), None);
+        assert_eq!(port(&mut anchors, &vm), Some(65534));
+        assert_eq!(port(&mut anchors, &vm), None);
+        assert_eq!(port(&mut Anchors::new(65535..=65535), &vm), None);
+    }
+
+    fn media(at: &str) -> Media {
+        let rtp: SocketAddr = at.parse().unwrap();
+        Media {
+            rtp,
+            rtcp: rtcp_of(rtp),
+            codecs: Vec::new(),
+            ptime: None,
+            direction: Direction::SendRecv,
+            channel: Default::default(),
+        }
+    }
+
+    #[test]
+    fn an_anchor_joins_what_has_not_one_ip_version() {
+        let (tc, gateway) = (media("[2001:db8::22]:20000"), media("10.71.3.31:30000"));
+        // No packet goes from one to the other.
+        assert_eq!(bypass(&tc, &gateway, None, None), []);
+
+        let mut anchors = Anchors::new(40000..=40009);
+        let (tc_ip, gateway_ip) = (tc.rtp.ip(), gateway.rtp.ip());
+        assert_eq!(anchors.take(&vm(1, None), tc_ip, gateway_ip), None);
+        let vm6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x11);
+        let anchor = anchors.take(&vm(1, Some(vm6)), tc_ip, gateway_ip);
+        let told = (
+            Anchor::for_gateway(anchor, &tc).rtp.to_string(),
+            Anchor::for_tc(anchor, &gateway).rtcp.to_string(),
+        );
+        let expected = ("10.0.0.1:40000", "[2001:db8::11]:40001");
+        assert_eq!((told.0.as_str(), told.1.as_str()), expected);
+
+        let flows = bypass(&tc, &gateway, anchor, None);
+        let words: Vec<String> = flows
+            .iter()
+            .map(|flow| match flow.kind {
+                FlowKind::Steered { src, dst, .. } => {
+                    format!("{}>{} as {src}>{dst}", flow.src, flow.dst)
+                }
+                _ => unreachable!("all are steered"),
+            })
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "10.71.3.31:30000>10.0.0.1:40000 as [2001:db8::11]:40000>[2001:db8::22]:20000",
+                "[2001:db8::22]:20000>[2001:db8::11]:40000 as 10.0.0.1:40000>10.71.3.31:30000",
+                "10.71.3.31:30001>10.0.0.1:40001 as [2001:db8::11]:40001>[2001:db8::22]:20001",
+                "[2001:db8::22]:20001>[2001:db8::11]:40001 as 10.0.0.1:40001>10.71.3.31:30001",
+            ]
+        );
     }
 }

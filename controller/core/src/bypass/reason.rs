@@ -34,11 +34,11 @@ reasons! {
     NoCommonCodec = "no-common-codec", "Thin client and gateway have no codec in common.";
     Policy = "policy", "A path rule of the configuration sends this call through the VM.";
     Emergency = "emergency", "A call for help, which is left as it is.";
-    SdpNotUnderstood = "sdp-not-understood", "The session description could not be parsed, or has a shape that is left alone (no audio, IPv6 media, a port shared by several streams).";
+    SdpNotUnderstood = "sdp-not-understood", "The session description could not be parsed, or has a shape that is left alone (no audio, a port shared by several streams).";
     MediaEncrypted = "media-encrypted", "The media is encrypted in a way that the thin client does not take over: DTLS, or SRTP where it offers none.";
     SipNotUnderstood = "sip-not-understood", "A message of the call could not be parsed; it was forwarded as it came.";
     AlreadyUp = "already-up", "The call began before Sidestep saw it.";
-    NoAnchorPort = "no-anchor-port", "All anchor ports of the VM's address are in use.";
+    NoAnchorPort = "no-anchor-port", "All anchor ports of the VM's address are in use, or it has no address of the needed IP version.";
     Limit = "limit", "The flow map is full, or the VM has as many calls as it may.";
     DatapathRefused = "datapath-refused", "The kernel refused the call's flows.";
     GatewayRefused = "gateway-refused", "The gateway refused the thin client's media with an error other than for codecs.";

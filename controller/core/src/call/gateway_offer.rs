@@ -2,7 +2,7 @@
 //! re-INVITEs and UPDATEs during any call.
 
 use super::described::{Described, share_speech};
-use super::flows::{self, at_anchor};
+use super::flows::{self, Anchor};
 use super::heard::Heard;
 use super::open_offers::AnsweredIn;
 use super::state::{Exchange, GatewayOffer, Held, Plane, TakeOver};
@@ -149,8 +149,9 @@ impl Call {
         let tc = binding.media.as_ref().map_or(binding.address, |m| m.rtp);
         let choice = flows::choose(&cx.config.paths, tc.ip(), offer.rtp.ip());
         if choice != PathChoice::Vm {
-            let flows = flows::guards_of_unanswered(self.vm_address, offer);
-            self.have_flows(cx, flows);
+            let vm = cx.config.vms.get(self.vm_index);
+            let flows = vm.map(|vm| flows::guards_of_unanswered(vm, offer));
+            self.have_flows(cx, flows.unwrap_or_default());
         }
     }
 
@@ -240,7 +241,7 @@ impl Call {
         }
         let media = Media {
             codecs,
-            ..at_anchor(&tc, self.anchor)
+            ..Anchor::for_gateway(self.anchor, &tc)
         };
         let body = self.told_gateway.say(vm.with(&media, None));
         self.promised = Some(tc);

@@ -14,7 +14,7 @@
 //! second a TC that fails later is left as in any call that is up.
 
 use super::described::Described;
-use super::flows::{self, at_anchor};
+use super::flows::{self, Anchor};
 use super::heard::Heard;
 use super::state::{Exchange, GatewayOffer, Held, Plane, TakeOver, VmOffer};
 use super::tc_leg::Consent;
@@ -191,8 +191,9 @@ impl Call {
         self.promised = Some(tc);
         let body = self.told_vm.say(offer.offer.sdp.bytes().to_vec());
         // What the VM's softphone sends the moment it has the offer.
-        let guards = flows::guards_of_unanswered(self.vm_address, &offer.offer.media);
-        self.have_flows(cx, guards);
+        let vm = cx.config.vms.get(self.vm_index);
+        let guards = vm.map(|vm| flows::guards_of_unanswered(vm, &offer.offer.media));
+        self.have_flows(cx, guards.unwrap_or_default());
         self.exchange = Exchange::VmAnswers(offer);
         self.pass_with(cx, &held.response, Some(&body));
         self.advance(cx, held.response.message.status().unwrap_or(0));
@@ -227,7 +228,7 @@ impl Call {
                 return self.pass(cx, heard);
             }
         };
-        let mut media = at_anchor(&tc, self.anchor);
+        let mut media = Anchor::for_gateway(self.anchor, &tc);
         let codecs = sdp::intersect(&offer.offer.media.codecs, &tc.codecs);
         media.codecs = cx.config.calls.codecs.apply(&codecs);
         if media.codecs.iter().all(Codec::is_auxiliary) {

@@ -42,7 +42,7 @@ mod tc_leg;
 mod transit;
 mod vm_offer;
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 pub use crate::bypass::Reason;
@@ -56,6 +56,7 @@ use self::open_offers::OpenOffer;
 use self::state::{Exchange, Plane, Progress, Stage, TakeOver, TcState};
 use self::transit::{Rejections, Repeats, Repetition};
 use crate::bypass::described::{Described, Told, Undescribed, VmKey};
+use crate::bypass::flows::Anchor;
 use crate::bypass::keep_alive::KeepAlive;
 use crate::bypass::{Context, described, flows};
 use crate::engine::{
@@ -134,7 +135,7 @@ pub(crate) struct Call {
     take_over: TakeOver,
     /// The bypass has failed before the call was up: handed back then.
     owed_hand_back: Option<Reason>,
-    anchor: Option<SocketAddrV4>,
+    anchor: Option<Anchor>,
     /// What the datapath was told, if anything.
     flows: Option<Vec<Flow>>,
     /// The callee has said something.
@@ -233,7 +234,7 @@ impl Call {
     }
 
     /// The anchor it has.
-    pub(crate) fn anchor(&self) -> Option<SocketAddrV4> {
+    pub(crate) fn anchor(&self) -> Option<Anchor> {
         self.anchor
     }
 
@@ -466,7 +467,8 @@ impl Call {
         gateway: &Described,
     ) -> Option<Vec<u8>> {
         let key = self.key_for_vm(cx);
-        let body = described::answer_to_vm(offer, gateway, cx.config.discard, &key)?;
+        let nowhere = cx.config.discard_like(offer.media.rtp.ip());
+        let body = described::answer_to_vm(offer, gateway, nowhere, &key)?;
         Some(self.told_vm.say(body))
     }
 
@@ -479,7 +481,8 @@ impl Call {
     // --- path and flows ---------------------------------------------------
 
     /// Decides the path for the TC's and the gateway's addresses, and takes an
-    /// anchor where it is steered.
+    /// anchor where it is steered. Where they have not one IP version, nothing
+    /// but an anchor joins them.
     fn decide(
         &mut self,
         cx: &mut Context<'_>,
@@ -488,10 +491,11 @@ impl Call {
     ) -> Result<(), Reason> {
         match flows::choose(&cx.config.paths, tc.ip(), gateway.ip()) {
             PathChoice::Vm => Err(Reason::Policy),
-            PathChoice::Direct => Ok(()),
-            PathChoice::Steered => {
+            PathChoice::Direct if tc.is_ipv4() == gateway.is_ipv4() => Ok(()),
+            PathChoice::Direct | PathChoice::Steered => {
                 if self.anchor.is_none() {
-                    let anchor = cx.anchors.take(self.vm_address);
+                    let vm = cx.config.vms.get(self.vm_index);
+                    let anchor = vm.and_then(|vm| cx.anchors.take(vm, tc.ip(), gateway.ip()));
                     self.anchor = Some(anchor.ok_or(Reason::NoAnchorPort)?);
                 }
                 Ok(())

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::described::{Described, Told, has_changed};
-use super::flows::at_anchor;
+use super::flows::Anchor;
 use super::state::{Exchange, Plane, Progress, TakeOver, TcOffer, TcState};
 use super::vm_offer::allowed;
 use super::{Call, Context, OWED, Reason};
@@ -31,7 +31,7 @@ impl Call {
     /// holds the call, the TC's microphone is not to be heard.
     fn gateway_for_tc(&self, cx: &Context<'_>) -> Result<Media, Reason> {
         let gateway = self.gateway.as_ref().ok_or(Reason::SdpNotUnderstood)?;
-        let mut media = allowed(cx, &at_anchor(&gateway.media, self.anchor))?;
+        let mut media = allowed(cx, &Anchor::for_tc(self.anchor, &gateway.media))?;
         if self.vm_holds {
             media.direction = Direction::Inactive;
         }
@@ -105,11 +105,14 @@ impl Call {
     /// The gateway lets the TC's offer wait: the TC gets an inactive answer, and
     /// the real one by re-INVITE later.
     pub(super) fn answer_tc_inactive(&mut self, cx: &mut Context<'_>) {
-        let nowhere = SocketAddr::new(cx.config.discard.into(), 9);
+        let like = self.tc.media.as_ref().map(|media| media.rtp.ip());
+        let nowhere = cx
+            .config
+            .discard_like(like.unwrap_or(cx.config.discard.into()));
         let key = self.key_for_vm(cx);
         let inactive = Media {
-            rtp: nowhere,
-            rtcp: SocketAddr::new(cx.config.discard.into(), 10),
+            rtp: SocketAddr::new(nowhere, 9),
+            rtcp: SocketAddr::new(nowhere, 10),
             codecs: Vec::new(),
             ptime: None,
             direction: Direction::Inactive,
@@ -333,7 +336,7 @@ impl Call {
         };
         let direction = (!self.vm_holds).then_some(offer.media.direction);
         self.exchange_by = None;
-        let body = vm.with(&at_anchor(&offer.media, self.anchor), direction);
+        let body = vm.with(&Anchor::for_gateway(self.anchor, &offer.media), direction);
         let body = self.told_gateway.say(body);
         self.offer_to(cx, Side::Net, body);
         self.exchange = Exchange::GatewayAnswersTc(offer);

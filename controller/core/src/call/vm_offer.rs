@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::described::{Described, has_changed, share_speech};
-use super::flows::at_anchor;
+use super::flows::Anchor;
 use super::heard::Heard;
 use super::open_offers::AnsweredIn;
 use super::state::{Exchange, Held, Plane, Progress, TcState, VmOffer};
@@ -109,7 +109,7 @@ impl Call {
         let Some(tc) = self.tc.media.clone() else {
             return self.leave_to_vm(cx, &offer.request, Reason::TcLost);
         };
-        let mut media = at_anchor(&tc, self.anchor);
+        let mut media = Anchor::for_gateway(self.anchor, &tc);
         if media.codecs.is_empty() && !cx.config.calls.codecs.is_silent() {
             // Its codecs are not known: the VM's, as far as they may be used.
             let Ok(allowed) = allowed(cx, &offer.offer.media) else {
@@ -279,7 +279,9 @@ impl Call {
         }
         offer.rounds += 1;
         self.acknowledge(cx, &mut held);
-        let body = offer.offer.with(&at_anchor(&tc, self.anchor), None);
+        let body = offer
+            .offer
+            .with(&Anchor::for_gateway(self.anchor, &tc), None);
         let body = self.told_gateway.say(body);
         self.promised = Some(tc);
         self.exchange_by = None;

@@ -1,7 +1,7 @@
 //! The words of that conversation: configuration, datagrams, flows, views.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -154,13 +154,37 @@ pub enum TimeoutAction {
     End,
 }
 
+impl EngineConfig {
+    /// The discard address of the same IP version as `other`: of IPv6, one of the
+    /// prefix that is meant for it (RFC 6666).
+    pub fn discard_like(&self, other: IpAddr) -> IpAddr {
+        match other {
+            IpAddr::V4(_) => self.discard.into(),
+            IpAddr::V6(_) => Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1).into(),
+        }
+    }
+}
+
 /// A VM.
 #[derive(Debug, Clone)]
 pub struct VmConfig {
     /// Its name in the configuration.
     pub name: String,
-    /// Its IPv4 address; every signalling datagram is matched to a VM by it.
+    /// Its IPv4 address; every signalling datagram is matched to a VM by it, or by
+    /// the other.
     pub address: Ipv4Addr,
+    /// Its IPv6 address, where it has one.
+    pub address6: Option<Ipv6Addr>,
+}
+
+impl VmConfig {
+    /// Its address of the same IP version as `other`.
+    pub fn address_like(&self, other: IpAddr) -> Option<IpAddr> {
+        match other {
+            IpAddr::V4(_) => Some(self.address.into()),
+            IpAddr::V6(_) => self.address6.map(IpAddr::V6),
+        }
+    }
 }
 
 /// A thin client's account.
@@ -197,25 +221,31 @@ pub struct PathRule {
     pub path: PathChoice,
 }
 
-/// An IPv4 network.
+/// A network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     /// Its address, host bits zero.
-    pub address: Ipv4Addr,
-    /// Prefix length, 0 to 32.
+    pub address: IpAddr,
+    /// Prefix length, 0 to 32 (IPv4) or 128 (IPv6).
     pub prefix: u8,
 }
 
 impl Network {
     /// Whether `address` lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let IpAddr::V4(address) = address else {
-            return false;
+        // Of both versions as numbers, aligned to the left.
+        let (bits, own) = match (address, self.address) {
+            (IpAddr::V4(address), IpAddr::V4(own)) => (
+                u128::from(u32::from(address)) << 96,
+                u128::from(u32::from(own)) << 96,
+            ),
+            (IpAddr::V6(address), IpAddr::V6(own)) => (address.into(), own.into()),
+            _ => return false,
         };
-        let mask = u32::MAX
-            .checked_shl(32 - u32::from(self.prefix.min(32)))
+        let mask = u128::MAX
+            .checked_shl(128 - u32::from(self.prefix.min(128)))
             .unwrap_or(0);
-        u32::from(address) & mask == u32::from(self.address) & mask
+        bits & mask == own & mask
     }
 }
 
@@ -271,9 +301,9 @@ pub struct Flow {
     /// Which way.
     pub leg: Leg,
     /// Source on the wire, where the program sees it.
-    pub src: SocketAddrV4,
-    /// Destination on the wire, where the program sees it.
-    pub dst: SocketAddrV4,
+    pub src: SocketAddr,
+    /// Destination on the wire, where the program sees it; of the same IP version.
+    pub dst: SocketAddr,
     /// What is done with it.
     pub kind: FlowKind,
     /// RTCP (true) or RTP.
@@ -287,14 +317,14 @@ pub struct Flow {
 pub enum FlowKind {
     /// Counted on the uplink.
     Direct,
-    /// Rewritten on the uplink to these addresses. `vm` is the VM whose address
-    /// is the anchor.
+    /// Rewritten on the uplink to these addresses, which may be of the other IP
+    /// version. `vm` is the VM whose addresses the anchors are at.
     Steered {
         /// New source: the anchor.
-        src: SocketAddrV4,
+        src: SocketAddr,
         /// New destination.
-        dst: SocketAddrV4,
-        /// Address of the VM.
+        dst: SocketAddr,
+        /// IPv4 address of the VM.
         vm: Ipv4Addr,
     },
     /// The bypassed VM's own media: counted and dropped at the tap.

@@ -2,7 +2,7 @@
 //! call, or straight on.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use super::journal::Journal;
 use super::{
@@ -66,7 +66,10 @@ impl Engine {
             .vms
             .iter()
             .enumerate()
-            .map(|(index, vm)| (IpAddr::V4(vm.address), index))
+            .flat_map(|(index, vm)| {
+                let both = [Some(vm.address.into()), vm.address6.map(IpAddr::V6)];
+                both.into_iter().flatten().map(move |ip| (ip, index))
+            })
             .collect();
         Self {
             by_address,
@@ -259,7 +262,7 @@ impl Engine {
 
     /// Leaves these anchors (even ports), and no others, to flows that an earlier
     /// run has left in the datapath: no call gets them.
-    pub fn leave_anchors(&mut self, anchors: impl IntoIterator<Item = SocketAddrV4>) {
+    pub fn leave_anchors(&mut self, anchors: impl IntoIterator<Item = SocketAddr>) {
         self.anchors.leave(anchors.into_iter().collect());
     }
 

@@ -27,9 +27,6 @@ pub enum AudioError {
     /// No `c=` at either level, or a name in it.
     #[error("the audio stream has no address")]
     NoAddress,
-    /// An IPv6 address; the datapath takes IPv4.
-    #[error("the audio stream's address is not IPv4")]
-    NotIp4,
     /// A multicast address, or several ports (`m=audio 49170/2`).
     #[error("the audio stream is multicast or layered")]
     Multicast,
@@ -166,7 +163,7 @@ impl MediaDescription {
         self.kind.eq_ignore_ascii_case("audio")
     }
 
-    /// What it says, if it is an RTP stream over IPv4, plain or with its keys in
+    /// What it says, if it is an RTP stream, plain or with its keys in
     /// its description.
     pub(super) fn audio(&self) -> Result<Media, AudioError> {
         let proto = self.proto.to_ascii_uppercase();
@@ -183,9 +180,6 @@ impl MediaDescription {
         }
         let connection = self.connection.as_ref().ok_or(AudioError::NoAddress)?;
         let ip = connection.ip().ok_or(AudioError::NoAddress)?;
-        if !ip.is_ipv4() {
-            return Err(AudioError::NotIp4);
-        }
         if ip.is_multicast() || self.port_count > 1 {
             return Err(AudioError::Multicast);
         }

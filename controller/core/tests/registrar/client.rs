@@ -36,6 +36,7 @@ pub fn registrar_with_seed(seed: [u8; 32]) -> Registrar {
     let vm = |name: &str, address: &str| VmConfig {
         name: name.into(),
         address: address.parse().unwrap(),
+        address6: None,
     };
     Registrar::new(
         &[

@@ -82,10 +82,12 @@ pub fn config() -> EngineConfig {
             VmConfig {
                 name: "desk-17".into(),
                 address: "10.71.1.11".parse().unwrap(),
+                address6: None,
             },
             VmConfig {
                 name: "desk-18".into(),
                 address: "10.71.1.12".parse().unwrap(),
+                address6: None,
             },
         ],
         thin_clients: vec![ThinClientConfig {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::tc_leg::{Consent, Said, TcState};
 use super::{Call, Modify, Plane, Purpose};
 use crate::bypass::described::{Described, has_changed, share_speech};
-use crate::bypass::flows::at_anchor;
+use crate::bypass::flows::Anchor;
 use crate::bypass::keep_alive::KeepAlive;
 use crate::bypass::{Context, Reason};
 use crate::media::{Direction, Media};
@@ -21,7 +21,7 @@ impl Call {
     /// TC's microphone is not to be heard.
     pub(super) fn gateway_for_tc(&self) -> Option<Media> {
         let gateway = self.gateway.as_ref()?;
-        let mut media = at_anchor(&gateway.media, self.anchor);
+        let mut media = Anchor::for_tc(self.anchor, &gateway.media);
         let held = self.vm.as_ref().is_some_and(Described::is_hold);
         media.direction = if held {
             Direction::Inactive
@@ -90,7 +90,7 @@ impl Call {
             .as_ref()
             .filter(|_| !held)
             .map(|offer| offer.media.direction);
-        let body = vm.with(&at_anchor(&media, self.anchor), direction);
+        let body = vm.with(&Anchor::for_gateway(self.anchor, &media), direction);
         self.ask(cx, body, Purpose::Media { media, answer_to });
     }
 

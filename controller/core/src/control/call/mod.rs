@@ -23,7 +23,7 @@ mod tc_leg;
 mod vm_command;
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(super) use self::vm_command::Answer;
@@ -32,7 +32,7 @@ use self::tc_leg::{TcLeg, TcState};
 use super::codec::{Codec, Connection};
 use super::message::{Name, Selector};
 use crate::bypass::described::{Described, Told};
-use crate::bypass::flows::{self, at_anchor};
+use crate::bypass::flows::{self, Anchor};
 use crate::bypass::keep_alive::KeepAlive;
 use crate::bypass::{Context, Reason};
 use crate::engine::{
@@ -133,7 +133,6 @@ pub(crate) struct Call {
     id: u32,
     codec: &'static dyn Codec,
     vm_index: usize,
-    vm_address: Ipv4Addr,
     pub(super) way: Way,
     pub(super) connection: Connection,
     /// By whom the connection is known while it has no name.
@@ -162,7 +161,7 @@ pub(crate) struct Call {
     rounds: u8,
     /// It is to go back to the VM when nothing is in flight.
     falling: Option<Reason>,
-    anchor: Option<SocketAddrV4>,
+    anchor: Option<Anchor>,
     /// What the datapath was told, if anything.
     flows: Option<Vec<Flow>>,
     /// When the flows of a call that is over go.
@@ -181,7 +180,6 @@ pub(super) struct Beginning {
     pub(super) id: u32,
     pub(super) codec: &'static dyn Codec,
     pub(super) vm_index: usize,
-    pub(super) vm_address: Ipv4Addr,
     pub(super) way: Way,
     pub(super) connection: Connection,
     pub(super) created_by: Option<Asked>,
@@ -194,7 +192,6 @@ impl Call {
             id: of.id,
             codec: of.codec,
             vm_index: of.vm_index,
-            vm_address: of.vm_address,
             way: of.way,
             connection: of.connection,
             created_by: of.created_by,
@@ -434,10 +431,11 @@ impl Call {
         let gateway = self.way.gateway.ip();
         match flows::choose(&cx.config.paths, tc.ip(), gateway) {
             PathChoice::Vm => Err(Reason::Policy),
-            PathChoice::Direct => Ok(()),
-            PathChoice::Steered => {
+            PathChoice::Direct if tc.is_ipv4() == gateway.is_ipv4() => Ok(()),
+            PathChoice::Direct | PathChoice::Steered => {
                 if self.anchor.is_none() {
-                    let anchor = cx.anchors.take(self.vm_address);
+                    let vm = cx.config.vms.get(self.vm_index);
+                    let anchor = vm.and_then(|vm| cx.anchors.take(vm, tc.ip(), gateway));
                     self.anchor = Some(anchor.ok_or(Reason::NoAnchorPort)?);
                 }
                 Ok(())
@@ -448,7 +446,7 @@ impl Call {
     /// The TC's media as the gateway is to know it.
     fn tc_for_gateway(&self) -> Option<Media> {
         let tc = self.tc.media.as_ref()?;
-        Some(at_anchor(tc, self.anchor))
+        Some(Anchor::for_gateway(self.anchor, tc))
     }
 
     /// Tells the datapath the call's flows, where they have changed. A side on hold

@@ -160,7 +160,10 @@ impl TcLeg {
     /// The gateway lets its offer wait: it gets an inactive answer, and the real
     /// one later.
     pub(super) fn answer_inactive(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
-        let discard = cx.config.discard.into();
+        let like = self.media.as_ref().map(|media| media.rtp.ip());
+        let discard = cx
+            .config
+            .discard_like(like.unwrap_or(cx.config.discard.into()));
         let inactive = Media {
             rtp: SocketAddr::new(discard, 9),
             rtcp: SocketAddr::new(discard, 10),

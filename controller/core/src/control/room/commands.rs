@@ -239,7 +239,6 @@ impl Room {
                 id,
                 codec: line.codec,
                 vm_index: asks.key.1,
-                vm_address: self.vm_address(cx, asks.key.1)?,
                 way: way(asks.datagram),
                 connection: Connection {
                     dialect: asks.request.dialect.clone(),

@@ -1,0 +1,225 @@
+//! IPv4 (RFC 791), without options.
+
+use sidestep_abi::flow::{Address, FlowAction, FlowKey, FlowKey4};
+
+use super::{FiveTuple, Fragment, Ip, PROTOCOL_TCP, Parsed, Udp, Window};
+use crate::{
+    maps::FLOWS4,
+    rewrite::Change,
+    verdict::Refusal,
+    wide::{load_4, load_8, store_8},
+};
+
+/// RFC 791 §3.1, no options.
+#[repr(C, packed(2))]
+#[derive(Clone, Copy)]
+pub struct Ipv4 {
+    pub version_ihl: u8,
+    pub tos: u8,
+    pub total_len_be: u16,
+    pub id_be: u16,
+    pub fragment_be: u16,
+    pub ttl: u8,
+    pub protocol: u8,
+    pub checksum: u16,
+    pub src_be: u32,
+    pub dst_be: u32,
+}
+
+/// Version 4, five words of header.
+pub const VERSION_4_IHL_5: u8 = 0x45;
+
+impl Ipv4 {
+    /// The TTL and the protocol, as the checksum sees them.
+    #[inline(always)]
+    const fn ttl_word(&self) -> u16 {
+        u16::from_ne_bytes([self.ttl, self.protocol])
+    }
+
+    /// Version and TOS, as the checksum sees them.
+    #[inline(always)]
+    const fn tos_word(&self) -> u16 {
+        u16::from_ne_bytes([self.version_ihl, self.tos])
+    }
+}
+
+/// An IPv4 five-tuple as two words: what [`FlowKey4`] is in memory, and as it
+/// stands in the packet.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Key4 {
+    /// Source, then destination.
+    addresses: u64,
+    /// Source, then destination.
+    ports: u32,
+}
+
+impl Key4 {
+    #[inline(always)]
+    fn fields(&self) -> &FlowKey4 {
+        const { assert!(size_of::<FlowKey4>() == 12 && size_of::<Self>() >= 12) };
+        // SAFETY: both are two addresses and two ports without padding before
+        // their end, and this is aligned more strictly.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+}
+
+impl FiveTuple for Key4 {
+    #[inline(always)]
+    fn flow(&self) -> FlowKey {
+        let fields = self.fields();
+        FlowKey {
+            src: mapped(fields.src_be),
+            dst: mapped(fields.dst_be),
+            src_port_be: fields.src_port_be,
+            dst_port_be: fields.dst_port_be,
+        }
+    }
+
+    #[inline(always)]
+    fn action(&self) -> Option<&'static FlowAction> {
+        // SAFETY: the daemon replaces an action as a whole; one packet may meet the
+        // old or the new one.
+        unsafe { FLOWS4.get(self.fields()) }
+    }
+
+    #[inline(always)]
+    fn from_any_port(self) -> Self {
+        let [_, _, c, d] = self.ports.to_ne_bytes();
+        Self {
+            ports: u32::from_ne_bytes([0, 0, c, d]),
+            ..self
+        }
+    }
+
+    #[inline(always)]
+    fn src_port_be(&self) -> u16 {
+        self.fields().src_port_be
+    }
+
+    #[inline(always)]
+    fn dst_port_be(&self) -> u16 {
+        self.fields().dst_port_be
+    }
+}
+
+/// As the maps have it (see [`sidestep_abi::flow::MAPPED`]).
+#[inline(always)]
+fn mapped(address_be: u32) -> Address {
+    let [a, b, c, d] = address_be.to_ne_bytes();
+    let end = u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d]);
+    // SAFETY: both types have sixteen octets.
+    unsafe { core::mem::transmute([0, end]) }
+}
+
+impl Ip for Ipv4 {
+    type Key = Key4;
+
+    const IS_IPV6: bool = false;
+
+    #[inline(always)]
+    fn octets(&self) -> usize {
+        u16::from_be(self.total_len_be) as usize
+    }
+
+    #[inline(always)]
+    fn is_tcp(&self) -> bool {
+        self.protocol == PROTOCOL_TCP
+    }
+
+    #[inline(always)]
+    fn parse(&self, window: &Window, l3: usize, protocol: u8) -> Result<Parsed, Refusal> {
+        if self.protocol != protocol {
+            return Err(Refusal::NotOurs);
+        }
+        if self.version_ihl != VERSION_4_IHL_5 {
+            return Err(match (self.version_ihl >> 4, self.version_ihl & 0xf) {
+                (4, 6..) => Refusal::IpOptions,
+                (4, _) => Refusal::Truncated,
+                _ => Refusal::NotOurs,
+            });
+        }
+        let total_len = self.octets();
+        if total_len < size_of::<Self>() || window.len() < l3 + total_len {
+            return Err(Refusal::Truncated);
+        }
+        // RFC 791 §3.1: DF, MF, 13 bits of offset.
+        let fragment = u16::from_be(self.fragment_be);
+        Ok(Parsed {
+            protocol,
+            fragment: if fragment & 0x1fff != 0 {
+                Fragment::Later
+            } else if fragment & 0x2000 != 0 {
+                Fragment::First
+            } else {
+                Fragment::Whole
+            },
+            l4: l3 + size_of::<Self>(),
+            id_be: self.id_be as u32,
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn key(ip: *const Self, udp: *const Udp) -> Key4 {
+        // SAFETY: the addresses end the IP header, the ports begin the UDP one,
+        // both within bounds by the caller's word.
+        unsafe {
+            Key4 {
+                addresses: load_8(&raw const (*ip).src_be),
+                ports: load_4(udp),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn src(&self) -> Address {
+        mapped(self.src_be)
+    }
+
+    #[inline(always)]
+    fn dst(&self) -> Address {
+        mapped(self.dst_be)
+    }
+
+    #[inline(always)]
+    fn hops(&self) -> u8 {
+        self.ttl
+    }
+
+    #[inline(always)]
+    fn take_hop(&mut self) {
+        let old = self.ttl_word();
+        self.ttl = self.ttl.wrapping_sub(1);
+        self.checksum = Change::none()
+            .word(old, self.ttl_word())
+            .apply(self.checksum);
+    }
+
+    #[inline(always)]
+    fn traffic_class(&self) -> u8 {
+        self.tos
+    }
+
+    #[inline(always)]
+    fn set_dscp(&mut self, dscp: u8) {
+        let old = self.tos_word();
+        self.tos = dscp << 2 | self.tos & 3;
+        self.checksum = Change::none()
+            .word(old, self.tos_word())
+            .apply(self.checksum);
+    }
+
+    #[inline(always)]
+    fn readdress(&mut self, addresses: &[u8; 32], change: u32, hops: u8) {
+        // SAFETY: the action has eight octets there, and the header two addresses
+        // side by side; `self` is the only way to them.
+        unsafe {
+            store_8(&raw mut self.src_be, load_8(addresses.as_ptr()));
+        }
+        let old = self.ttl_word();
+        self.ttl = self.ttl.wrapping_sub(hops);
+        self.checksum = Change::of(change)
+            .word(old, self.ttl_word())
+            .apply(self.checksum);
+    }
+}
