@@ -2,7 +2,8 @@
 //! nothing is left behind.
 
 use sidestep_core::engine::{Path, Side};
-use sidestep_core::h248::text;
+use sidestep_core::h248::model::{CommandKind, Transaction};
+use sidestep_core::h248::{self, Encoding, text};
 use sidestep_core::sip::Method;
 
 use super::mg::*;
@@ -10,17 +11,20 @@ use super::mutation::{Random, mutate_with};
 use super::scene::{self, Ua, config};
 
 const TELLING: &[u8] = b"{}[]<>=,:;\"$*-/\r\n 019v";
+/// Tags, lengths and ends.
+const BER: &[u8] = b"\x00\x01\x04\x30\x31\x7f\x80\x81\xa0\xa1\xa3\xbf\xff";
 
 #[test]
 fn mutated_calls() {
     let mut random = Random(0x248);
     let mut bypassed = 0;
-    for _ in 0..250 {
+    for round in 0..400 {
+        let binary = round % 2 == 1;
         let mut control = Control::registered(config());
         let mut tc = Ua::tc();
         let mut direct = false;
         for _ in 0..12 {
-            say(&mut random, &mut control);
+            say(&mut random, &mut control, binary);
             hear(&mut random, &mut control, &mut tc);
             control.wait(random.below(3_000) as u64);
             let calls = control.engine.calls();
@@ -40,7 +44,7 @@ fn mutated_calls() {
 }
 
 /// One of the two says something, whole or not.
-fn say(random: &mut Random, control: &mut Control) {
+fn say(random: &mut Random, control: &mut Control, binary: bool) {
     let id = 50003 + random.below(3) as u32;
     let rtp = sdp("10.71.3.31:8200", ["0", "8 0", "18"][random.below(3)]);
     let of_the_mgc = [
@@ -72,15 +76,26 @@ fn say(random: &mut Random, control: &mut Control) {
         let said = &of_the_mg[random.below(of_the_mg.len())];
         (Side::Net, MG, MGC, of_mg(said))
     };
-    let bytes = match random.below(3) {
-        0 => mutate_with(random, message.as_bytes(), TELLING),
-        _ => message.into_bytes(),
+    let whole = match binary {
+        true => h248::write(&text::parse(message.as_bytes()).unwrap(), Encoding::Binary),
+        false => message.into_bytes(),
     };
-    let unreadable = text::parse(&bytes).is_err();
+    let bytes = match random.below(3) {
+        0 if binary => mutate_with(random, &whole, BER),
+        0 => mutate_with(random, &whole, TELLING),
+        _ => whole,
+    };
+    let unreadable = h248::parse(&bytes).is_err();
     control.put(side, src, dst, &bytes);
     if unreadable {
-        let inbox = if vm { &control.gateway } else { &control.vm };
-        let last = inbox.back().map(|datagram| datagram.payload.clone());
+        // What begins as RTP does, the scene takes for it.
+        let rtp = !vm && bytes.first().is_some_and(|b| b & 0xc0 == 0x80);
+        let last = match (vm, rtp) {
+            (true, _) => control.gateway.back(),
+            (false, true) => control.keep_alive.last(),
+            (false, false) => control.vm.back(),
+        };
+        let last = last.map(|datagram| datagram.payload.clone());
         assert_eq!(last, Some(bytes));
     }
 }
@@ -89,11 +104,22 @@ fn say(random: &mut Random, control: &mut Control) {
 fn hear(random: &mut Random, control: &mut Control, tc: &mut Ua) {
     control.vm.clear();
     while let Some(datagram) = control.gateway.pop_front() {
-        if text::parse(&datagram.payload).is_err() {
+        let Ok(message) = h248::parse(&datagram.payload) else {
             continue;
-        }
-        let ids = requests(&scene::text(&datagram.payload));
-        let adds = scene::text(&datagram.payload).contains("Add = ");
+        };
+        let asked = message
+            .transactions()
+            .iter()
+            .filter_map(|transaction| match transaction {
+                Transaction::Request(request) => Some(request),
+                _ => None,
+            });
+        // Whatever the encoding, it is answered in text: each message has its own.
+        let ids: Vec<u32> = asked.clone().map(|request| request.id).collect();
+        let adds = asked
+            .flat_map(|request| &request.actions)
+            .flat_map(|action| &action.commands)
+            .any(|command| command.kind == CommandKind::Add);
         for id in ids {
             match random.below(3) {
                 0 => {}
