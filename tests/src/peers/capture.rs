@@ -56,6 +56,24 @@ impl Capture {
         wait_for(what, limit, || look(&self.so_far().ok()?))
     }
 
+    /// The packets so far that a display filter of tshark's picks, a line each.
+    ///
+    /// # Errors
+    ///
+    /// tshark does not know the filter.
+    pub fn dissect(&self, lab: &Lab, filter: &str) -> Result<Vec<String>> {
+        let mut tshark = lab.command(Site::Hv, "tshark");
+        tshark.args(["-n", "-Y", filter, "-r"]).arg(&self.file);
+        let output = tshark.output().context("starting tshark")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        // A capture that goes on may end in the middle of a packet.
+        if !output.status.success() && !said.contains("cut short") {
+            bail!("tshark -Y {filter:?}: {said}");
+        }
+        let lines = String::from_utf8_lossy(&output.stdout);
+        Ok(lines.lines().map(str::to_owned).collect())
+    }
+
     /// Ends the capture; all of it.
     pub fn stop(mut self) -> Result<Trace> {
         self.process.terminate(seconds(5))?;

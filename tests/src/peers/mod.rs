@@ -1,15 +1,17 @@
 //! Drivers of real peers: programs that nobody here wrote (SIPp, baresip,
-//! linphone, Kamailio, tcpdump), and the project's own two (`sidestep`, `thin-client`).
+//! linphone, Kamailio, osmo-mgw, tcpdump), and the project's own two (`sidestep`, `thin-client`).
 //!
 //! Each runs in a box of the lab, logs into the lab's directory, and dies with
 //! its value.
 
 pub mod audio;
 pub mod baresip;
+pub mod call_agent;
 pub mod capture;
 pub mod desk;
 pub mod kamailio;
 pub mod linphone;
+pub mod osmo_mgw;
 mod process;
 pub mod sidestep;
 pub mod sipp;
