@@ -1,17 +1,19 @@
 //! MGCP with a gateway that nobody here wrote: the VM is a call agent (RFC 3435), the
 //! gateway osmo-mgw, which sends back what it hears (ConnectionMode `loopback`).
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::call_agent::{CallAgent, Response};
 use sidestep_tests::peers::osmo_mgw::OsmoMgw;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::stage::{
-    TC_TONE, VM_TONE, Wires, agree, expect_reason, frozen, hear, requests, steer, stock_client,
-    thin_client, wait_over,
+    TC_TONE, VM_TONE, Wires, agree, expect_reason, flow_between, frozen, hear, requests, steer,
+    stock_client, thin_client, wait_over,
 };
+use sidestep_tests::wait::{seconds, wait_for};
 
 /// Any endpoint of the gateway's that is free.
 const ANY: &str = "rtpbridge/*@mgw";
@@ -63,6 +65,31 @@ fn dissected(lab: &Lab, wires: &Wires, verb: &str, count: usize) -> Result<()> {
         "{count} {verb} were expected: {found:?}"
     );
     Ok(())
+}
+
+/// The flow's row, when it has counted every RTP packet that came to the thin client.
+/// osmo-mgw begins each connection, and each change of it, with one octet, which is no
+/// RTP, and may come before the flow stands.
+fn agree_but_for_openings(
+    lab: &Lab,
+    sidestep: &Sidestep,
+    wires: &Wires,
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+) -> Result<Value> {
+    wait_for("flow and wire to agree", seconds(3), || {
+        let flow = flow_between(&sidestep.query(lab, "flows").ok()?, from, to)?;
+        let (src, dst) = (flow["from"].as_str()?, flow["to"].as_str()?);
+        let trace = wires.thin_client.so_far().ok()?;
+        let of_flow = trace
+            .datagrams
+            .iter()
+            .filter(|d| d.src.to_string() == src && d.dst.to_string() == dst);
+        let (openings, rtp): (Vec<_>, Vec<_>) = of_flow.partition(|d| d.rtp().is_none());
+        let counted = usize::try_from(flow["packets"].as_u64()?).ok()?;
+        let all = rtp.len() + openings.len();
+        ((rtp.len()..=all).contains(&counted) && openings.len() <= 2).then_some(flow)
+    })
 }
 
 /// The gateway by itself: what agent, softphone and gateway do without Sidestep.
@@ -122,13 +149,13 @@ fn a_connection_goes_direct() {
         let (up, down) = frozen(&[tc.process(), gateway.process()], || {
             let (near, far) = (Site::Tc1.ip(), Site::Gw.ip());
             let up = agree(lab, &sidestep, &wires.gateway, near, far)?;
-            let down = agree(lab, &sidestep, &wires.thin_client, far, near)?;
+            let down = agree_but_for_openings(lab, &sidestep, &wires, far, near)?;
             for flow in [&up, &down] {
                 ensure!(
                     flow["path"] == "direct" && flow["call"] == call["id"],
                     "{flow}"
                 );
-                ensure!(flow["payload_type"] == 8, "{flow}");
+                ensure!(flow["lost"] == 0 && flow["duplicate"] == 0, "{flow}");
             }
             Ok((up, down))
         })?;

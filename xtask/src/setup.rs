@@ -36,6 +36,7 @@ const PEERS: &[(&str, &str)] = &[
     ("linphonec", "linphone-cli"),
     ("kamailio", "kamailio"),
     ("rtpengine", "rtpengine-daemon"),
+    ("osmo-mgw", "osmo-mgw"),
     ("escript", "erlang-megaco"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
