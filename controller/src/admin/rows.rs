@@ -112,13 +112,13 @@ pub struct ClientRow {
     pub name: String,
     /// Its VM.
     pub vm: String,
-    /// Protocol: `sip`.
+    /// Protocol: `sip`, `h248` or `mgcp`.
     pub protocol: String,
     /// Its signalling address.
     pub address: String,
     /// Where it takes RTP, if it registered that.
     pub media: Option<String>,
-    /// Codecs it registered.
+    /// Codecs it registered, or told when it was asked.
     pub codecs: Vec<String>,
     /// When its registration ends.
     pub expires: String,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sidestep_core::engine::{CallView, ClientView};
-use sidestep_core::media::Media;
+use sidestep_core::media::{Codec, Media};
 
 use super::rows::{CallRow, ClientRow, LegsRow, MediaRow};
 use crate::clock::Wall;
@@ -38,7 +38,7 @@ pub fn client(view: &ClientView, wall: &Wall) -> ClientRow {
         protocol: view.protocol.to_owned(),
         address: view.address.to_string(),
         media: view.media.as_ref().map(|media| media.rtp.to_string()),
-        codecs: view.media.as_ref().map(codecs).unwrap_or_default(),
+        codecs: codecs(&view.codecs),
         expires: wall.rfc3339(view.expires),
     }
 }
@@ -47,12 +47,12 @@ fn media(media: &Media) -> MediaRow {
     MediaRow {
         rtp: media.rtp.to_string(),
         rtcp: media.rtcp.to_string(),
-        codecs: codecs(media),
+        codecs: codecs(&media.codecs),
     }
 }
 
-fn codecs(media: &Media) -> Vec<String> {
-    media.codecs.iter().map(ToString::to_string).collect()
+fn codecs(codecs: &[Codec]) -> Vec<String> {
+    codecs.iter().map(ToString::to_string).collect()
 }
 
 /// The name that a value has in JSON.

@@ -6,9 +6,10 @@ use super::described::{Described, Told, has_changed};
 use super::flows::Anchor;
 use super::state::{Exchange, Plane, Progress, TakeOver, TcOffer, TcState};
 use super::vm_offer::allowed;
-use super::{Call, Context, OWED, Reason};
+use super::{Call, Context, OWED, Reason, SETUP};
 use crate::engine::Side;
 use crate::media::{Direction, Media};
+use crate::registrar::Binding;
 use crate::sdp::{self, Answerer};
 use crate::tc::{CallProgress, TcEvent};
 
@@ -202,7 +203,9 @@ impl Call {
             Err(reason) => return self.tc_failed(cx, reason),
         }
         if offers {
-            self.tc.state = TcState::OwedAnswer { by: cx.now + OWED };
+            let soon = cx.binding.is_none_or(Binding::wants_answer_soon);
+            let by = cx.now + if soon { OWED } else { SETUP };
+            self.tc.state = TcState::OwedAnswer { by };
             let media = described.media.clone();
             self.tc.offer = Some(described);
             return self.tc_has_offered(cx, &media);

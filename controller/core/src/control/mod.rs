@@ -72,6 +72,7 @@
 //! | `line` | what is remembered between a VM and a gateway |
 //! | `call` | one call: who knows what of whom |
 //! | `requests` | our own commands, sent again until answered |
+//! | `replies` | our own replies, the same again for the same request |
 
 mod call;
 pub mod codec;
@@ -79,6 +80,7 @@ pub mod h248;
 mod line;
 pub mod message;
 pub mod mgcp;
+pub mod replies;
 pub mod requests;
 mod room;
 

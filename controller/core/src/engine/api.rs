@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::CallPolicy;
 use crate::call::Reason;
-use crate::media::Media;
+use crate::media::{Codec, Media};
 use crate::registrar::Access;
 use crate::time::Time;
 
@@ -470,12 +470,14 @@ pub struct ClientView {
     pub name: String,
     /// Name of its VM.
     pub vm: String,
-    /// Protocol: `sip`.
+    /// Protocol: `sip`, `h248` or `mgcp`.
     pub protocol: &'static str,
     /// Where its signalling is.
     pub address: SocketAddr,
     /// Its media, where it registered any.
     pub media: Option<Media>,
+    /// Codecs that it registered, or that an audit told.
+    pub codecs: Vec<Codec>,
     /// When the registration ends.
     pub expires: Time,
     /// False: it has just gone (expired or removed).

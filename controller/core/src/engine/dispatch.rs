@@ -71,6 +71,8 @@ impl Engine {
                 both.into_iter().flatten().map(move |ip| (ip, index))
             })
             .collect();
+        let mut tc = TcAgent::new(config.seed, config.registrar_port, config.tc_answer_timeout);
+        tc.admit(&config.thin_clients, &config.vms);
         Self {
             by_address,
             calls: HashMap::new(),
@@ -79,7 +81,7 @@ impl Engine {
             deadlines: Deadlines::default(),
             next_call: config.first_call,
             call_limit: CALLS,
-            tc: TcAgent::new(config.seed, config.registrar_port, config.tc_answer_timeout),
+            tc,
             registrar: Registrar::new(
                 &config.thin_clients,
                 &config.vms,
@@ -117,28 +119,21 @@ impl Engine {
             return self.forward(datagram);
         };
         let to_registrar = datagram.side == Side::Net && own.port() == self.config.registrar_port;
+        if to_registrar {
+            self.at_registrar_port(now, &datagram);
+            return self.settle(now);
+        }
         match Protocol::of(&self.config, &datagram) {
-            _ if to_registrar => {}
             Protocol::Sip => {}
             protocol => return self.of_gateway_control(now, vm, protocol, datagram),
         }
         match Message::parse(&datagram.payload) {
-            Ok(message) if to_registrar => self.at_registrar_port(now, &datagram, &message),
             Ok(message) => self.of_call(now, vm, datagram, message),
-            // The registrar's own; nobody listens at that port of the VM.
-            Err(SipError::KeepAlive) if to_registrar => {}
             Err(SipError::KeepAlive) => self.forward(datagram),
             Err(error) => {
                 self.malformed(datagram.src, error.what(), error.to_string());
-                if to_registrar {
-                    let Datagram {
-                        src, dst, payload, ..
-                    } = &datagram;
-                    self.tc.handle_unparsed(*src, *dst, payload);
-                } else {
-                    self.nonsense(now, vm, &datagram.payload);
-                    self.forward(datagram);
-                }
+                self.nonsense(now, vm, &datagram.payload);
+                self.forward(datagram);
             }
         }
         self.settle(now);
@@ -278,9 +273,32 @@ impl Engine {
         }));
     }
 
-    /// A message to the registrar's port: a REGISTER, or of a TC's leg. Another
+    /// A message to the registrar's port, in whichever protocol.
+    fn at_registrar_port(&mut self, now: Time, datagram: &Datagram) {
+        let protocol = Protocol::of_content(&datagram.payload);
+        if protocol != Protocol::Sip {
+            if let Err(error) = self.tc.handle_gateway(now, protocol, datagram) {
+                self.malformed(datagram.src, error.kind, error.detail);
+            }
+            return;
+        }
+        match Message::parse(&datagram.payload) {
+            Ok(message) => self.sip_at_registrar_port(now, datagram, &message),
+            // Nobody but the registrar listens at that port of the VM.
+            Err(SipError::KeepAlive) => {}
+            Err(error) => {
+                self.malformed(datagram.src, error.what(), error.to_string());
+                let Datagram {
+                    src, dst, payload, ..
+                } = datagram;
+                self.tc.handle_unparsed(*src, *dst, payload);
+            }
+        }
+    }
+
+    /// A SIP message to the registrar's port: a REGISTER, or of a TC's leg. Another
     /// request has no business here.
-    fn at_registrar_port(&mut self, now: Time, datagram: &Datagram, message: &Message) {
+    fn sip_at_registrar_port(&mut self, now: Time, datagram: &Datagram, message: &Message) {
         let (src, dst) = (datagram.src, datagram.dst);
         if message.is_request() && *message.method() == Method::Register {
             let outcome = self.registrar.handle(now, src, dst, message);
@@ -491,6 +509,15 @@ impl Engine {
                 match output {
                     TcOutput::Send(datagram) => self.output.push_back(Output::Send(datagram)),
                     TcOutput::Event(LegId(id), event) => self.tc_event(now, id, event),
+                    TcOutput::Bound(binding) => {
+                        let event = self.registrar.bind_gateway(binding);
+                        self.output.extend(event.map(Output::Event));
+                    }
+                    TcOutput::Unbound { user } => {
+                        let event = self.registrar.unbind_gateway(&user);
+                        self.output.extend(event.map(Output::Event));
+                    }
+                    TcOutput::Note(event) => self.output.push_back(Output::Event(event)),
                 }
             }
             let Some(vm) = self.freed.pop() else {

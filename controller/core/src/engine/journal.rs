@@ -192,7 +192,13 @@ impl Engine {
                 Key::Call(_) => (Some(&mut restored.calls), self.restore_call(value)),
                 Key::Client(_) => {
                     let binding = rmp_serde::from_slice::<Binding>(value).ok();
-                    let done = binding.is_some_and(|b| self.registrar.restore(now, b));
+                    let done = binding.is_some_and(|binding| {
+                        let resumed = self.registrar.restore(now, binding.clone());
+                        if resumed {
+                            self.tc.resume(now, &binding);
+                        }
+                        resumed
+                    });
                     (Some(&mut restored.clients), done)
                 }
             };

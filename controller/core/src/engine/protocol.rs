@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Datagram, EngineConfig};
-use crate::h248::TpktFramer;
+use crate::h248::{Encoding, TpktFramer};
 use crate::sip::SipFramer;
 use crate::stream::{Framer, Limits};
 
@@ -51,6 +51,30 @@ impl Protocol {
         }
     }
 
+    /// The protocol of a message at the registrar's port, where thin clients of all
+    /// of them come: the message itself says so. What is none of the others is
+    /// looked at as SIP.
+    pub fn of_content(bytes: &[u8]) -> Self {
+        let line = bytes.trim_ascii_start();
+        let line = line.split(|b| matches!(b, b'\r' | b'\n')).next();
+        let mut words = line.unwrap_or_default().split(|&b| b == b' ' || b == b'\t');
+        let (first, second) = (words.next(), words.next());
+        let is_number = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_digit);
+        // A verb of four, or a code of three, and the number of a transaction.
+        let begins = first.is_some_and(|word| match word.len() {
+            4 => word.iter().all(u8::is_ascii_alphanumeric),
+            3 => is_number(word),
+            _ => false,
+        });
+        if begins && second.is_some_and(is_number) {
+            Self::Mgcp
+        } else if Encoding::of(bytes).is_some() {
+            Self::H248
+        } else {
+            Self::Sip
+        }
+    }
+
     fn at(config: &EngineConfig, port: u16) -> Option<Self> {
         if config.sip_ports.contains(&port) {
             Some(Self::Sip)
@@ -60,6 +84,36 @@ impl Protocol {
             Some(Self::Mgcp)
         } else {
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_to_the_registrar_says_what_it_is() {
+        for (bytes, protocol) in [
+            (
+                b"REGISTER sip:10.0.0.1 SIP/2.0\r\n".as_slice(),
+                Protocol::Sip,
+            ),
+            (b"INFO sip:10.0.0.1 SIP/2.0\r\n", Protocol::Sip),
+            (b"SIP/2.0 200 OK\r\n", Protocol::Sip),
+            (b"RSIP 1200 *@tc17 MGCP 1.0\r\n", Protocol::Mgcp),
+            (b"auep 7 aaln/1@tc17 MGCP 1.0\n", Protocol::Mgcp),
+            (b"200 1200 OK\r\n", Protocol::Mgcp),
+            (b"000 1200", Protocol::Mgcp),
+            (b"MEGACO/1 [10.0.0.1]:2944\n", Protocol::H248),
+            (b"!/1 <tc17> T=1{", Protocol::H248),
+            (b"AU=0x0:0x0:0x0 !/1 <tc17>", Protocol::H248),
+            (b"\x30\x2a\xa1\x28", Protocol::H248),
+            (b"\r\n\r\n", Protocol::Sip),
+            (b"", Protocol::Sip),
+        ] {
+            let text = String::from_utf8_lossy(bytes);
+            assert_eq!(Protocol::of_content(bytes), protocol, "{text:?}");
         }
     }
 }

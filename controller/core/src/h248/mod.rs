@@ -27,6 +27,7 @@ pub use rewrite::rewrite_media;
 pub use tpkt::TpktFramer;
 
 use model::Message;
+use serde::{Deserialize, Serialize};
 
 /// Port of text messages over UDP and TCP (H.248.1 Annex D).
 pub const TEXT_PORT: u16 = 2944;
@@ -34,7 +35,8 @@ pub const TEXT_PORT: u16 = 2944;
 pub const BINARY_PORT: u16 = 2945;
 
 /// How a message is written (H.248.1 §8.3: never mixed in one association).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// Text, long tokens and line ends (Annex B).
     Pretty,

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::media::Media;
+use crate::h248::Encoding;
+use crate::media::{Codec, Media};
 use crate::sip::SipUri;
 use crate::sip::uri::DEFAULT_PORT;
 use crate::time::Time;
@@ -36,6 +37,26 @@ pub struct Binding {
 pub enum Signalling {
     /// SIP (RFC 3261).
     Sip(SipContact),
+    /// MGCP (RFC 3435).
+    Mgcp {
+        /// Its endpoint.
+        endpoint: String,
+        /// What it can decode, as an audit told; empty: not known.
+        codecs: Vec<Codec>,
+    },
+    /// H.248.
+    H248 {
+        /// Its message identifier, as text.
+        mid: String,
+        /// Its physical termination, as text.
+        termination: String,
+        /// How it writes.
+        encoding: Encoding,
+        /// Version of the protocol that was agreed.
+        version: u8,
+        /// What it can decode, as an audit told; empty: not known.
+        codecs: Vec<Codec>,
+    },
 }
 
 /// What a REGISTER has bound.
@@ -54,6 +75,8 @@ impl Signalling {
     pub const fn protocol(&self) -> &'static str {
         match self {
             Self::Sip(_) => "sip",
+            Self::Mgcp { .. } => "mgcp",
+            Self::H248 { .. } => "h248",
         }
     }
 }
@@ -61,8 +84,25 @@ impl Signalling {
 impl Binding {
     /// What a REGISTER has bound; `None` where it was another protocol's.
     pub fn sip(&self) -> Option<&SipContact> {
-        let Signalling::Sip(contact) = &self.signalling;
-        Some(contact)
+        match &self.signalling {
+            Signalling::Sip(contact) => Some(contact),
+            Signalling::Mgcp { .. } | Signalling::H248 { .. } => None,
+        }
+    }
+
+    /// What it can decode, as far as it is known before a call.
+    pub fn codecs(&self) -> &[Codec] {
+        match (&self.media, &self.signalling) {
+            (Some(media), _) => &media.codecs,
+            (None, Signalling::Mgcp { codecs, .. } | Signalling::H248 { codecs, .. }) => codecs,
+            (None, Signalling::Sip(_)) => &[],
+        }
+    }
+
+    /// Whether an offer of its own has to be answered soon, since it waits for
+    /// nothing but that. A gateway that has described itself waits for anything.
+    pub fn wants_answer_soon(&self) -> bool {
+        self.sip().is_some()
     }
 }
 

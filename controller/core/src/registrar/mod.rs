@@ -197,6 +197,27 @@ impl Registrar {
             .max_by_key(|binding| binding.since)
     }
 
+    /// Binds a thin client that has registered by another protocol than SIP, or
+    /// binds it for longer. Its own protocol's agent says when it ends.
+    pub fn bind_gateway(&mut self, binding: Binding) -> Option<Event> {
+        let account = *self.by_user.get(&binding.user)?;
+        let before = self.accounts[account].binding.take();
+        let same = before.is_some_and(|before| {
+            before.address == binding.address && before.signalling == binding.signalling
+        });
+        let view = self.view(&binding, true);
+        self.accounts[account].binding = Some(binding);
+        self.ends.set(&account, None);
+        self.touched.insert(account);
+        (!same).then_some(Event::Client(view))
+    }
+
+    /// The registration of such a thin client has ended.
+    pub fn unbind_gateway(&mut self, user: &str) -> Option<Event> {
+        let account = *self.by_user.get(user)?;
+        self.unbind(account).map(Event::Client)
+    }
+
     /// Removes the bindings that have ended by `now`.
     pub fn expire(&mut self, now: Time) -> Vec<Event> {
         let mut events = Vec::new();
@@ -434,6 +455,7 @@ impl Registrar {
             protocol: binding.signalling.protocol(),
             address: binding.address,
             media: binding.media.clone(),
+            codecs: binding.codecs().to_vec(),
             expires: binding.expires,
             registered,
         }

@@ -40,6 +40,29 @@ pub fn static_codec(payload_type: u8) -> Option<Codec> {
         })
 }
 
+/// The codec of an encoding name alone, as MGCP names them (RFC 3435 §2.1.5): with
+/// its static payload type, or a dynamic one that the name is often given.
+pub fn codec_named(name: &str) -> Codec {
+    let mut fixed = STATIC.iter();
+    let fixed = fixed.find(|(_, known, ..)| known.eq_ignore_ascii_case(name));
+    if let Some(codec) = fixed.and_then(|(payload_type, ..)| static_codec(*payload_type)) {
+        return codec;
+    }
+    let (payload_type, clock_rate, channels) = match name.to_ascii_lowercase().as_str() {
+        "telephone-event" => (101, 8000, None),
+        "opus" => (96, 48_000, Some(2)),
+        "amr-wb" => (98, 16_000, None),
+        _ => (97, 8000, None),
+    };
+    Codec {
+        payload_type,
+        name: name.to_owned(),
+        clock_rate,
+        channels,
+        fmtp: None,
+    }
+}
+
 impl MediaDescription {
     /// The codecs of an RTP stream in its order. A payload type that nothing
     /// explains, or that comes again, is left out.

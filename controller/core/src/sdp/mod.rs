@@ -20,7 +20,7 @@ mod parse;
 pub(crate) use answer::answered;
 pub use answer::{AnswerError, Answerer, answer, answer_with};
 pub use audio::AudioError;
-pub use codec::{intersect, static_codec};
+pub use codec::{codec_named, intersect, static_codec};
 pub use describe::describe;
 pub use description::{
     Connection, ConnectionAddress, MediaDescription, Origin, RtcpAttribute, RtpMap,

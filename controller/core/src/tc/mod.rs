@@ -25,11 +25,14 @@
 //! | `ack_with` an answer | ACK | Modify with Remote (508) | MDCX |
 //! | `reinvite` | re-INVITE | Modify with Remote | MDCX |
 //! | `Reinvite` | the peer's re-INVITE | a Reply with another Local (509) | a response with another description |
-//! | `progress` | nothing | signals cg/rt, al/ri (508, 514, 608) | L/rt, L/rg |
+//! | `progress` | nothing | signals cg/rt, al/ri (508, 514, 608) | G/rt, L/rg |
 //! | `bye` | BYE, CANCEL | Subtract | DLCX |
 //! | `Bye` | the peer's BYE | Notify of al/on | NTFY of L/hu |
 //! | `Lost` | 481, no answer | ServiceChange, no reply | RSIP, no response |
 
+mod gateway;
+mod h248;
+mod mgcp;
 mod sip;
 
 use std::collections::BTreeSet;
@@ -38,8 +41,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Datagram;
-use crate::registrar::{Binding, Signalling};
+pub use self::gateway::NotUnderstood;
+use crate::engine::{Datagram, Event, Protocol, ThinClientConfig, VmConfig};
+use crate::registrar::{Access, Binding, Signalling};
 pub use crate::sip::BRANCH_PREFIX;
 use crate::sip::Message;
 use crate::time::Time;
@@ -50,11 +54,24 @@ pub struct LegId(pub u32);
 
 /// What comes out of the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "bindings are rare, and moved once"
+)]
 pub enum TcOutput {
     /// Send this datagram.
     Send(Datagram),
     /// Something has become of a leg.
     Event(LegId, TcEvent),
+    /// A thin client that does not speak SIP takes calls, or goes on doing so.
+    Bound(Binding),
+    /// Such a thin client takes none any more.
+    Unbound {
+        /// User name.
+        user: String,
+    },
+    /// For the operator.
+    Note(Event),
 }
 
 /// What has become of a leg.
@@ -119,13 +136,44 @@ pub(crate) struct Numbers {
 #[derive(Debug)]
 pub struct TcAgent {
     sip: sip::Agent,
+    h248: gateway::Agent<h248::H248>,
+    mgcp: gateway::Agent<mgcp::Mgcp>,
 }
 
 impl TcAgent {
-    /// No leg yet. Legs are called from the VM's address and `registrar_port`.
-    pub fn new(seed: [u8; 32], registrar_port: u16, answer_timeout: Duration) -> Self {
+    /// No leg yet. Legs are called from the VM's address and `port`, the
+    /// registrar's.
+    pub fn new(seed: [u8; 32], port: u16, answer_timeout: Duration) -> Self {
         Self {
-            sip: sip::Agent::new(seed, registrar_port, answer_timeout),
+            sip: sip::Agent::new(seed, port, answer_timeout),
+            h248: gateway::Agent::new(h248::H248::new(seed), port, answer_timeout, seed),
+            mgcp: gateway::Agent::new(mgcp::Mgcp::new(seed), port, answer_timeout, seed),
+        }
+    }
+
+    /// Lets these accounts register, as far as they do not speak SIP, which has a
+    /// registrar of its own.
+    pub fn admit(&mut self, accounts: &[ThinClientConfig], vms: &[VmConfig]) {
+        for account in accounts {
+            let Some(vm) = vms.get(account.vm) else {
+                continue;
+            };
+            let vm = (account.vm, vm.address);
+            match &account.access {
+                Access::Sip { .. } => {}
+                Access::H248 {
+                    mid,
+                    termination,
+                    from,
+                } => {
+                    let client = h248::Client::new(mid, termination.as_deref());
+                    self.h248.add(&account.user, vm, *from, client);
+                }
+                Access::Mgcp { endpoint, from } => {
+                    let client = mgcp::Client::new(endpoint);
+                    self.mgcp.add(&account.user, vm, *from, client);
+                }
+            }
         }
     }
 
@@ -135,34 +183,48 @@ impl TcAgent {
         self.bye(now, leg);
         match &to.signalling {
             Signalling::Sip(contact) => self.sip.invite(now, leg, (to, &contact.uri), offer),
+            Signalling::Mgcp { .. } => self.mgcp.invite(now, leg, to, offer.as_deref()),
+            Signalling::H248 { .. } => self.h248.invite(now, leg, to, offer.as_deref()),
         }
     }
 
     /// Acknowledges the last [`TcEvent::Answered`], with the answer where our
     /// invitation had no offer.
     pub fn ack_with(&mut self, now: Time, leg: LegId, answer: Option<Vec<u8>>) {
+        self.h248.ack_with(now, leg, answer.as_deref());
+        self.mgcp.ack_with(now, leg, answer.as_deref());
         self.sip.ack_with(now, leg, answer);
     }
 
     /// Offers a new session in the leg; waits for its turn while another offer
     /// is under way, of which only the newest waits.
     pub fn reinvite(&mut self, now: Time, leg: LegId, offer: Vec<u8>) {
+        self.h248.reinvite(now, leg, &offer);
+        self.mgcp.reinvite(now, leg, &offer);
         self.sip.reinvite(now, leg, offer);
     }
 
     /// Answers [`TcEvent::Reinvite`]: with a description, or a status code of 300
     /// to 699. Without a word for 64·T1 (32 s) the agent answers 500.
     pub fn answer_reinvite(&mut self, now: Time, leg: LegId, answer: Result<Vec<u8>, u16>) {
+        let told = answer.as_deref().map_err(|status| *status);
+        self.h248.answer_reinvite(now, leg, told);
+        self.mgcp.answer_reinvite(now, leg, told);
         self.sip.answer_reinvite(now, leg, answer);
     }
 
     /// Tells how far the call is. A SIP telephone needs no telling: it answers
     /// at once, and makes its own tones.
-    pub fn progress(&mut self, _now: Time, _leg: LegId, _progress: CallProgress) {}
+    pub fn progress(&mut self, now: Time, leg: LegId, progress: CallProgress) {
+        self.h248.progress(now, leg, progress);
+        self.mgcp.progress(now, leg, progress);
+    }
 
     /// Ends the leg, answered or not. No event of it follows; the number may be
     /// used again at once.
     pub fn bye(&mut self, now: Time, leg: LegId) {
+        self.h248.bye(now, leg);
+        self.mgcp.bye(now, leg);
         self.sip.bye(now, leg);
     }
 
@@ -176,6 +238,25 @@ impl TcAgent {
         message: &Message,
     ) -> bool {
         self.sip.handle_message(now, src, dst, message)
+    }
+
+    /// A message of another protocol has come to the registrar's port: of a
+    /// registration, or of a leg.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn handle_gateway(
+        &mut self,
+        now: Time,
+        protocol: Protocol,
+        datagram: &Datagram,
+    ) -> Result<(), NotUnderstood> {
+        match protocol {
+            Protocol::Mgcp => self.mgcp.handle(now, datagram),
+            Protocol::H248 => self.h248.handle(now, datagram),
+            Protocol::Sip => Ok(()),
+        }
     }
 
     /// Bytes have come that [`Message::parse`] refused: 400 where they are a
@@ -203,6 +284,13 @@ impl TcAgent {
         }
     }
 
+    /// Goes on with a binding of an earlier run. Legs of other protocols than SIP
+    /// are not kept.
+    pub(crate) fn resume(&mut self, now: Time, binding: &Binding) {
+        self.h248.resume(now, binding);
+        self.mgcp.resume(now, binding);
+    }
+
     /// What is counted up over all legs.
     pub(crate) fn numbers(&self) -> Numbers {
         Numbers {
@@ -217,15 +305,26 @@ impl TcAgent {
     /// Runs the timers that have run out by `now`.
     pub fn handle_timeout(&mut self, now: Time) {
         self.sip.handle_timeout(now);
+        self.h248.handle_timeout(now);
+        self.mgcp.handle_timeout(now);
     }
 
     /// When the next timer runs out.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.sip.poll_timeout()
+        [
+            self.sip.poll_timeout(),
+            self.h248.poll_timeout(),
+            self.mgcp.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The next datagram or event.
     pub fn poll_output(&mut self) -> Option<TcOutput> {
-        self.sip.poll_output()
+        let sip = self.sip.poll_output();
+        let h248 = sip.or_else(|| self.h248.poll_output());
+        h248.or_else(|| self.mgcp.poll_output())
     }
 }

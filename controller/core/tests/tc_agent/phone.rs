@@ -76,6 +76,9 @@ impl Phone {
     pub fn pump(&mut self) {
         while let Some(output) = self.agent.poll_output() {
             match output {
+                TcOutput::Bound(_) | TcOutput::Unbound { .. } | TcOutput::Note(_) => {
+                    panic!("{output:?} of a SIP telephone")
+                }
                 TcOutput::Send(datagram) => {
                     assert_eq!(datagram.side, Side::Net);
                     assert_eq!(datagram.src, VM.parse().unwrap());

@@ -1,0 +1,248 @@
+//! All legs with the thin clients of one protocol.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::leg::{Command, Leg};
+use super::{Hook, Outcome};
+use crate::deadlines::Deadlines;
+use crate::sip::identifiers::Identifiers;
+use crate::tc::{CallProgress, LegId, TcEvent};
+use crate::time::Time;
+
+/// A leg, whatever its caller has numbered it: a caller's number may be used
+/// again while the leg before still ends.
+pub(in crate::tc) type Serial = u64;
+
+/// A command that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::tc) struct Due<H> {
+    /// Which leg's.
+    pub(in crate::tc) leg: Serial,
+    /// Index of its thin client.
+    pub(in crate::tc) client: usize,
+    /// What the gateway calls the leg; `None` for a Create.
+    pub(in crate::tc) handle: Option<H>,
+    /// The command.
+    pub(in crate::tc) command: Command,
+    /// Without signals and events, which the gateway has not.
+    pub(in crate::tc) mute: bool,
+}
+
+/// All legs.
+#[derive(Debug)]
+pub(in crate::tc) struct Legs<H> {
+    answer_timeout: Duration,
+    /// Whether events are to be asked for again when one has happened.
+    rearms: bool,
+    identifiers: Identifiers,
+    legs: BTreeMap<Serial, Leg<H>>,
+    by_id: BTreeMap<LegId, Serial>,
+    by_client: BTreeMap<usize, BTreeSet<Serial>>,
+    /// Legs that may have a command due.
+    due: BTreeSet<Serial>,
+    wakes: Deadlines<Serial>,
+    next: Serial,
+    events: VecDeque<(LegId, TcEvent)>,
+}
+
+impl<H: Clone> Legs<H> {
+    /// No leg yet. `rearms`: events have to be asked for again when one has
+    /// happened.
+    pub(in crate::tc) fn new(
+        answer_timeout: Duration,
+        rearms: bool,
+        identifiers: Identifiers,
+    ) -> Self {
+        Self {
+            answer_timeout,
+            rearms,
+            identifiers,
+            legs: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            by_client: BTreeMap::new(),
+            due: BTreeSet::new(),
+            wakes: Deadlines::default(),
+            next: 0,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Calls a thin client.
+    pub(in crate::tc) fn invite(
+        &mut self,
+        now: Time,
+        id: LegId,
+        client: usize,
+        offer: Option<&[u8]>,
+    ) {
+        let serial = self.next;
+        self.next += 1;
+        let session = self.identifiers.below(u32::MAX);
+        let leg = Leg::new(id, client, session, offer, now + self.answer_timeout);
+        self.legs.insert(serial, leg);
+        self.by_id.insert(id, serial);
+        self.by_client.entry(client).or_default().insert(serial);
+        self.settle(serial, None);
+    }
+
+    /// The answer to the thin client's offer.
+    pub(in crate::tc) fn ack(&mut self, id: LegId, answer: Option<&[u8]>) {
+        self.with(id, |leg| {
+            leg.ack(answer);
+            None
+        });
+    }
+
+    /// A new offer.
+    pub(in crate::tc) fn offer(&mut self, id: LegId, offer: &[u8]) {
+        self.with(id, |leg| {
+            leg.offer(offer);
+            None
+        });
+    }
+
+    /// What the call machine says to a change of the thin client's.
+    pub(in crate::tc) fn answer(&mut self, now: Time, id: LegId, answer: Result<&[u8], u16>) {
+        self.with(id, |leg| leg.answer(now, answer));
+    }
+
+    /// How far the call is.
+    pub(in crate::tc) fn progress(&mut self, id: LegId, progress: CallProgress) {
+        self.with(id, |leg| {
+            leg.progress(progress);
+            None
+        });
+    }
+
+    /// The caller has done with the leg.
+    pub(in crate::tc) fn bye(&mut self, id: LegId) {
+        self.with(id, |leg| {
+            leg.over();
+            None
+        });
+    }
+
+    /// The next command that is due; it is under way from now on. A thin client's
+    /// new leg waits until its former one is deleted: it has one telephone.
+    pub(in crate::tc) fn command(&mut self) -> Option<Due<H>> {
+        for serial in self.due.clone() {
+            let Some(leg) = self.legs.get(&serial) else {
+                self.due.remove(&serial);
+                continue;
+            };
+            if leg.is_new() && self.is_taken(leg.client) {
+                continue;
+            }
+            self.due.remove(&serial);
+            let Some(leg) = self.legs.get_mut(&serial) else {
+                continue;
+            };
+            if let Some(command) = leg.command() {
+                return Some(Due {
+                    leg: serial,
+                    client: leg.client,
+                    handle: leg.handle.clone(),
+                    mute: leg.is_mute(),
+                    command,
+                });
+            }
+        }
+        None
+    }
+
+    /// Whether a leg of this thin client is yet to be deleted.
+    fn is_taken(&self, client: usize) -> bool {
+        let legs = self.of(client);
+        legs.filter_map(|serial| self.legs.get(&serial))
+            .any(|leg| leg.id.is_none() && leg.is_held())
+    }
+
+    /// What has come of a leg's command.
+    pub(in crate::tc) fn outcome(&mut self, serial: Serial, outcome: Outcome<H>) {
+        let event = self
+            .legs
+            .get_mut(&serial)
+            .and_then(|leg| leg.outcome(outcome));
+        self.settle(serial, event);
+    }
+
+    /// What a thin client's user did: in every leg that it has, since it has one
+    /// telephone.
+    pub(in crate::tc) fn hook(&mut self, client: usize, hook: Hook) {
+        let rearms = self.rearms;
+        for serial in self.of(client).collect::<Vec<_>>() {
+            let event = self
+                .legs
+                .get_mut(&serial)
+                .and_then(|leg| leg.hook(hook, rearms));
+            self.settle(serial, event);
+        }
+    }
+
+    /// A thin client has restarted, or does not answer any more: it has no leg.
+    pub(in crate::tc) fn lost(&mut self, client: usize) {
+        for serial in self.of(client).collect::<Vec<_>>() {
+            if let Some(leg) = self.legs.get_mut(&serial) {
+                leg.forget();
+            }
+            self.settle(serial, Some(TcEvent::Lost));
+        }
+    }
+
+    /// Runs the timers that have run out by `now`.
+    pub(in crate::tc) fn handle_timeout(&mut self, now: Time) {
+        while let Some(serial) = self.wakes.take_due(now) {
+            let event = self.legs.get_mut(&serial).and_then(|leg| leg.timeout(now));
+            self.settle(serial, event);
+        }
+    }
+
+    /// When the next timer runs out.
+    pub(in crate::tc) fn poll_timeout(&self) -> Option<Time> {
+        self.wakes.next()
+    }
+
+    /// The next event.
+    pub(in crate::tc) fn poll_event(&mut self) -> Option<(LegId, TcEvent)> {
+        self.events.pop_front()
+    }
+
+    fn of(&self, client: usize) -> impl Iterator<Item = Serial> + use<'_, H> {
+        self.by_client.get(&client).into_iter().flatten().copied()
+    }
+
+    fn with(&mut self, id: LegId, act: impl FnOnce(&mut Leg<H>) -> Option<TcEvent>) {
+        let Some(serial) = self.by_id.get(&id).copied() else {
+            return;
+        };
+        let event = self.legs.get_mut(&serial).and_then(act);
+        self.settle(serial, event);
+    }
+
+    /// After anything has happened to a leg.
+    fn settle(&mut self, serial: Serial, event: Option<TcEvent>) {
+        let Some(leg) = self.legs.get(&serial) else {
+            return;
+        };
+        let number = leg.number;
+        let current = self.by_id.get(&number) == Some(&serial);
+        if let Some(event) = event.filter(|_| current) {
+            self.events.push_back((number, event));
+        }
+        if leg.id.is_none() && current {
+            self.by_id.remove(&number);
+        }
+        self.wakes.set(&serial, leg.wake());
+        self.due.insert(serial);
+        if leg.is_finished() {
+            let client = leg.client;
+            self.wakes.set(&serial, None);
+            self.due.remove(&serial);
+            self.legs.remove(&serial);
+            if let Some(legs) = self.by_client.get_mut(&client) {
+                legs.remove(&serial);
+            }
+        }
+    }
+}

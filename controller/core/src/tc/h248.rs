@@ -1,0 +1,758 @@
+//! Thin clients that speak H.248 (H.248.1, text or binary): Sidestep is their media
+//! gateway controller.
+//!
+//! In: what the legs want, and the messages of the thin clients. Out: Add, Modify,
+//! Subtract and audits, and what Replies, ServiceChange and Notify say.
+//!
+//! A registration is a ServiceChange of ROOT from a gateway with the account's
+//! message identifier (501, 601). It is answered; then AuditValue asks for its
+//! terminations and AuditCapabilities for its codecs (M2).
+//!
+//! | what a leg wants | transaction |
+//! | --- | --- |
+//! | create (502, 606) | Context `$`: Add of the telephone's termination, which tells al/of and al/on; Add of `$`, the RTP termination, with what it may choose in Local, and with Remote where that is known |
+//! | the other end, another mode (508) | Modify of the RTP termination |
+//! | ringing, ringback, quiet (608, 508, 514) | Modify of the telephone's: Signals with al/ri, cg/rt, nothing |
+//! | delete | Subtract of both |
+//!
+//! What one go asks for is one transaction: in 508 two Modify. A gateway without
+//! these packages (440, 451, 452, 512, 513) is asked again without them, one whose
+//! telephone is in another context already (433) to take it out of there first.
+
+use std::net::SocketAddr;
+
+use super::CallProgress;
+use super::gateway::{
+    Association, Command, Failure, Hook, Method, NotUnderstood, Question, Read, Reply, Said,
+    Settings, Want, Wire,
+};
+use crate::h248::model::{
+    AckRange, ActionReply, ActionRequest, AuditDescriptor, AuditItem, AuditToken, Body,
+    CommandKind, CommandReply, CommandRequest, ContextId, ContextProperties, Description,
+    Descriptor, ErrorDescriptor, EventsDescriptor, ItemName, LocalControl, MediaDescriptor,
+    Message, Mid, Octets, Reply as ReplyModel, ReplyResult, Request, RequestedEvent,
+    ServiceChangeAddress, ServiceChangeDescriptor, ServiceChangeMethod, Signal, SignalParameter,
+    SignalsDescriptor, Span, Stream, StreamMode, TerminationId, Transaction,
+};
+use crate::h248::packages::{self, ItemKind};
+use crate::h248::{self, Encoding, local};
+use crate::media::{Channel, Codec, Direction, Media};
+use crate::registrar::Signalling;
+use crate::sdp::{SessionDescription, codec_named, describe};
+use crate::sip::identifiers::Identifiers;
+
+/// Newest version of the protocol that is agreed to.
+const VERSION: u8 = 3;
+/// Unauthorized (H.248.8).
+const UNAUTHORIZED: u16 = 402;
+/// Unsupported or unknown command (H.248.8).
+const UNKNOWN_COMMAND: u16 = 443;
+
+/// H.248.
+#[derive(Debug)]
+pub(super) struct H248 {
+    identifiers: Identifiers,
+}
+
+/// What is remembered of a thin client.
+#[derive(Debug)]
+pub(super) struct Client {
+    mid: String,
+    /// As the configuration names it.
+    configured: Option<String>,
+    termination: Option<TerminationId<'static>>,
+    encoding: Encoding,
+    version: u8,
+    /// Its telephone may be in a context that we know nothing of (433).
+    entangled: bool,
+    /// That has been tried.
+    untangled: bool,
+}
+
+/// A context, and its RTP termination.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    id: ContextId,
+    rtp: TerminationId<'static>,
+}
+
+impl H248 {
+    pub(super) fn new(seed: [u8; 32]) -> Self {
+        Self {
+            identifiers: Identifiers::new(seed, "H.248 requests"),
+        }
+    }
+}
+
+impl Client {
+    /// The account of this gateway.
+    pub(super) fn new(mid: &str, termination: Option<&str>) -> Self {
+        Self {
+            mid: mid.to_owned(),
+            configured: termination.map(str::to_owned),
+            termination: None,
+            encoding: Encoding::Pretty,
+            version: 1,
+            entangled: false,
+            untangled: false,
+        }
+    }
+
+    fn request(&self, local: SocketAddr, id: u32, actions: Vec<ActionRequest<'_>>) -> Vec<u8> {
+        let voice = Voice {
+            local,
+            version: self.version,
+            encoding: self.encoding,
+        };
+        voice.say(Transaction::Request(Request {
+            id,
+            actions,
+            id_span: Span::default(),
+        }))
+    }
+}
+
+impl Wire for H248 {
+    type Handle = Context;
+    type Client = Client;
+
+    const NAME: &'static str = "h248";
+    const REARMS: bool = false;
+    const QUESTIONS: &'static [Question] = &[Question::Terminations, Question::Capabilities];
+
+    fn read(&self, local: SocketAddr, bytes: &[u8]) -> Result<Read<Context>, NotUnderstood> {
+        let encoding = Encoding::of(bytes).unwrap_or(Encoding::Pretty);
+        let message = h248::parse(bytes).map_err(|error| NotUnderstood {
+            kind: error.what,
+            detail: error.to_string(),
+            answer: None,
+        })?;
+        let name = mid_text(&message.mid);
+        let version = message
+            .transactions()
+            .iter()
+            .filter_map(proposed_version)
+            .next()
+            .unwrap_or(message.version)
+            .clamp(1, VERSION);
+        let voice = Voice {
+            local,
+            version,
+            encoding,
+        };
+        let said = message
+            .transactions()
+            .iter()
+            .filter_map(|transaction| match transaction {
+                Transaction::Request(request) => Some(requested(request, &name, &voice)),
+                Transaction::Reply(reply) => Some(replied(reply, &voice)),
+                Transaction::Pending { id, .. } => Some(Said::Pending { transaction: *id }),
+                Transaction::ResponseAck(_) | Transaction::Segment(_) => None,
+            })
+            .collect();
+        Ok(Read {
+            association: Association {
+                encoding: Some(encoding),
+                version,
+            },
+            said,
+        })
+    }
+
+    fn is_named(&self, client: &Client, name: &str) -> bool {
+        client.mid.eq_ignore_ascii_case(name)
+    }
+
+    fn meet(&self, client: &mut Client, association: &Association) {
+        client.encoding = association.encoding.unwrap_or(client.encoding);
+        client.version = association.version;
+    }
+
+    fn learn(
+        &self,
+        client: &mut Client,
+        question: Question,
+        reply: &Reply<Context>,
+    ) -> Result<(), &'static str> {
+        if question != Question::Terminations {
+            return Ok(());
+        }
+        let configured = client.configured.as_deref();
+        let mut named = reply.terminations.iter();
+        let found = named.find(|termination| {
+            let is_configured = |name: &str| termination.to_string().eq_ignore_ascii_case(name);
+            configured.is_none_or(is_configured)
+        });
+        client.termination = match (found, configured) {
+            (Some(found), _) => Some(found.clone()),
+            // It keeps its terminations to itself: what the operator says holds.
+            (None, name) => name.and_then(|name| termination_of(name, client.encoding)),
+        };
+        if client.termination.is_none() {
+            return Err("it has no termination for a telephone");
+        }
+        Ok(())
+    }
+
+    fn command(
+        &mut self,
+        client: &mut Client,
+        local: SocketAddr,
+        transaction: u32,
+        (handle, command, mute): (Option<&Context>, &Command, bool),
+        codecs: &[Codec],
+    ) -> Vec<u8> {
+        let telephone = client.termination.clone().unwrap_or(TerminationId::Root);
+        let (context, commands) = match (command, handle) {
+            (Command::Create(settings), _) => {
+                let mut descriptors = vec![stream(LocalControl {
+                    mode: Some(StreamMode::SendReceive),
+                    ..LocalControl::default()
+                })];
+                if !mute {
+                    descriptors.push(self.events());
+                    if settings.progress != CallProgress::Quiet {
+                        descriptors.push(signals(settings.progress));
+                    }
+                }
+                let rtp = Descriptor::Media(created(settings, codecs));
+                let commands = vec![
+                    ordered(CommandKind::Add, telephone, descriptors),
+                    ordered(CommandKind::Add, TerminationId::Choose, vec![rtp]),
+                ];
+                (ContextId::CHOOSE, commands)
+            }
+            (Command::Modify(change), Some(context)) => {
+                let mut commands = Vec::new();
+                if let Some(progress) = change.progress {
+                    let signals = vec![signals(progress)];
+                    commands.push(ordered(CommandKind::Modify, telephone, signals));
+                }
+                if change.mode.is_some() || change.remote.is_some() {
+                    let media = Descriptor::Media(media(Stream {
+                        id: Some(1),
+                        control: change.mode.map(|mode| LocalControl {
+                            mode: Some(mode_of(mode)),
+                            ..LocalControl::default()
+                        }),
+                        remote: change.remote.as_ref().map(remote),
+                        ..Stream::default()
+                    }));
+                    let rtp = context.rtp.clone();
+                    commands.push(ordered(CommandKind::Modify, rtp, vec![media]));
+                }
+                (context.id, commands)
+            }
+            (Command::Delete { signals: on }, Some(context)) => {
+                let mut commands = Vec::new();
+                if *on {
+                    let quiet = vec![signals(CallProgress::Quiet)];
+                    commands.push(ordered(CommandKind::Modify, telephone.clone(), quiet));
+                }
+                // No statistics are wanted (§7.2.3).
+                for termination in [telephone, context.rtp.clone()] {
+                    let nothing = vec![Descriptor::Audit(AuditDescriptor::default())];
+                    commands.push(ordered(CommandKind::Subtract, termination, nothing));
+                }
+                (context.id, commands)
+            }
+            // Neither is ever due without a context.
+            (Command::Modify(_) | Command::Delete { .. }, None) => (ContextId::NULL, Vec::new()),
+        };
+        let mut actions = vec![action(context, commands)];
+        if matches!(command, Command::Create(_)) {
+            client.untangled = client.entangled;
+        }
+        if matches!(command, Command::Create(_)) && std::mem::take(&mut client.entangled) {
+            // Out of wherever it is; where it is nowhere the rest goes on all the
+            // same (§8.2.1, optional).
+            let telephone = client.termination.clone().unwrap_or(TerminationId::Root);
+            let nothing = vec![Descriptor::Audit(AuditDescriptor::default())];
+            let subtract = CommandRequest {
+                optional: true,
+                ..ordered(CommandKind::Subtract, telephone, nothing)
+            };
+            actions.insert(0, action(ContextId::ALL, vec![subtract]));
+        }
+        client.request(local, transaction, actions)
+    }
+
+    fn question(
+        &mut self,
+        client: &mut Client,
+        local: SocketAddr,
+        transaction: u32,
+        question: Question,
+    ) -> Vec<u8> {
+        let (kind, termination, items) = match question {
+            Question::Terminations => (CommandKind::AuditValue, TerminationId::All, Vec::new()),
+            Question::Capabilities => (
+                CommandKind::AuditCapabilities,
+                TerminationId::All,
+                vec![AuditItem::Whole(AuditToken::Media)],
+            ),
+            Question::Alive => (CommandKind::AuditValue, TerminationId::Root, Vec::new()),
+        };
+        let audit = vec![Descriptor::Audit(AuditDescriptor { items })];
+        let commands = vec![ordered(kind, termination, audit)];
+        let actions = vec![action(ContextId::NULL, commands)];
+        client.request(local, transaction, actions)
+    }
+
+    fn failure(&self, client: &mut Client, code: u16) -> Failure {
+        match code {
+            // The termination is in a context already.
+            433 if !client.untangled => {
+                client.entangled = true;
+                Failure::Again
+            }
+            449 | 515 => Failure::Codec,
+            440 | 444 | 451 | 452 | 457 | 512 | 513 => Failure::Signals,
+            411 | 430 | 431 => Failure::Gone,
+            _ => Failure::Other,
+        }
+    }
+
+    fn hooked(&self, _client: &mut Client, _hook: Hook) {}
+
+    fn resume(&self, client: &mut Client, signalling: &Signalling) -> Option<Vec<Codec>> {
+        let Signalling::H248 {
+            mid,
+            termination,
+            encoding,
+            version,
+            codecs,
+        } = signalling
+        else {
+            return None;
+        };
+        if *mid != client.mid {
+            return None;
+        }
+        client.encoding = *encoding;
+        client.version = *version;
+        client.termination = Some(termination_of(termination, *encoding)?);
+        // Its telephone may be in a context that we have forgotten.
+        client.entangled = true;
+        Some(codecs.clone())
+    }
+
+    fn signalling(&self, client: &Client, codecs: &[Codec]) -> Signalling {
+        let termination = client.termination.as_ref().map(ToString::to_string);
+        Signalling::H248 {
+            mid: client.mid.clone(),
+            termination: termination.unwrap_or_default(),
+            encoding: client.encoding,
+            version: client.version,
+            codecs: codecs.to_vec(),
+        }
+    }
+}
+
+/// A termination by its text: in binary, the hexadecimal digits of its octets.
+fn termination_of(text: &str, encoding: Encoding) -> Option<TerminationId<'static>> {
+    if encoding != Encoding::Binary {
+        return Some(TerminationId::Path(text.to_owned().into()));
+    }
+    let octets = text.as_bytes().chunks(2).map(|digits| {
+        let digits = std::str::from_utf8(digits).ok()?;
+        u8::from_str_radix(digits, 16).ok()
+    });
+    let id: Vec<u8> = octets.collect::<Option<_>>()?;
+    Some(TerminationId::Octets {
+        wildcards: Vec::new().into(),
+        id: id.into(),
+    })
+}
+
+impl H248 {
+    /// Off-hook and on-hook (Annex E.9); told until the termination is subtracted.
+    fn events(&mut self) -> Descriptor<'static> {
+        let event = |item| RequestedEvent::new(ItemName::text("al", item));
+        Descriptor::Events(EventsDescriptor {
+            request: Some(self.identifiers.below(u32::MAX)),
+            events: vec![event("of"), event("on")],
+        })
+    }
+}
+
+/// What is played to the user: al/ri (Annex E.9), cg/rt (Annex E.7), or nothing any
+/// more.
+fn signals(progress: CallProgress) -> Descriptor<'static> {
+    let signal = match progress {
+        CallProgress::Alerting => Some(ItemName::text("al", "ri")),
+        CallProgress::Ringback => Some(ItemName::text("cg", "rt")),
+        CallProgress::Quiet => None,
+    };
+    let signals = signal.map(|name| SignalParameter::Signal(Signal::new(name)));
+    Descriptor::Signals(SignalsDescriptor {
+        signals: signals.into_iter().collect(),
+    })
+}
+
+fn action(context: ContextId, commands: Vec<CommandRequest<'_>>) -> ActionRequest<'_> {
+    ActionRequest {
+        context,
+        properties: ContextProperties::default(),
+        audit: None,
+        commands,
+        context_span: Span::default(),
+    }
+}
+
+fn ordered<'a>(
+    kind: CommandKind,
+    termination: TerminationId<'a>,
+    descriptors: Vec<Descriptor<'a>>,
+) -> CommandRequest<'a> {
+    CommandRequest {
+        optional: false,
+        wildcard_response: false,
+        kind,
+        terminations: vec![termination],
+        descriptors,
+        span: Span::default(),
+    }
+}
+
+fn media(stream: Stream<'_>) -> MediaDescriptor<'_> {
+    MediaDescriptor {
+        streams: vec![stream],
+        ..MediaDescriptor::default()
+    }
+}
+
+fn stream(control: LocalControl<'_>) -> Descriptor<'_> {
+    Descriptor::Media(media(Stream {
+        id: Some(1),
+        control: Some(control),
+        ..Stream::default()
+    }))
+}
+
+fn mode_of(direction: Direction) -> StreamMode {
+    match direction {
+        Direction::SendRecv => StreamMode::SendReceive,
+        Direction::SendOnly => StreamMode::SendOnly,
+        Direction::RecvOnly => StreamMode::ReceiveOnly,
+        Direction::Inactive => StreamMode::Inactive,
+    }
+}
+
+/// The RTP termination of a new context. It may keep several codecs (ReserveValue),
+/// since which of them the other end takes is not known before 505.
+fn created(settings: &Settings, codecs: &[Codec]) -> MediaDescriptor<'static> {
+    let remote_media = settings.remote.as_ref();
+    let wanted = remote_media.map_or(codecs, |remote| &remote.codecs);
+    let own = |codec: &&Codec| codecs.is_empty() || codecs.iter().any(|o| o.same_encoding(codec));
+    let mut choice: Vec<Codec> = wanted.iter().filter(own).cloned().collect();
+    if choice.is_empty() {
+        choice = match remote_media {
+            // None in common: the gateway may say so.
+            Some(remote) => remote.codecs.clone(),
+            None => ["PCMU", "PCMA"].map(codec_named).to_vec(),
+        };
+    }
+    let several = choice.iter().filter(|codec| !codec.is_auxiliary()).count() > 1;
+    let here = SocketAddr::from(([0, 0, 0, 0], 0));
+    let local = Media {
+        rtp: here,
+        rtcp: SocketAddr::from(([0, 0, 0, 0], 1)),
+        codecs: choice,
+        ptime: remote_media.and_then(|remote| remote.ptime),
+        direction: Direction::SendRecv,
+        channel: Channel::default(),
+    };
+    let chosen = text(&local)
+        .replace("c=IN IP4 0.0.0.0", "c=IN IP4 $")
+        .replace("m=audio 0 ", "m=audio $ ");
+    media(Stream {
+        id: Some(1),
+        control: Some(LocalControl {
+            mode: Some(mode_of(settings.mode)),
+            reserve_value: several.then_some(true),
+            ..LocalControl::default()
+        }),
+        local: Some(description(chosen)),
+        remote: remote_media.map(remote),
+        ..Stream::default()
+    })
+}
+
+fn remote(media: &Media) -> Description<'static> {
+    description(text(media))
+}
+
+fn description(text: String) -> Description<'static> {
+    Description {
+        octets: Octets::from(text),
+        ..Description::default()
+    }
+}
+
+/// A description without what the controller and the mode say (§7.1.8).
+fn text(media: &Media) -> String {
+    const KEPT: [&str; 7] = ["v=", "c=", "m=", "a=rtpmap", "a=fmtp", "a=ptime", "a=rtcp"];
+    let whole = describe(media, 0, 0);
+    let lines = String::from_utf8_lossy(&whole).into_owned();
+    lines
+        .split_inclusive('\n')
+        .filter(|line| KEPT.iter().any(|kept| line.starts_with(kept)))
+        .collect()
+}
+
+/// How we speak to one thin client.
+#[derive(Debug, Clone, Copy)]
+struct Voice {
+    local: SocketAddr,
+    version: u8,
+    encoding: Encoding,
+}
+
+impl Voice {
+    fn say(&self, transaction: Transaction<'_>) -> Vec<u8> {
+        let message = Message {
+            authentication: None,
+            version: self.version,
+            mid: Mid::Ip {
+                address: self.local.ip(),
+                port: Some(self.local.port()),
+            },
+            body: Body::Transactions(vec![transaction]),
+            spans: Vec::new(),
+        };
+        h248::write(&message, self.encoding)
+    }
+}
+
+/// A message identifier as text has it (Annex B `mId`).
+fn mid_text(mid: &Mid<'_>) -> String {
+    let with_port = |name: String, port: &Option<u16>| match port {
+        Some(port) => format!("{name}:{port}"),
+        None => name,
+    };
+    match mid {
+        Mid::Ip { address, port } => with_port(format!("[{address}]"), port),
+        Mid::Domain { name, port } => with_port(format!("<{name}>"), port),
+        Mid::Device(name) => name.to_string(),
+        Mid::Mtp { address, digits } => {
+            format!("MTP{{{address:0digits$X}}}", digits = usize::from(*digits))
+        }
+    }
+}
+
+/// The version that a ServiceChange proposes (§11.3).
+fn proposed_version(transaction: &Transaction<'_>) -> Option<u8> {
+    let Transaction::Request(request) = transaction else {
+        return None;
+    };
+    let commands = request.actions.iter().flat_map(|action| &action.commands);
+    commands
+        .flat_map(|command| &command.descriptors)
+        .find_map(|descriptor| match descriptor {
+            Descriptor::ServiceChange(change) => change.version,
+            _ => None,
+        })
+}
+
+/// A request of a thin client's, and both of its replies.
+fn requested(request: &Request<'_>, name: &str, voice: &Voice) -> Said<Context> {
+    let mut wants = Vec::new();
+    let mut actions = Vec::new();
+    for action in &request.actions {
+        let mut commands = Vec::new();
+        for command in &action.commands {
+            commands.push(served(command, voice.version, &mut wants));
+        }
+        actions.push(ActionReply {
+            context: action.context,
+            error: None,
+            properties: ContextProperties::default(),
+            commands,
+            context_span: Span::default(),
+        });
+    }
+    let reply = |result| {
+        voice.say(Transaction::Reply(ReplyModel {
+            id: request.id,
+            segment: None,
+            immediate_ack: false,
+            result,
+            id_span: Span::default(),
+        }))
+    };
+    Said::Request {
+        transaction: request.id,
+        name: name.to_owned(),
+        wants,
+        granted: reply(ReplyResult::Actions(actions)),
+        refused: reply(ReplyResult::Error(error(UNAUTHORIZED))),
+    }
+}
+
+fn error(code: u16) -> ErrorDescriptor<'static> {
+    ErrorDescriptor { code, text: None }
+}
+
+/// What a command wants, and its reply.
+fn served<'a>(
+    command: &CommandRequest<'a>,
+    version: u8,
+    wants: &mut Vec<Want>,
+) -> CommandReply<'a> {
+    let mut descriptors = Vec::new();
+    match command.kind {
+        CommandKind::ServiceChange => {
+            let root = command.terminations.contains(&TerminationId::Root);
+            for descriptor in &command.descriptors {
+                let Descriptor::ServiceChange(change) = descriptor else {
+                    continue;
+                };
+                if root {
+                    wants.push(register(change));
+                }
+                if change.version.is_some() {
+                    descriptors.push(Descriptor::ServiceChange(Box::new(
+                        ServiceChangeDescriptor {
+                            version: Some(version),
+                            ..ServiceChangeDescriptor::default()
+                        },
+                    )));
+                }
+            }
+        }
+        CommandKind::Notify => {
+            for descriptor in &command.descriptors {
+                let Descriptor::ObservedEvents(observed) = descriptor else {
+                    continue;
+                };
+                for event in &observed.events {
+                    let is = |item| packages::is(&event.name, ItemKind::Event, "al", item);
+                    if is("of") {
+                        wants.push(Want::Hook(Hook::Off));
+                    } else if is("on") {
+                        wants.push(Want::Hook(Hook::On));
+                    }
+                }
+            }
+        }
+        _ => descriptors.push(Descriptor::Error(error(UNKNOWN_COMMAND))),
+    }
+    CommandReply {
+        kind: command.kind,
+        terminations: command.terminations.clone(),
+        of_context: false,
+        descriptors,
+        span: Span::default(),
+    }
+}
+
+fn register(change: &ServiceChangeDescriptor<'_>) -> Want {
+    let method = match &change.method {
+        Some(ServiceChangeMethod::Graceful) => Method::Graceful,
+        Some(ServiceChangeMethod::Forced) => Method::Forced,
+        Some(
+            ServiceChangeMethod::Disconnected
+            | ServiceChangeMethod::Handoff
+            | ServiceChangeMethod::Failover,
+        ) => Method::Disconnected,
+        Some(ServiceChangeMethod::Restart | ServiceChangeMethod::Other(_)) | None => {
+            Method::Restart
+        }
+    };
+    // Another host is not believed: nobody is made to call a third party.
+    let port = match &change.address {
+        Some(ServiceChangeAddress::Port(port)) => Some(*port),
+        Some(ServiceChangeAddress::Mid(_)) | None => None,
+    };
+    Want::Register { method, port }
+}
+
+/// A reply of a thin client's.
+fn replied(reply: &ReplyModel<'_>, voice: &Voice) -> Said<Context> {
+    let mut told = Reply {
+        error: None,
+        handle: None,
+        local: None,
+        codecs: Vec::new(),
+        terminations: Vec::new(),
+    };
+    if let ReplyResult::Error(error) = &reply.result {
+        told.error = Some(error.code);
+    }
+    for action in reply.actions() {
+        if let Some(error) = &action.error {
+            told.error.get_or_insert(error.code);
+        }
+        for command in &action.commands {
+            hear(&mut told, action.context, command);
+        }
+    }
+    let acknowledgement = reply.immediate_ack.then(|| {
+        voice.say(Transaction::ResponseAck(vec![AckRange {
+            first: reply.id,
+            last: reply.id,
+        }]))
+    });
+    Said::Reply {
+        transaction: reply.id,
+        reply: told,
+        acknowledgement,
+    }
+}
+
+/// What the reply to one command adds.
+fn hear(told: &mut Reply<Context>, context: ContextId, command: &CommandReply<'_>) {
+    let specific = command.terminations.iter().filter(|t| t.is_specific());
+    told.terminations
+        .extend(specific.map(|t| t.clone().into_owned()));
+    for descriptor in &command.descriptors {
+        match descriptor {
+            Descriptor::Error(error) => {
+                told.error.get_or_insert(error.code);
+            }
+            Descriptor::Media(media) => {
+                for stream in &media.streams {
+                    let Some(local) = &stream.local else {
+                        continue;
+                    };
+                    hear_local(told, local);
+                    if command.kind == CommandKind::Add
+                        && let Some(rtp) = command.terminations.first()
+                    {
+                        told.handle = Some(Context {
+                            id: context,
+                            rtp: rtp.clone().into_owned(),
+                        });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn hear_local(told: &mut Reply<Context>, local: &Description<'_>) {
+    let plain = Description {
+        octets: Octets(local.unescaped()),
+        ..Description::default()
+    };
+    for alternative in plain.alternatives() {
+        for codec in codecs_of(alternative) {
+            if !told.codecs.iter().any(|known| known.same_encoding(&codec)) {
+                told.codecs.push(codec);
+            }
+        }
+        told.local.get_or_insert_with(|| alternative.to_vec());
+    }
+}
+
+/// The codecs of a description, whether it leaves something open (`$`) or not.
+fn codecs_of(sdp: &[u8]) -> Vec<Codec> {
+    if let Some(names) = local::codecs(sdp) {
+        return names.iter().map(|name| codec_named(name)).collect();
+    }
+    let described = SessionDescription::parse(sdp).ok();
+    let audio = described.and_then(|sdp| Some(sdp.audio_of_answer().ok()?.1));
+    audio.map(|media| media.codecs).unwrap_or_default()
+}
