@@ -51,13 +51,13 @@ use serde::{Deserialize, Serialize};
 
 use self::added_request::{AddedRequest, OwnAck, Reissue};
 pub(crate) use self::heard::Heard;
-use self::media_watch::MediaWatch;
 use self::open_offers::OpenOffer;
 use self::state::{Exchange, Plane, Progress, Stage, TakeOver, TcState};
 use self::transit::{Rejections, Repeats, Repetition};
 use crate::bypass::described::{Described, Told, Undescribed, VmKey};
 use crate::bypass::flows::Anchor;
 use crate::bypass::keep_alive::KeepAlive;
+use crate::bypass::media_watch::MediaWatch;
 use crate::bypass::{Context, described, flows};
 use crate::engine::{
     CallMedia, CallView, Datapath, EngineConfig, Event, Flow, Output, Path, PathChoice, Side,
