@@ -200,7 +200,12 @@ impl Engine {
     /// Answers [`super::Datapath::Look`]: when a packet, RTP or RTCP, of each leg's
     /// flows was last counted; legs of which none was are left out.
     pub fn media_seen(&mut self, now: Time, call: u32, seen: &[(Leg, Time)]) {
-        self.with_call(now, call, |call, cx| call.media_seen(cx, seen));
+        match self.control.vm_of(call) {
+            Some(vm) => self.with_control(now, vm, |control, cx, numbers| {
+                control.media_seen(cx, numbers, call, seen);
+            }),
+            None => self.with_call(now, call, |call, cx| call.media_seen(cx, seen)),
+        }
         self.settle(now);
     }
 

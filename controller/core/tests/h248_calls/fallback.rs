@@ -162,6 +162,49 @@ fn no_codec_in_common() {
 }
 
 #[test]
+fn a_gateway_that_says_nothing_of_its_own_media() {
+    for reply in [
+        "Reply = 50003 { Context = 5000 { Add = A5555, Add = A5556 } }",
+        // The rest is to come.
+        "Reply = 50003/1 { Context = 5000 { Add = A5555, Add = A5556 } }",
+    ] {
+        let mut control = Control::registered(config());
+        control.mgc_says(&add(50003, &vm_sdp()));
+        control.at_mg();
+        control.passes_to_mgc(reply);
+        let back = control.at_mg();
+        assert_eq!(remotes(&back), ["10.71.1.11:7000 0 8"]);
+        control.mg_says(&modified(requests(&back)[0]));
+        control.is("up", Path::Vm, Some(Reason::SdpNotUnderstood));
+        control.silence();
+    }
+}
+
+#[test]
+fn calls_that_are_up_are_handed_back_when_sidestep_stops() {
+    let (mut control, _) = Control::up(config());
+    let now = control.now;
+    control.engine.shutdown(now);
+    control.drain();
+    assert!(control.engine.is_waiting());
+    let back = control.at_mg();
+    assert_eq!(remotes(&back), ["10.71.1.11:7000 0 8"]);
+    control.mg_says(&modified(requests(&back)[0]));
+    is_request(&control.at_tc(), Method::Bye);
+    assert!(!control.engine.is_waiting());
+    control.is("up", Path::Vm, Some(Reason::Stopping));
+}
+
+#[test]
+fn a_call_from_before_is_left_to_the_vm() {
+    let (mut control, _) = Control::up(config());
+    control.restart();
+    control.passes_to_mg(&modify(50010, &vm_sdp()));
+    control.passes_to_mgc(&modified(50010));
+    control.is("up", Path::Vm, Some(Reason::AlreadyUp));
+}
+
+#[test]
 fn a_tc_that_refuses() {
     let mut control = Control::registered(config());
     control.add();

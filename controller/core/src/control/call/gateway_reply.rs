@@ -24,6 +24,11 @@ impl Call {
             self.progress = Progress::Up;
         }
         self.hear_gateway(local);
+        if self.gateway.is_none() && self.promised.is_some() && self.in_flight.is_empty() {
+            // It has the TC's media, and says nothing of its own: the TC could not be
+            // told where to send.
+            self.falling.get_or_insert(Reason::SdpNotUnderstood);
+        }
         self.set_flows(cx);
         self.settle(cx);
     }

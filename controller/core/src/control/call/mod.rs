@@ -15,10 +15,12 @@
 //! | `vm_command` | what the VM's controller asks of the connection |
 //! | `gateway_reply` | what the gateway says to that, and to our own commands |
 //! | `tc_leg` | what is told to the thin client, and what it says |
+//! | `media_watch` | whether its media goes where it was told to go |
 //! | `agreement` | who has to be told what; back to the VM |
 
 mod agreement;
 mod gateway_reply;
+mod media_watch;
 mod tc_leg;
 mod vm_command;
 
@@ -34,6 +36,7 @@ use super::message::{Name, Selector};
 use crate::bypass::described::{Described, Told};
 use crate::bypass::flows::{self, Anchor};
 use crate::bypass::keep_alive::KeepAlive;
+use crate::bypass::media_watch::MediaWatch;
 use crate::bypass::{Context, Reason};
 use crate::engine::{
     CallMedia, CallView, Datapath, EngineConfig, Event, Flow, Output, Path, PathChoice, Transport,
@@ -167,6 +170,7 @@ pub(crate) struct Call {
     /// When the flows of a call that is over go.
     flows_until: Option<Time>,
     keep_alive: Option<KeepAlive>,
+    media_watch: Option<MediaWatch>,
     /// When the TC's answer is given up.
     answer_by: Option<Time>,
     last_heard: Time,
@@ -218,6 +222,7 @@ impl Call {
             flows: None,
             flows_until: None,
             keep_alive: None,
+            media_watch: None,
             answer_by: None,
             last_heard: now,
             reported: None,
@@ -308,7 +313,7 @@ impl Call {
             path,
             reason,
             started: self.started,
-            media_seen: None,
+            media_seen: self.media_watch.as_ref().and_then(MediaWatch::state),
             media: CallMedia {
                 vm: self.vm.as_ref().map(|vm| vm.media.clone()),
                 gateway: self.gateway.as_ref().map(|g| g.media.clone()),
@@ -366,6 +371,7 @@ impl Call {
             self.answer_by,
             self.flows_until,
             self.keep_alive.as_ref().map(KeepAlive::due),
+            self.media_watch.as_ref().and_then(MediaWatch::due),
         ]
         .into_iter()
         .flatten()
@@ -384,6 +390,7 @@ impl Call {
             self.tc_failed(cx, Reason::TcNoAnswer);
         }
         self.keep_vm_alive(cx);
+        self.look_at_media(cx);
         if self.flows_until.is_some_and(|until| until <= cx.now) {
             self.end_flows(cx);
         }

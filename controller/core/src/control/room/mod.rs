@@ -17,7 +17,7 @@ use super::mgcp::Mgcp;
 use super::requests::{Due, Requests};
 use crate::bypass::{Context, Reason};
 use crate::deadlines::Deadlines;
-use crate::engine::{CallView, Datagram, EngineConfig, Protocol, Side};
+use crate::engine::{CallView, Datagram, EngineConfig, Leg, Protocol, Side};
 use crate::sip::dialog::opposite;
 use crate::tc::TcEvent;
 use crate::time::Time;
@@ -269,6 +269,7 @@ impl Room {
             self.expiry.set(&key, line.next_expiry());
             cx.send(datagram);
         }
+        call.watch_media(cx);
         call.report(cx);
         self.due.set(&(call.vm_index(), id), call.next_timeout());
         if call.is_forgotten(cx.now) {
@@ -324,6 +325,17 @@ impl Room {
         event: TcEvent,
     ) {
         self.with_call(cx, numbers, id, |call, cx| call.tc_event(cx, event));
+    }
+
+    /// What has been counted of a call's media.
+    pub(crate) fn media_seen(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        id: u32,
+        seen: &[(Leg, Time)],
+    ) {
+        self.with_call(cx, numbers, id, |call, cx| call.media_seen(cx, seen));
     }
 
     /// The datapath will not have a call's flows, or Sidestep stops.
