@@ -5,6 +5,7 @@
 //! runs only feeds it.
 
 mod interfaces;
+mod privileges;
 mod queries;
 mod serve;
 mod telling;
@@ -12,7 +13,7 @@ mod telling;
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sidestep_core::engine::{Engine, Protocol, Restored};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -75,6 +76,9 @@ async fn live(config: Config, keep: bool) -> Result<()> {
     let (ask, queries) = mpsc::channel(QUERIES);
     let beside = [tokio::spawn(server.serve(ask)), tokio::spawn(events)];
     let (journal, engine) = engine(&config, &mut datapath, seed);
+    if let Err(error) = privileges::keep_what_serving_needs(datapath.unmounts()) {
+        tracing::error!("what serving does not need could not be given up: {error:#}");
+    }
     let mut daemon = Daemon {
         started: clock::now(),
         inbox: Inbox::new(changes, queries),
@@ -193,9 +197,7 @@ fn start_log(filter: &str) -> Result<()> {
 }
 
 fn check() -> Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        bail!("sidestep run needs root: it attaches kernel programs and makes a network namespace");
-    }
+    privileges::check()?;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the file limit")?;
     let wanted = OPEN_FILES.min(hard);
     setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).context("cannot raise the file limit")

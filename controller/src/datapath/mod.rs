@@ -328,6 +328,11 @@ impl Datapath {
         rows
     }
 
+    /// Whether a file system of its own goes with the pins.
+    pub fn unmounts(&self) -> bool {
+        self.pins.mounted()
+    }
+
     /// Flows in the map, and how many there is room for.
     pub fn fill(&self) -> (usize, u32) {
         (self.flows.len(), self.capacity)

@@ -61,6 +61,11 @@ impl Pins {
         })
     }
 
+    /// Whether the file system is there for them alone.
+    pub fn mounted(&self) -> bool {
+        self.mounted
+    }
+
     /// Where a link is pinned.
     pub fn link(&self, name: &str) -> PathBuf {
         self.directory.join(LINKS).join(name)

@@ -27,7 +27,9 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct Namespace {
     path: PathBuf,
     jobs: Option<mpsc::Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    /// It takes the name away at its end: a mount, which this thread may no longer
+    /// do by then.
+    thread: Option<JoinHandle<Result<()>>>,
     /// Locked while this daemon lives: nobody else takes it for a leftover.
     held: Option<Flock<File>>,
 }
@@ -56,12 +58,12 @@ impl Namespace {
             .spawn(move || {
                 let entered = enter_new(&target);
                 let failed = entered.is_err();
-                if ready.send(entered).is_err() || failed {
-                    return;
+                if ready.send(entered).is_ok() && !failed {
+                    for job in inbox {
+                        job();
+                    }
                 }
-                for job in inbox {
-                    job();
-                }
+                unbind(&target)
             })
             .context("cannot start the namespace's thread")?;
         let mut namespace = Self {
@@ -111,13 +113,13 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has nothing left to clean up.
-            let _ = thread.join();
-        }
-        if let Err(error) = unbind(&self.path) {
-            tracing::warn!("namespace {} stays behind: {error:#}", self.path.display());
-        }
+        let ended = self.thread.take().map(JoinHandle::join);
+        let stays = match ended {
+            Some(Ok(Ok(()))) | None => return,
+            Some(Ok(Err(error))) => format!("{error:#}"),
+            Some(Err(_)) => "its thread has panicked".to_owned(),
+        };
+        tracing::warn!("namespace {} stays behind: {stays}", self.path.display());
     }
 }
 

@@ -33,9 +33,20 @@ impl Sidestep {
         options: &[&str],
         change: impl FnOnce(&mut Value),
     ) -> Result<Self> {
-        let program = own_program("SIDESTEP_BIN", "sidestep")?;
         let config = write_config(lab, change)?;
-        let process = spawn(lab, &program, &config, options, 0)?;
+        Self::start_under(lab, &[], config, options)
+    }
+
+    /// Starts it by another program, which is given its command line: one that
+    /// takes privileges away.
+    pub fn start_by(lab: &Lab, wrapper: &[&str]) -> Result<Self> {
+        let config = write_config(lab, |_| {})?;
+        Self::start_under(lab, wrapper, config, &[])
+    }
+
+    fn start_under(lab: &Lab, wrapper: &[&str], config: PathBuf, options: &[&str]) -> Result<Self> {
+        let program = own_program("SIDESTEP_BIN", "sidestep")?;
+        let process = spawn(lab, wrapper, &program, &config, options, 0)?;
         let mut sidestep = Self {
             process,
             program,
@@ -49,7 +60,7 @@ impl Sidestep {
     /// Starts it again after its end, with the same configuration.
     pub fn restart(&mut self, lab: &Lab, options: &[&str]) -> Result<()> {
         self.started += 1;
-        self.process = spawn(lab, &self.program, &self.config, options, self.started)?;
+        self.process = spawn(lab, &[], &self.program, &self.config, options, self.started)?;
         self.wait_until_ready(lab)
     }
 
@@ -171,20 +182,26 @@ impl Sidestep {
 
 fn spawn(
     lab: &Lab,
+    wrapper: &[&str],
     program: &Path,
     config: &Path,
     options: &[&str],
     count: u32,
 ) -> Result<Process> {
-    Process::start(
-        &format!("sidestep-{count}"),
-        lab.directory(),
-        lab.command(Site::Hv, program)
-            .env("NO_COLOR", "1")
-            .args(["run", "--config"])
-            .arg(config)
-            .args(options),
-    )
+    let mut command = match wrapper {
+        [] => lab.command(Site::Hv, program),
+        [first, further @ ..] => {
+            let mut command = lab.command(Site::Hv, first);
+            command.args(further).arg(program);
+            command
+        }
+    };
+    command
+        .env("NO_COLOR", "1")
+        .args(["run", "--config"])
+        .arg(config)
+        .args(options);
+    Process::start(&format!("sidestep-{count}"), lab.directory(), &mut command)
 }
 
 /// `config/lab.yaml` with this lab's own names, written into its directory.
