@@ -109,7 +109,7 @@ fn look<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Result<Look, Refusa
     }
     let datagram = packet.udp(&window, &parsed)?;
     let key = datagram.key();
-    if let Some(action) = media(&key, side) {
+    if let Some(action) = media(&key, side, now_ns) {
         if parsed.fragment == Fragment::First {
             return Err(Refusal::MediaFragment);
         }
@@ -134,9 +134,10 @@ pub const fn own_mark(ifindex: u32) -> u32 {
 
 /// What is to be done with a packet of media. A guard may stand for every port of
 /// the VM's, its key's source port zero: while a softphone rings, nobody knows
-/// the port that it will send from.
+/// the port that it will send from. Such a guard holds only while the daemon lives:
+/// without it the call is set up through the VM, which is to be heard then.
 #[inline(always)]
-fn media<K: FiveTuple>(key: &K, side: Side) -> Option<&'static FlowAction> {
+fn media<K: FiveTuple>(key: &K, side: Side, now_ns: u64) -> Option<&'static FlowAction> {
     if let Some(action) = key.action()
         && is_for_tap(action, side)
     {
@@ -146,7 +147,7 @@ fn media<K: FiveTuple>(key: &K, side: Side) -> Option<&'static FlowAction> {
         return None;
     }
     match key.from_any_port().action() {
-        Some(action) if action.kind == GUARD => Some(action),
+        Some(action) if action.kind == GUARD && is_served(now_ns) => Some(action),
         _ => None,
     }
 }
@@ -304,10 +305,19 @@ fn later_fragment<I: Ip>(packet: Packet<I>, parsed: &Parsed, side: Side, now_ns:
 /// The door of a side, while somebody is behind it.
 #[inline(always)]
 fn open_door(side: Side, now_ns: u64) -> Result<&'static Door, Refusal> {
-    match LEASE.get(0) {
-        Some(deadline_ns) if now_ns < *deadline_ns => door(side),
-        _ => Err(Refusal::LeaseStale),
+    if is_served(now_ns) {
+        door(side)
+    } else {
+        Err(Refusal::LeaseStale)
     }
+}
+
+/// Whether the daemon has renewed its lease.
+#[inline(always)]
+fn is_served(now_ns: u64) -> bool {
+    LEASE
+        .get(0)
+        .is_some_and(|deadline_ns| now_ns < *deadline_ns)
 }
 
 /// The door of a side, whether or not anybody is behind it.

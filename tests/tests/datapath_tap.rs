@@ -444,6 +444,10 @@ fn a_guard_without_a_port_stands_for_all_of_the_vms() {
         assert_eq!(tap.vm_sends(&rtp_of_vm()).action, TcxAction::Drop);
         assert_eq!(tap.programs.counted(), [(Counter::Guarded, 1)]);
         assert_eq!(tap.programs.stats(4).packets, 1);
+        // The daemon has died: the call goes on through the VM.
+        tap.programs.set_lease(0);
+        assert_eq!(tap.vm_sends(&rtp_of_vm()), passed(&rtp_of_vm()));
+        tap.programs.set_lease(u64::MAX);
 
         // Elsewhere, or of another VM: not guarded.
         for (src, dst) in [
