@@ -136,7 +136,7 @@ impl Line {
         self.expiry.push_back((now + REMEMBERED, asker, id));
     }
 
-    /// Forgets what is old; what was never replied to is returned.
+    /// Forgets what is old; what the VM asked and was never replied to is returned.
     pub(super) fn expire(&mut self, now: Time) -> Vec<(u32, Transaction)> {
         let mut unanswered = Vec::new();
         while let Some((at, asker, id)) = self.expiry.front().copied() {
@@ -144,11 +144,10 @@ impl Line {
                 break;
             }
             self.expiry.pop_front();
-            // An id that was used again has a later entry of its own.
-            let again = self.expiry.iter().any(|(_, a, i)| (*a, *i) == (asker, id));
-            if !again
-                && let Some(old) = self.transactions.remove(&(asker, id))
+            // While it is remembered, its id is no new one's.
+            if let Some(old) = self.transactions.remove(&(asker, id))
                 && old.reply.is_none()
+                && asker == Side::Vm
             {
                 unanswered.push((id, old));
             }

@@ -182,10 +182,9 @@ impl Room {
     /// Calls at the place of a command that says nothing of their streams: its reply
     /// may, and a termination that moves takes them along.
     fn others(&self, key: LineKey, wanted: &mut Wanted) {
-        let here = self.calls.values().filter(|call| {
+        let here = self.on(key).filter(|call| {
             !call.is_over()
                 && call.created_by.is_none()
-                && self.lines_of.get(&call.id()) == Some(&key)
                 && is_at(&call.connection.place, &wanted.place)
         });
         let others: Vec<u32> = here
@@ -201,11 +200,9 @@ impl Room {
     /// The call of a stream of a command.
     fn call_of(&self, asks: &Asks<'_>, stream: &Stream) -> Option<u32> {
         let operation = asks.operation;
-        let mut calls = self.calls.values().filter(|call| {
-            !call.is_over()
-                && self.lines_of.get(&call.id()) == Some(&asks.key)
-                && call.connection.stream == stream.id
-        });
+        let mut calls = self
+            .on(asks.key)
+            .filter(|call| !call.is_over() && call.connection.stream == stream.id);
         let found = calls.find(|call| match call.created_by {
             Some(by) => by == asks.asked,
             None => {
@@ -267,6 +264,7 @@ impl Room {
         *numbers.next = numbers.next.wrapping_add(1);
         self.calls.insert(id, call);
         self.lines_of.insert(id, asks.key);
+        self.by_line.entry(asks.key).or_default().insert(id);
         Some(id)
     }
 
@@ -322,11 +320,9 @@ impl Room {
 
     /// The live calls at a place.
     fn selected(&self, key: LineKey, wanted: &Wanted) -> Vec<u32> {
-        let here = self.calls.values().filter(|call| {
-            !call.is_over()
-                && self.lines_of.get(&call.id()) == Some(&key)
-                && selects(&wanted.place, &call.connection.place)
-        });
+        let here = self
+            .on(key)
+            .filter(|call| !call.is_over() && selects(&wanted.place, &call.connection.place));
         here.map(Call::id).collect()
     }
 
@@ -346,12 +342,9 @@ impl Room {
         let mut released = false;
         for operation in operations.filter(|operation| operation.kind == Kind::Delete) {
             let undecided: Vec<u32> = self
-                .calls
-                .values()
+                .on(key)
                 .filter(|call| {
-                    call.is_undecided()
-                        && self.lines_of.get(&call.id()) == Some(&key)
-                        && selects(&operation.place, &call.connection.place)
+                    call.is_undecided() && selects(&operation.place, &call.connection.place)
                 })
                 .map(Call::id)
                 .collect();

@@ -5,7 +5,7 @@ mod commands;
 mod reissue;
 mod replies;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::call::{Call, Way};
@@ -32,6 +32,8 @@ pub(crate) struct Room {
     calls: BTreeMap<u32, Call>,
     /// The line of each call.
     lines_of: HashMap<u32, LineKey>,
+    /// The calls of each line.
+    by_line: HashMap<LineKey, BTreeSet<u32>>,
     lines: HashMap<LineKey, Line>,
     /// When which call has to be woken, by its VM.
     due: Deadlines<(usize, u32)>,
@@ -302,11 +304,24 @@ impl Room {
         }
     }
 
+    /// The calls of a line, in the order of their numbers.
+    fn on(&self, key: LineKey) -> impl Iterator<Item = &Call> {
+        let ids = self.by_line.get(&key).into_iter().flatten();
+        ids.filter_map(|id| self.calls.get(id))
+    }
+
     fn remove(&mut self, id: u32) {
         if let Some(call) = self.calls.remove(&id) {
             self.due.set(&(call.vm_index(), id), None);
         }
-        self.lines_of.remove(&id);
+        if let Some(key) = self.lines_of.remove(&id)
+            && let Some(calls) = self.by_line.get_mut(&key)
+        {
+            calls.remove(&id);
+            if calls.is_empty() {
+                self.by_line.remove(&key);
+            }
+        }
     }
 
     // --- the engine's -----------------------------------------------------------

@@ -227,10 +227,8 @@ impl Room {
             if outcome.place.termination.one().is_some() {
                 place.termination = outcome.place.termination.clone();
             }
-            let call = self.calls.values().find(|call| {
-                call.connection.stream == stream.id
-                    && self.lines_of.get(&call.id()) == Some(&key)
-                    && is_at(&call.connection.place, &place)
+            let call = self.on(key).find(|call| {
+                call.connection.stream == stream.id && is_at(&call.connection.place, &place)
             });
             if let Some(sdp) = call.and_then(Call::remote_for_vm) {
                 let at = At {
