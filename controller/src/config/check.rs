@@ -353,6 +353,7 @@ fn build(draft: Draft) -> Option<Config> {
             h248: draft.h248.into_iter().map(|at| at.value).collect(),
             mgcp: draft.mgcp.into_iter().map(|at| at.value).collect(),
             registrar: draft.registrar?.value,
+            tls: draft.tls,
             connections: ConnectionLimits {
                 all: draft.connections?,
                 per_vm: draft.connections_per_vm?,

@@ -16,6 +16,7 @@ mod fields;
 mod read;
 mod secret;
 mod thin_clients;
+mod tls;
 mod yaml;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -29,7 +30,7 @@ use sidestep_core::engine::{
 
 use sidestep_core::stream::Limits;
 
-use crate::door::ConnectionLimits;
+use crate::door::{ConnectionLimits, TlsConfig};
 pub use fault::{ConfigErrors, Fault, located};
 
 /// Where the daemon listens for its command line unless told otherwise.
@@ -97,6 +98,8 @@ pub struct SignallingConfig {
     pub mgcp: Vec<u16>,
     /// UDP port of the registrar, at each VM's own address.
     pub registrar: u16,
+    /// What it takes to look into encrypted SIP. `None`: it passes.
+    pub tls: Option<TlsConfig>,
     /// How many connections are taken.
     pub connections: ConnectionLimits,
     /// Which messages of a connection are looked at.
@@ -106,7 +109,9 @@ pub struct SignallingConfig {
 impl SignallingConfig {
     /// Ports between VMs and gateways to which connections are made.
     pub fn connection_ports(&self) -> Vec<u16> {
-        self.sip.iter().chain(&self.h248).copied().collect()
+        let tls = self.tls.iter().flat_map(|tls| &tls.ports);
+        let plain = self.sip.iter().chain(&self.h248);
+        plain.chain(tls).copied().collect()
     }
 
     /// Ports between VMs and gateways of which only datagrams are taken (RFC 3435

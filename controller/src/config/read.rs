@@ -13,6 +13,8 @@ use sidestep_core::registrar::Access;
 use super::fault::Faults;
 use super::fields::{Fields, List};
 use super::yaml::Node;
+use crate::door::TlsConfig;
+
 use super::{DEFAULT_JOURNAL, DEFAULT_PINS, DEFAULT_SOCKET};
 
 /// A value with its place, for what [`super::check`] has to say about it.
@@ -40,6 +42,7 @@ pub(super) struct Draft {
     pub sip: Vec<At<u16>>,
     pub h248: Vec<At<u16>>,
     pub mgcp: Vec<At<u16>>,
+    pub tls: Option<TlsConfig>,
     pub connections: Option<usize>,
     pub connections_per_vm: Option<usize>,
     pub message_bytes: Option<usize>,
@@ -114,7 +117,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
     );
     let signalling = root.section(
         "signalling",
-        &["sip", "h248", "mgcp", "registrar", "connections"],
+        &["sip", "h248", "mgcp", "registrar", "connections", "tls"],
         faults,
     );
     let connections = signalling.section(
@@ -122,6 +125,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
         &["limit", "limit_per_vm", "message_bytes", "header_fields"],
         faults,
     );
+    let tls = signalling.section("tls", &super::tls::KEYS, faults);
     let registration = root.section("registration", &["realm", "expires"], faults);
     let expires = registration.section("expires", &["min", "default", "max"], faults);
     let media = root.section(
@@ -170,6 +174,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
         sip,
         h248: ports(&signalling, "h248", &[2944, 2945], faults),
         mgcp: ports(&signalling, "mgcp", &[2427, 2727], faults),
+        tls: super::tls::read(&tls, folder, faults),
         connections: connections
             .number_or("limit", 4096, 1..=30_000, CONNECTIONS, faults)
             .map(|at| at.value),
@@ -235,7 +240,12 @@ const SECONDS: &str = "a number of seconds";
 const CONNECTIONS: &str = "a number of connections";
 
 /// A list of ports, which may be empty.
-fn ports(section: &Fields<'_>, key: &str, default: &[u16], faults: &mut Faults) -> Vec<At<u16>> {
+pub(super) fn ports(
+    section: &Fields<'_>,
+    key: &str,
+    default: &[u16],
+    faults: &mut Faults,
+) -> Vec<At<u16>> {
     let by_default = |&port: &u16| At {
         line: section.line(),
         field: section.path_of(key),

@@ -24,7 +24,7 @@ use crate::admin::Server;
 use crate::clock;
 use crate::config::Config;
 use crate::datapath::{Datapath, VmAddresses};
-use crate::door::{Door, Framers};
+use crate::door::{Door, Framers, Tls};
 use crate::journal::Journal;
 use crate::watch::Changes;
 use interfaces::Interfaces;
@@ -120,10 +120,12 @@ fn open(
         &config.vms.iter().map(VmAddresses::of).collect::<Vec<_>>(),
         &interfaces.names(),
     )?;
+    let tls = config.signalling.tls.as_ref().map(Tls::load).transpose()?;
     let mut door = Door::open(
         &config.daemon.namespace,
         config.signalling.connections,
         framers(config),
+        tls,
     )?;
     datapath.open_door(&door)?;
     // Listening first: what changes while the list is read is not missed.
@@ -136,8 +138,13 @@ fn open(
 /// What finds the messages in a connection: its ports say which protocol it is of.
 fn framers(config: &Config) -> Framers {
     let limits = config.signalling.messages;
+    let tls = config.signalling.tls.clone();
+    let encrypted = move |port| tls.as_ref().is_some_and(|tls| tls.ports.contains(&port));
     let config = config.engine([0; 32], 0);
-    Box::new(move |src, dst| Protocol::between(&config, src.port(), dst.port())?.framer(limits))
+    Box::new(move |src, dst| match encrypted(dst.port()) {
+        true => Protocol::Sip.framer(limits),
+        false => Protocol::between(&config, src.port(), dst.port())?.framer(limits),
+    })
 }
 
 /// The core, with the calls of an earlier run.

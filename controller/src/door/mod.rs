@@ -14,6 +14,7 @@ mod connections;
 mod links;
 mod namespace;
 mod outbound;
+mod tls;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -36,6 +37,7 @@ pub use connections::{ConnectionCounts, ConnectionLimits, Framers};
 use namespace::Namespace;
 use outbound::Outbound;
 pub use outbound::SendCounts;
+pub use tls::{Tls, TlsConfig};
 
 /// MTU of the routes while no tap is there.
 pub const DEFAULT_MTU: u32 = 1500;
@@ -99,7 +101,12 @@ impl Door {
     /// # Errors
     ///
     /// The kernel or `ip` refuses, or the namespace's name belongs to another.
-    pub fn open(name: &str, limits: ConnectionLimits, framers: Framers) -> Result<Self> {
+    pub fn open(
+        name: &str,
+        limits: ConnectionLimits,
+        framers: Framers,
+        tls: Option<Tls>,
+    ) -> Result<Self> {
         let host = namespace::hold_own()?;
         let inner_names = [Side::Vm, Side::Net].map(|side| links::names(side).1);
         let namespace = Namespace::create(name, &inner_names)?;
@@ -124,7 +131,7 @@ impl Door {
             Inbound::open(&namespace, Side::Vm)?,
             Inbound::open(&namespace, Side::Net)?,
         ];
-        let connections = Connections::open(&namespace, limits, framers)?;
+        let connections = Connections::open(&namespace, limits, framers, tls)?;
         Ok(Self {
             ends,
             connections,
@@ -210,7 +217,9 @@ impl Door {
     pub fn send(&mut self, datagram: &engine::Datagram) {
         match datagram.transport {
             engine::Transport::Udp => self.outbound.send(&self.namespace, datagram),
-            engine::Transport::Tcp(_) => self.connections.send(datagram),
+            engine::Transport::Tcp(_) | engine::Transport::Tls(_) => {
+                self.connections.send(datagram);
+            }
         }
     }
 

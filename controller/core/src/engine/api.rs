@@ -38,13 +38,23 @@ pub enum Transport {
     /// In the stream of this connection, at its end on the message's side. Where
     /// the connection is gone, a later one between the same two serves.
     Tcp(ConnectionId),
+    /// The same, in a connection that is encrypted on both sides of Sidestep.
+    Tls(ConnectionId),
 }
 
 impl Transport {
     /// Whether nothing is lost or repeated on the way, so that nothing has to be
     /// sent again (RFC 3261 §17.1.1.2).
     pub fn is_reliable(self) -> bool {
-        matches!(self, Self::Tcp(_))
+        self.connection().is_some()
+    }
+
+    /// The connection, if it is one.
+    pub fn connection(self) -> Option<ConnectionId> {
+        match self {
+            Self::Udp => None,
+            Self::Tcp(id) | Self::Tls(id) => Some(id),
+        }
     }
 
     /// As the `sent-protocol` of a Via names it (RFC 3261 §20.42).
@@ -52,6 +62,7 @@ impl Transport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp(_) => "TCP",
+            Self::Tls(_) => "TLS",
         }
     }
 }

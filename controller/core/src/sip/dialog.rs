@@ -294,7 +294,7 @@ impl Dialog {
             src: from.signalling,
             dst: match transport {
                 Transport::Udp => self.next_hop(toward, to),
-                Transport::Tcp(_) => to.signalling,
+                Transport::Tcp(_) | Transport::Tls(_) => to.signalling,
             },
             payload: builder.build(),
         }

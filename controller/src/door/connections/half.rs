@@ -1,10 +1,12 @@
 //! One end of a connection: its socket, what came by it, what is to go.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{Shutdown, TcpStream};
 
 use nix::sys::epoll::EpollFlags;
 use sidestep_core::stream::{Part, Stream};
+
+use super::layer::Layer;
 
 /// What waits for a slow peer, bytes: with so much, nothing more is read of the
 /// other end.
@@ -18,6 +20,8 @@ pub(super) struct Half {
     pub socket: TcpStream,
     /// Being made.
     connecting: bool,
+    /// What encrypts it.
+    pub layer: Layer,
     /// What comes, on its way to the other end.
     pub inbound: Stream,
     /// A part that waits until what was handed out before it has come back.
@@ -34,10 +38,11 @@ pub(super) struct Half {
 }
 
 impl Half {
-    pub fn new(socket: TcpStream, connecting: bool, inbound: Stream) -> Self {
+    pub fn new(socket: TcpStream, connecting: bool, layer: Layer, inbound: Stream) -> Self {
         Self {
             socket,
             connecting,
+            layer,
             inbound,
             held: None,
             outbound: Vec::new(),
@@ -75,7 +80,7 @@ impl Half {
     /// The connection is broken, or its peer takes nothing any more.
     pub fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
-        if self.waiting() == 0 && !self.connecting {
+        if self.waiting() == 0 && !self.connecting && self.layer.is_up() {
             let sent = self.write(rest)?;
             rest = rest.get(sent..).unwrap_or_default();
         }
@@ -112,7 +117,8 @@ impl Half {
                 Err(error) => return Err(error),
             }
         }
-        while self.waiting() > 0 {
+        self.layer.progress(&mut self.socket)?;
+        while self.waiting() > 0 && self.layer.is_up() {
             let outbound = std::mem::take(&mut self.outbound);
             let sent = self.write(outbound.get(self.written..).unwrap_or_default());
             self.outbound = outbound;
@@ -125,7 +131,7 @@ impl Half {
             self.outbound.clear();
             self.outbound.shrink_to(HIGH / 16);
             self.written = 0;
-            if self.ending && !self.shut {
+            if self.ending && !self.shut && self.layer.end(&mut self.socket)? {
                 self.shut = true;
                 self.socket.shutdown(Shutdown::Write)?;
             }
@@ -139,7 +145,7 @@ impl Half {
     /// How many bytes there was room for.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match self.socket.write(bytes) {
+            match self.layer.write(&mut self.socket, bytes) {
                 Ok(sent) => return Ok(sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -155,11 +161,11 @@ impl Half {
     ///
     /// The connection is broken.
     pub fn read<'a>(&mut self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
-        if self.connecting {
+        if !self.is_up() {
             return Ok(None);
         }
         loop {
-            match self.socket.read(buffer) {
+            match self.layer.read(&mut self.socket, buffer) {
                 Ok(length) => return Ok(Some(buffer.get(..length).unwrap_or_default())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -168,13 +174,20 @@ impl Half {
         }
     }
 
+    /// Whether it has shaken hands, where it has to.
+    pub fn is_up(&self) -> bool {
+        !self.connecting && self.layer.is_up()
+    }
+
     /// What it waits for. `full`: the other end is.
     pub fn interest(&self, full: bool) -> EpollFlags {
         let mut interest = EpollFlags::empty();
-        if !self.read_ended && !self.connecting && !full && self.held.is_none() {
+        let to_read = !self.read_ended && self.is_up() && !full && self.held.is_none();
+        if to_read || self.layer.is_shaking_hands() {
             interest |= EpollFlags::EPOLLIN;
         }
-        if self.connecting || self.waiting() > 0 {
+        let to_write = self.waiting() > 0 && self.layer.is_up();
+        if self.connecting || to_write || self.layer.wants_write() {
             interest |= EpollFlags::EPOLLOUT;
         }
         interest

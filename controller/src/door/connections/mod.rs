@@ -8,6 +8,7 @@
 //! of connections, of a VM or in all, the taps are told to let new ones pass.
 
 mod half;
+mod layer;
 mod pair;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -20,17 +21,18 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use sidestep_abi::door::Side as DoorSide;
-use sidestep_core::engine::{ConnectionId, Datagram, Side, Transport};
+use sidestep_core::engine::{ConnectionId, Datagram, Side};
 use sidestep_core::stream::{Framer, Stream};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
 
 use super::namespace::Namespace;
-use super::{Taken, links};
+use super::{Taken, Tls, links};
 use crate::clock::{self, nanoseconds};
 use crate::sockets::{self, Accepted, Listener};
 use half::Half;
+use layer::Layer;
 use pair::{Fate, Pair};
 
 /// Events taken in one turn.
@@ -92,12 +94,19 @@ pub(super) struct Connections {
     /// Of one of these two.
     limits_changed: bool,
     framers: Framers,
+    tls: Option<Tls>,
     counts: ConnectionCounts,
+    warned: Option<Instant>,
 }
 
 impl Connections {
     /// Opens the listeners.
-    pub fn open(namespace: &Namespace, limits: ConnectionLimits, framers: Framers) -> Result<Self> {
+    pub fn open(
+        namespace: &Namespace,
+        limits: ConnectionLimits,
+        framers: Framers,
+        tls: Option<Tls>,
+    ) -> Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("cannot make an epoll")?;
         let watched = epoll.0.try_clone().context("cannot watch an epoll")?;
         let listener = |side| -> Result<Listener> {
@@ -128,7 +137,9 @@ impl Connections {
             all_full: false,
             limits_changed: false,
             framers,
+            tls,
             counts: ConnectionCounts::default(),
+            warned: None,
         })
     }
 
@@ -221,9 +232,7 @@ impl Connections {
     }
 
     fn carrier(&self, datagram: &Datagram) -> Option<u64> {
-        let Transport::Tcp(ConnectionId(id)) = datagram.transport else {
-            return None;
-        };
+        let ConnectionId(id) = datagram.transport.connection()?;
         let open = |pair: &Pair| pair.is_open(datagram.side);
         if self.pairs.get(&id).is_some_and(open) {
             return Some(id);
@@ -311,8 +320,23 @@ impl Connections {
                 return;
             }
         };
-        let near = Half::new(stream, false, Stream::new((self.framers)(src, dst)));
-        let far = Half::new(onward, true, Stream::new((self.framers)(src, dst)));
+        let encrypted = self.tls.as_ref().filter(|tls| tls.is_at(dst.port()));
+        // Who connects to a VM is shown no certificate: that is the VM's to do.
+        let (layers, is_read) = match (encrypted, side) {
+            (None, _) => ((Layer::Plain, Layer::Plain), true),
+            (Some(_), Side::Net) => ((Layer::Plain, Layer::Plain), false),
+            (Some(tls), Side::Vm) => match tls.accept() {
+                Ok(tls) => ((Layer::Tls(Box::new(tls)), Layer::Awaited), true),
+                Err(error) => {
+                    self.counts.broken += 1;
+                    tracing::error!("no TLS for {src}: {error:#}");
+                    return;
+                }
+            },
+        };
+        let framer = || (self.framers)(src, dst).filter(|_| is_read);
+        let near = Half::new(stream, false, layers.0, Stream::new(framer()));
+        let far = Half::new(onward, true, layers.1, Stream::new(framer()));
         let (ends, halves) = match side {
             Side::Vm => ((src, dst), [near, far]),
             Side::Net => ((dst, src), [far, near]),
@@ -339,7 +363,7 @@ impl Connections {
         let Some(pair) = self.pairs.get_mut(&id) else {
             return;
         };
-        match pair.turn(into) {
+        match pair.turn(self.tls.as_ref(), into) {
             Fate::GoesOn => self.settle(id),
             Fate::Ended => {
                 self.counts.ended += 1;
@@ -350,10 +374,21 @@ impl Connections {
             Fate::Broken(error) => {
                 self.counts.broken += 1;
                 if let Some(pair) = self.remove(id) {
-                    let (vm, remote) = pair.ends;
-                    tracing::debug!("connection of {vm} and {remote} is reset: {error}");
+                    self.tell_broken(pair.ends, &error);
                 }
             }
+        }
+    }
+
+    /// What certificates say against each other is the operator's affair. At most one
+    /// line a second.
+    fn tell_broken(&mut self, (vm, remote): (SocketAddr, SocketAddr), error: &io::Error) {
+        let lately = |at: Instant| at.elapsed() < Duration::from_secs(1);
+        if error.kind() == io::ErrorKind::InvalidData && !self.warned.is_some_and(lately) {
+            self.warned = Some(Instant::now());
+            tracing::warn!("connection of {vm} and {remote} is reset: {error}");
+        } else {
+            tracing::debug!("connection of {vm} and {remote} is reset: {error}");
         }
     }
 

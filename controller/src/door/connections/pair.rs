@@ -12,8 +12,9 @@ use std::net::SocketAddr;
 use sidestep_core::engine::{ConnectionId, Datagram, Side, Transport};
 use sidestep_core::stream::Part;
 
-use super::super::Taken;
+use super::super::{Taken, Tls};
 use super::half::Half;
+use super::layer::Layer;
 use crate::sockets;
 
 /// Bytes read of an end before others have their turn.
@@ -78,7 +79,7 @@ impl Pair {
 
     /// Reads what has come and writes what waits. What was handed out in the turn
     /// before has come back.
-    pub fn turn(&mut self, into: &mut VecDeque<Taken>) -> Fate {
+    pub fn turn(&mut self, tls: Option<&Tls>, into: &mut VecDeque<Taken>) -> Fate {
         self.again = false;
         self.handed = [false; 2];
         if let Some(error) = self.broken.take() {
@@ -87,6 +88,7 @@ impl Pair {
         // All writing first: what an end has no more room for is not read at the other,
         // and only waiting for room wakes it.
         let mut done = self.halves.iter_mut().try_for_each(Half::flush);
+        done = done.and_then(|()| self.ask_gateway(tls));
         for side in [Side::Vm, Side::Net] {
             done = done.and_then(|()| self.pull(side, into));
         }
@@ -104,6 +106,20 @@ impl Pair {
             None if self.halves.iter().all(Half::is_over) => Fate::Ended,
             None => Fate::GoesOn,
         }
+    }
+
+    /// The VM has said by its handshake whom it asks for: he is asked.
+    fn ask_gateway(&mut self, tls: Option<&Tls>) -> io::Result<()> {
+        let [vm, net] = &mut self.halves;
+        let (Some(tls), Layer::Awaited, true) = (tls, &net.layer, vm.is_up()) else {
+            return Ok(());
+        };
+        let asked_for = vm.layer.asked_for();
+        let connection = tls
+            .connect(asked_for, self.ends.1.ip())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        net.layer = Layer::Tls(Box::new(connection));
+        net.flush()
     }
 
     /// Sends a message out by an end.
@@ -144,6 +160,8 @@ impl Pair {
             } else if half.read_ended {
                 return self.pull_end(side);
             } else if read >= BUDGET {
+                // What TLS has decrypted already wakes nobody.
+                self.again = true;
                 return Ok(());
             } else {
                 match half.read(&mut buffer)? {
@@ -207,7 +225,10 @@ impl Pair {
         };
         Datagram {
             side,
-            transport: Transport::Tcp(self.id),
+            transport: match self.half(Side::Vm).layer {
+                Layer::Tls(_) => Transport::Tls(self.id),
+                _ => Transport::Tcp(self.id),
+            },
             src,
             dst,
             payload,
