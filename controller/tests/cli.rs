@@ -15,8 +15,10 @@ use sidestep::admin::rows::{CallRow, ClientRow, CounterRow, FlowRow, LegsRow, Me
 use sidestep_core::call::Reason;
 
 /// Fields that scripts may count on, in the README's order.
-const FLOW_FIELDS: &str = "call path leg from to packets bytes lost late duplicate jitter_ms ssrc \
-                           payload_type first_seen last_seen";
+const FLOW_FIELDS: &str = "call path leg from to packets bytes lost late reordered duplicate \
+                           jitter_ms ssrc payload_type ssrc_changes payload_type_changes \
+                           talk_spurts gaps longest_gap_ms remote_lost remote_loss_percent \
+                           remote_jitter_ms round_trip_ms mos first_seen last_seen";
 const CALL_FIELDS: &str = "id vm thin_client gateway protocol state path reason started media_seen";
 const CLIENT_FIELDS: &str = "name vm protocol address media codecs expires";
 
@@ -35,10 +37,21 @@ fn flow(leg: &str, packets: u64) -> FlowRow {
         bytes: packets * 200,
         lost: 1,
         late: 0,
+        reordered: 0,
         duplicate: 0,
         jitter_ms: 0.25,
         ssrc: Some(0xdead_beef),
         payload_type: Some(8),
+        ssrc_changes: 0,
+        payload_type_changes: 0,
+        talk_spurts: 1,
+        gaps: 0,
+        longest_gap_ms: 0,
+        remote_lost: None,
+        remote_loss_percent: None,
+        remote_jitter_ms: None,
+        round_trip_ms: Some(12.5),
+        mos: Some(4.3),
         first_seen: Some("2026-01-02T03:04:05Z".into()),
         last_seen: None,
         state: "live".into(),

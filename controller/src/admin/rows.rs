@@ -33,8 +33,10 @@ pub struct FlowRow {
     pub bytes: u64,
     /// RTP packets lost before this host (RFC 3550 A.3).
     pub lost: u64,
-    /// RTP packets out of order.
+    /// RTP packets that came after a later one.
     pub late: u64,
+    /// Times the order was broken.
+    pub reordered: u32,
     /// RTP packets seen twice.
     pub duplicate: u64,
     /// Jitter (RFC 3550 A.8), ms.
@@ -43,6 +45,28 @@ pub struct FlowRow {
     pub ssrc: Option<u32>,
     /// RTP payload type, the same way.
     pub payload_type: Option<u8>,
+    /// Times the SSRC changed.
+    pub ssrc_changes: u32,
+    /// Times the payload type changed.
+    pub payload_type_changes: u32,
+    /// Talk-spurts begun (marker bit).
+    pub talk_spurts: u32,
+    /// Gaps longer than 100 ms within a talk-spurt.
+    pub gaps: u32,
+    /// The longest of them, ms.
+    pub longest_gap_ms: u32,
+    /// What the receiver's last RTCP report says of these RTP packets: lost since
+    /// it began.
+    pub remote_lost: Option<i32>,
+    /// Lost in the interval before that report, %.
+    pub remote_loss_percent: Option<f64>,
+    /// Its jitter, ms.
+    pub remote_jitter_ms: Option<f64>,
+    /// From this host to the receiver and back, by RTCP, ms.
+    pub round_trip_ms: Option<f64>,
+    /// Mean opinion score (ITU-T G.107), 1 to 4.5; `null` where the codec is not
+    /// known to it.
+    pub mos: Option<f64>,
     /// Time of the first packet.
     pub first_seen: Option<String>,
     /// Time of the last packet.

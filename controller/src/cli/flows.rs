@@ -154,7 +154,7 @@ const fn right(title: &'static str, rank: u8, cell: fn(&Row) -> String) -> Colum
     }
 }
 
-static COLUMNS: [Column; 18] = [
+static COLUMNS: [Column; 22] = [
     right("CALL", 0, |row| plain(row, "call")),
     left("PATH", 0, |row| plain(row, "path")),
     left("LEG", 0, |row| plain(row, "leg")),
@@ -168,6 +168,12 @@ static COLUMNS: [Column; 18] = [
     right("LATE", 5, |row| of_rtp(row, count, "late")),
     right("DUP", 6, |row| of_rtp(row, count, "duplicate")),
     right("JITTER MS", 1, |row| of_rtp(row, decimal, "jitter_ms")),
+    right("GAPS", 6, |row| of_rtp(row, count, "gaps")),
+    right("RTT MS", 5, |row| of_rtp(row, decimal, "round_trip_ms")),
+    right("FAR LOSS %", 7, |row| {
+        of_rtp(row, decimal, "remote_loss_percent")
+    }),
+    right("MOS", 4, |row| of_rtp(row, decimal, "mos")),
     right("SSRC", 8, |row| ssrc(row, "ssrc")),
     right("PT", 1, payload_type),
     left("FIRST SEEN", 9, |row| ago(row, "first_seen")),
@@ -207,7 +213,7 @@ impl Rates {
         let span = self.at.map(|at| now.duration_since(at).as_secs_f64());
         let mut seen = HashMap::new();
         for row in rows {
-            let key = ["call", "leg", "from", "to"].map(|field| plain(row, field));
+            let key = ["call", "leg", "from", "to", "rtcp"].map(|field| plain(row, field));
             let key = key.join(" ");
             let packets = row.get("packets").and_then(Value::as_u64).unwrap_or(0);
             if let (Some(span), Some(&before)) = (span, self.last.get(&key))

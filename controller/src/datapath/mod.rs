@@ -9,6 +9,7 @@ mod kernel;
 mod links;
 mod maps;
 mod object;
+mod quality;
 mod readout;
 mod table;
 

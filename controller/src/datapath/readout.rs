@@ -9,25 +9,90 @@ use sidestep_abi::flow::{FLOW_RTCP, FlowAction, FlowKey, FlowKey4, FlowKind, Flo
 use sidestep_abi::map;
 
 use super::object;
+use super::quality::{self, Report};
 use super::table::Installed;
 use crate::admin::rows::FlowRow;
 use crate::clock::Wall;
 
-/// Rows of `flows`. The path of a guarded flow is that of its call's media.
+/// Rows of `flows`. The path of a guarded flow is that of its call's media. A port
+/// that RTP and RTCP share (RFC 5761) has a row of each, once RTCP has come.
 pub fn rows(flows: &[(Installed, FlowStats)], wall: &Wall, state: &str) -> Vec<FlowRow> {
     let mut paths: HashMap<u32, &str> = HashMap::new();
-    for (flow, _) in flows {
-        if let Some(path) = path(flow.action.kind) {
-            paths.insert(flow.action.call, path);
+    let mut rtcp: HashMap<(u32, u8), &FlowStats> = HashMap::new();
+    for (flow, stats) in flows {
+        let action = &flow.action;
+        if let Some(path) = path(action.kind) {
+            paths.insert(action.call, path);
+        }
+        if stats.rtcp_packets > 0 && action.kind != FlowKind::Guard as u8 {
+            rtcp.insert((action.call, action.leg), stats);
         }
     }
-    flows
-        .iter()
-        .map(|(flow, stats)| {
-            let path = paths.get(&flow.action.call).copied().unwrap_or("direct");
-            row(flow, stats, path, wall, state)
-        })
-        .collect()
+    let mut rows = Vec::with_capacity(flows.len());
+    for (flow, stats) in flows {
+        let action = &flow.action;
+        let path = paths.get(&action.call).copied().unwrap_or("direct");
+        let mut row = row(flow, stats, path, wall, state);
+        if !row.rtcp && action.kind != FlowKind::Guard as u8 {
+            let sent = rtcp.get(&(action.call, action.leg)).copied();
+            let back = rtcp.get(&(action.call, opposite(action.leg)));
+            let report = back.and_then(|back| quality::report(sent, back));
+            judge(&mut row, stats, action.clock_rate, report);
+        }
+        let shared = (!row.rtcp && stats.rtcp_packets > 0).then(|| FlowRow {
+            rtcp: true,
+            packets: stats.rtcp_packets.into(),
+            bytes: stats.rtcp_bytes,
+            last_seen: wall.of_nanoseconds(stats.last_other_ns),
+            ..self::row(flow, &FlowStats::default(), path, wall, state)
+        });
+        if shared.is_some() {
+            row.packets = stats.packets.saturating_sub(stats.rtcp_packets.into());
+            row.bytes = stats.bytes.saturating_sub(stats.rtcp_bytes);
+        }
+        rows.push(row);
+        rows.extend(shared);
+    }
+    rows
+}
+
+/// What RTCP said of a flow's RTP, and how it may have sounded.
+fn judge(row: &mut FlowRow, stats: &FlowStats, clock_rate: u32, report: Option<Report>) {
+    if let Some(report) = report {
+        row.remote_lost = Some(report.lost);
+        row.remote_loss_percent = Some(rounded(report.loss_percent));
+        row.round_trip_ms = report.round_trip_ms.map(rounded);
+        if clock_rate != 0 {
+            let jitter = f64::from(report.jitter) * 1000.0 / f64::from(clock_rate);
+            row.remote_jitter_ms = Some(rounded(jitter));
+        }
+    }
+    if let Some(payload_type) = row.payload_type {
+        let expected = stats.expected().max(1) as f64;
+        let loss_percent = stats.lost() as f64 / expected * 100.0;
+        // Of the delay only what RTCP tells: half of the way there and back.
+        let delay_ms = row.round_trip_ms.unwrap_or(0.0) / 2.0;
+        row.mos = quality::mos(payload_type, loss_percent, delay_ms)
+            .map(|mos| (mos * 100.0).round() / 100.0);
+    }
+}
+
+/// To thousandths.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+/// The leg that goes the other way.
+const fn opposite(leg: u8) -> u8 {
+    const GATEWAY_TO_TC: u8 = FlowLeg::GatewayToTc as u8;
+    const TC_TO_GATEWAY: u8 = FlowLeg::TcToGateway as u8;
+    const GATEWAY_TO_VM: u8 = FlowLeg::GatewayToVm as u8;
+    match leg {
+        GATEWAY_TO_TC => FlowLeg::TcToGateway as u8,
+        TC_TO_GATEWAY => FlowLeg::GatewayToTc as u8,
+        GATEWAY_TO_VM => FlowLeg::VmToGateway as u8,
+        _ => FlowLeg::GatewayToVm as u8,
+    }
 }
 
 /// Reads the flows that are pinned at `pins`, without a daemon.
@@ -79,10 +144,21 @@ fn row(flow: &Installed, stats: &FlowStats, path: &str, wall: &Wall, state: &str
         bytes: stats.bytes,
         lost: stats.lost(),
         late: stats.late,
+        reordered: stats.reordered,
         duplicate: stats.duplicate,
-        jitter_ms: (stats.jitter_ms(action.clock_rate) * 1000.0).round() / 1000.0,
+        jitter_ms: rounded(stats.jitter_ms(action.clock_rate)),
         ssrc: heard.then_some(stats.ssrc),
         payload_type: heard.then_some(stats.payload_type),
+        ssrc_changes: stats.ssrc_changes,
+        payload_type_changes: stats.payload_type_changes,
+        talk_spurts: stats.talk_spurts,
+        gaps: stats.gaps,
+        longest_gap_ms: stats.longest_gap_ms,
+        remote_lost: None,
+        remote_loss_percent: None,
+        remote_jitter_ms: None,
+        round_trip_ms: None,
+        mos: None,
         first_seen: wall.of_nanoseconds(stats.first_seen_ns),
         last_seen: wall.of_nanoseconds(stats.last_seen_ns()),
         state: state.to_owned(),
@@ -122,5 +198,86 @@ fn leg(leg: u8) -> &'static str {
         GATEWAY_TO_VM => "gateway->vm",
         VM_TO_GATEWAY => "vm->gateway",
         _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sidestep_abi::flow::STATE_REPORT;
+
+    use super::*;
+
+    fn flow(leg: FlowLeg, from: &str, to: &str) -> Installed {
+        Installed {
+            key: FlowKey::new(from.parse().unwrap(), to.parse().unwrap()),
+            action: FlowAction {
+                call: 3,
+                kind: FlowKind::Direct as u8,
+                leg: leg as u8,
+                clock_rate: 8_000,
+                ..FlowAction::default()
+            },
+        }
+    }
+
+    /// RTP and RTCP on one port both ways; RTCP of each way tells of the other.
+    #[test]
+    fn a_shared_port_has_a_row_of_each_and_the_reports_facts() {
+        let (tc, gateway) = ("[2001:db8::22]:4000", "[2001:db8::31]:6000");
+        let there = FlowStats {
+            packets: 110,
+            bytes: 22_000,
+            rtp_packets: 100,
+            max_seq: 104,
+            base_seq: 0,
+            payload_type: 8,
+            rtcp_packets: 10,
+            rtcp_bytes: 1_000,
+            sr_ntp: [0x8000, 0],
+            sr_seen: [1_000, 0],
+            last_rtp_ns: 5,
+            last_other_ns: 4,
+            ..FlowStats::default()
+        };
+        let back = FlowStats {
+            packets: 1,
+            bytes: 100,
+            rtcp_packets: 1,
+            rtcp_bytes: 100,
+            state: STATE_REPORT,
+            report_lost: 26 << 24 | 7,
+            report_jitter: 16,
+            report_lsr: 0x8000,
+            report_seen: 1_000 + 1_221,
+            ..FlowStats::default()
+        };
+        let flows = [
+            (flow(FlowLeg::TcToGateway, tc, gateway), there),
+            (flow(FlowLeg::GatewayToTc, gateway, tc), back),
+        ];
+        let rows = rows(&flows, &Wall::now(), "live");
+        let counted: Vec<_> = rows
+            .iter()
+            .map(|row| (row.leg.as_str(), row.rtcp, row.packets, row.bytes))
+            .collect();
+        assert_eq!(
+            counted,
+            [
+                ("tc->gateway", false, 100, 21_000),
+                ("tc->gateway", true, 10, 1_000),
+                ("gateway->tc", false, 0, 0),
+                ("gateway->tc", true, 1, 100),
+            ]
+        );
+        let row = &rows[0];
+        assert_eq!((row.from.as_str(), row.to.as_str()), (tc, gateway));
+        assert_eq!((row.lost, row.remote_lost), (5, Some(7)));
+        assert_eq!(row.remote_loss_percent, Some(10.156));
+        assert_eq!(row.remote_jitter_ms, Some(2.0));
+        assert_eq!(row.round_trip_ms, Some(20.005));
+        // 4.76 % lost: R = 93.2 - 0.24 - 15.15 = 77.81.
+        assert_eq!(row.mos, Some(3.94));
+        // Nothing has come the other way to be judged.
+        assert_eq!((rows[2].mos, rows[2].remote_lost), (None, None));
     }
 }

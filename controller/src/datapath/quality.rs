@@ -1,0 +1,148 @@
+//! What is worked out from counters: the facts of RTCP reports that passed, and an
+//! estimate of how a listener would judge the speech.
+//!
+//! In: statistics of a call's flows. Out: numbers of rows, `None` where nothing
+//! tells.
+
+use sidestep_abi::flow::{FlowStats, SEEN_SHIFT, STATE_REPORT};
+
+/// What a report block (RFC 3550 §6.4.1) of the receiver's says of a flow.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Report {
+    /// RTP packets lost up to the receiver, since it began. Negative: it got some
+    /// twice.
+    pub lost: i32,
+    /// Of the interval before the report, %.
+    pub loss_percent: f64,
+    /// Its interarrival jitter, clock units.
+    pub jitter: u32,
+    /// From this host to the receiver and back, ms; if one of the last two sender
+    /// reports is the one that it answers.
+    pub round_trip_ms: Option<f64>,
+}
+
+/// The receiver's last report, which passed in `back`'s direction, of what was sent
+/// in `sent`'s; the statistics are those of where RTCP goes.
+pub fn report(sent: Option<&FlowStats>, back: &FlowStats) -> Option<Report> {
+    if back.state & STATE_REPORT == 0 {
+        return None;
+    }
+    // RFC 3550 §6.4.1: 8 bits of fraction, 24 of a signed number.
+    let lost = (back.report_lost << 8).cast_signed() >> 8;
+    Some(Report {
+        lost,
+        loss_percent: f64::from(back.report_lost >> 24) / 256.0 * 100.0,
+        jitter: back.report_jitter,
+        round_trip_ms: sent.and_then(|sent| round_trip_ms(sent, back)),
+    })
+}
+
+/// RFC 3550 §6.4.1, as if this host had sent the sender report: it passed when it
+/// passed, its answer too, and the receiver held it for DLSR.
+fn round_trip_ms(sent: &FlowStats, back: &FlowStats) -> Option<f64> {
+    /// One unit of the programs' times, ms.
+    const UNIT_MS: f64 = (1u64 << SEEN_SHIFT) as f64 / 1e6;
+    if back.report_lsr == 0 {
+        return None;
+    }
+    let answered = sent.sr_ntp.iter().position(|ntp| *ntp == back.report_lsr)?;
+    let passed = back.report_seen.wrapping_sub(*sent.sr_seen.get(answered)?);
+    let held_ms = f64::from(back.report_dlsr) / 65.536;
+    // Never negative: two clocks, and their units.
+    Some((f64::from(passed) * UNIT_MS - held_ms).max(0.0))
+}
+
+/// Mean opinion score (ITU-T G.107, Annex B) of speech in the codec of a static
+/// payload type, when of its packets so many are lost, at random, and it takes so
+/// long from mouth to ear; `None`: a codec whose impairment is not known.
+pub fn mos(payload_type: u8, loss_percent: f64, delay_ms: f64) -> Option<f64> {
+    let (equipment, robustness) = impairment(payload_type)?;
+    // G.107 §7.5, with losses at random (BurstR 1).
+    let equipment = equipment + (95.0 - equipment) * loss_percent / (loss_percent + robustness);
+    let rating = 93.2 - delay_impairment(delay_ms) - equipment;
+    Some(match rating {
+        rating if rating <= 0.0 => 1.0,
+        rating if rating >= 100.0 => 4.5,
+        rating => {
+            let cubic = rating * (rating - 60.0) * (100.0 - rating) * 7e-6;
+            // The cubic dips below 1 for the worst.
+            (1.0 + 0.035 * rating + cubic).max(1.0)
+        }
+    })
+}
+
+/// Ie and Bpl (ITU-T G.113, Appendix I), with the codec's packet-loss concealment.
+fn impairment(payload_type: u8) -> Option<(f64, f64)> {
+    match payload_type {
+        // G.711, both laws.
+        0 | 8 => Some((0.0, 25.1)),
+        // G.723.1 at 6.3 kbit/s.
+        4 => Some((15.0, 16.1)),
+        // G.729, Annex A.
+        18 => Some((11.0, 19.0)),
+        _ => None,
+    }
+}
+
+/// Id for echo-free connections, in the usual straight lines for G.107 §7.4.
+fn delay_impairment(delay_ms: f64) -> f64 {
+    0.024 * delay_ms + 0.11 * (delay_ms - 177.3).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_read_and_its_round_trip_measured() {
+        let second = 1_000_000_000u64;
+        let seen = |ns: u64| (ns >> SEEN_SHIFT) as u32;
+        let sent = FlowStats {
+            sr_ntp: [0x0001_8000, 0x0006_8000],
+            sr_seen: [seen(70 * second), seen(75 * second)],
+            ..FlowStats::default()
+        };
+        let mut back = FlowStats {
+            state: STATE_REPORT,
+            // A quarter of the interval, 5 in all.
+            report_lost: 64 << 24 | 5,
+            report_jitter: 80,
+            report_lsr: 0x0001_8000,
+            // Held for 1.5 s of the 1.54 s.
+            report_dlsr: 65_536 * 3 / 2,
+            report_seen: seen(71 * second + 540_000_000),
+            ..FlowStats::default()
+        };
+        let report_of = |back: &FlowStats| report(Some(&sent), back).unwrap();
+        let read = report_of(&back);
+        assert_eq!((read.lost, read.loss_percent, read.jitter), (5, 25.0, 80));
+        let round_trip = read.round_trip_ms.unwrap();
+        assert!((round_trip - 40.0).abs() < 0.05, "{round_trip} ms");
+
+        // Duplicates: -3 in 24 bits.
+        back.report_lost = 0x00ff_fffd;
+        assert_eq!(report_of(&back).lost, -3);
+        // A sender report that was not seen, or none.
+        for lsr in [0x0002_0000, 0] {
+            back.report_lsr = lsr;
+            assert_eq!(report_of(&back).round_trip_ms, None);
+        }
+        assert_eq!(report(Some(&sent), &FlowStats::default()), None);
+    }
+
+    #[test]
+    fn speech_is_judged_as_the_recommendations_tables_have_it() {
+        let rounded = |payload_type, loss, delay| {
+            mos(payload_type, loss, delay).map(|mos| (mos * 100.0).round() / 100.0)
+        };
+        // G.107: R = 93.2 is 4.41.
+        assert_eq!(rounded(0, 0.0, 0.0), Some(4.41));
+        // G.729A without loss: R = 82.2.
+        assert_eq!(rounded(18, 0.0, 0.0), Some(4.1));
+        // Worse with loss, with delay, and never below 1.
+        assert!(mos(8, 5.0, 0.0) < mos(8, 1.0, 0.0));
+        assert!(mos(8, 0.0, 400.0) < mos(8, 0.0, 100.0));
+        assert_eq!(rounded(8, 100.0, 2_000.0), Some(1.0));
+        assert_eq!(mos(111, 0.0, 0.0), None);
+    }
+}
