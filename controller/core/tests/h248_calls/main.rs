@@ -10,6 +10,7 @@ mod mg;
 #[path = "../mutation/mod.rs"]
 mod mutation;
 mod mutations;
+mod pairing;
 #[path = "../scene/mod.rs"]
 mod scene;
 mod service;

@@ -1,0 +1,107 @@
+//! Both ends of H.248: the VM is the gateway's controller, Sidestep the thin client's.
+//! Fig. 5 by its numbers, the signals of 508 and 514 apart, which are in
+//! `tc_gateway`.
+
+use sidestep_core::engine::{EngineConfig, Network, Path, Side};
+use sidestep_core::h248::{Encoding, text};
+use sidestep_core::registrar::Access;
+
+use super::mg::*;
+use super::scene::{self, REGISTRAR, Scene, config};
+
+const TC_GATEWAY: &str = "10.71.2.21:2944";
+
+fn both_ends() -> EngineConfig {
+    let mut config = config();
+    config.thin_clients[0].access = Access::H248 {
+        mid: "[10.71.2.21]:2944".into(),
+        termination: None,
+        from: Network {
+            address: "10.71.2.0".parse().unwrap(),
+            prefix: 24,
+        },
+    };
+    config
+}
+
+fn tc_says(control: &mut Control, transaction: &str) {
+    let message = format!("!/1 [10.71.2.21]:2944 {transaction}");
+    control.put(Side::Net, TC_GATEWAY, REGISTRAR, message);
+}
+
+/// The next message to the thin client, in compact form.
+fn at_tc(control: &mut Control) -> String {
+    let datagram = control.tc.pop_front().expect("nothing for the thin client");
+    let message = text::parse(&datagram.payload).unwrap();
+    scene::text(&text::write(&message, Encoding::Compact))
+}
+
+/// The thin client replies to the next request with these actions.
+fn tc_replies(control: &mut Control, actions: &str) -> String {
+    let request = at_tc(control);
+    let id = requests(&request)[0];
+    tc_says(control, &format!("P={id}{{{actions}}}"));
+    request
+}
+
+#[test]
+fn fig5_from_501_to_516_with_h248_at_both_ends() {
+    let mut control = Control(Scene::new(both_ends()));
+    // 501: registration, terminations, codecs.
+    tc_says(&mut control, "T=9998{C=-{SC=ROOT{SV{MT=RS,V=1}}}}");
+    assert!(at_tc(&mut control).contains("P=9998{"));
+    tc_replies(&mut control, "C=-{AV=ROOT{},AV=tel/1{}}");
+    tc_replies(
+        &mut control,
+        "C=-{AC=tel/1{M{ST=1{L{v=0\nc=IN IP4 $\nm=audio $ RTP/AVP 0 8\n}}}}}",
+    );
+    assert_eq!(control.engine.clients()[0].protocol, "h248");
+    // 502, 503: the VM's controller sets up its call; the thin client's new context.
+    control.mgc_says(&add(50003, &vm_sdp()));
+    let local = sdp("10.71.2.21:9000", "0 8");
+    let request = tc_replies(
+        &mut control,
+        &format!("C=2000{{A=tel/1,A=rtp/7{{M{{ST=1{{L{{{local}}}}}}}}}}}"),
+    );
+    assert!(request.contains("C=${A=tel/1"), "{request}");
+    // 504, 505.
+    let message = control.at_mg();
+    assert_eq!(remotes(&message), ["10.71.2.21:9000 0 8"]);
+    control.passes_to_mgc(&added(50003, &mg_sdp()));
+    // 508, 509: with changed information, which goes to the gateway.
+    let moved = sdp("10.71.2.21:9100", "0");
+    let request = tc_replies(
+        &mut control,
+        &format!("C=2000{{MF=rtp/7{{M{{ST=1{{L{{{moved}}}}}}}}}}}"),
+    );
+    assert_eq!(remotes(&request), ["10.71.3.31:8000 0"]);
+    let ours = control.at_mg();
+    assert_eq!(remotes(&ours), ["10.71.2.21:9100 0"]);
+    control.mg_says(&modified(requests(&ours)[0]));
+    while let Some(datagram) = control.tc.pop_front() {
+        // Whatever it is told further is the same gateway.
+        let said = scene::text(&datagram.payload);
+        assert!(
+            !said.contains("c=") || said.contains("10.71.3.31"),
+            "{said}"
+        );
+        for id in requests(&said) {
+            tc_says(&mut control, &format!("P={id}{{C=2000{{MF=rtp/7}}}}"));
+        }
+    }
+    // 510 to 513.
+    control.passes_to_mgc(
+        "Transaction = 10 { Context = 5000 { Notify = A5555 { ObservedEvents = 1 { al/of } } } }",
+    );
+    control.passes_to_mg("Reply = 10 { Context = 5000 { Notify = A5555 } }");
+    // 516.
+    control.is("up", Path::Direct, None);
+    assert_eq!(
+        control.flow_lines()[0],
+        "gateway->tc 10.71.3.31:8000 > 10.71.2.21:9100 direct"
+    );
+    // The end.
+    control.passes_to_mg(&subtract(50009));
+    control.passes_to_mgc(&subtracted(50009));
+    assert!(at_tc(&mut control).contains("S=rtp/7"));
+}
