@@ -45,6 +45,10 @@ pub struct Operation {
     /// number 1. H.248: also a stream that only LocalControl is given for;
     /// without StreamDescriptors number 1 (H.248.1 §7.1.8).
     pub streams: Vec<Stream>,
+    /// Whether the party at the place is called: its telephone is to ring (true), or
+    /// no longer is, since it has answered or is not to be bothered (false). `None`:
+    /// not said.
+    pub rings: Option<bool>,
 }
 
 /// What an operation does.

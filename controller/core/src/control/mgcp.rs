@@ -199,6 +199,7 @@ fn operation(message: &mgcp::Message<'_>, verb: &Verb, endpoint: &EndpointName<'
         kind,
         place,
         streams,
+        rings: None,
     }
 }
 

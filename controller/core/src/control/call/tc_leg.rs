@@ -73,6 +73,11 @@ pub(super) struct TcLeg {
 }
 
 impl TcLeg {
+    /// Which it is.
+    pub(super) fn id(&self) -> LegId {
+        self.id
+    }
+
     pub(super) fn new(call: u32) -> Self {
         Self {
             id: LegId(call),

@@ -4,6 +4,7 @@ use super::{Before, Call, Plane, Purpose};
 use crate::bypass::described::{Described, share_speech};
 use crate::bypass::{Context, Reason};
 use crate::media::Direction;
+use crate::tc::CallProgress;
 
 /// What becomes of a Remote description of the VM's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +120,19 @@ impl Call {
         }
         let names = codecs.iter().map(|codec| codec.name.clone());
         Some(names.collect())
+    }
+
+    /// The other party is called (506), or has answered or is let alone (510, 512): the
+    /// TC's user hears it ring (508), or no longer (514).
+    pub(in crate::control) fn rings(&mut self, cx: &mut Context<'_>, rings: bool) {
+        if self.is_over() || matches!(self.plane, Plane::Vm(_)) {
+            return;
+        }
+        let progress = match rings {
+            true => CallProgress::Ringback,
+            false => CallProgress::Quiet,
+        };
+        cx.tc.progress(cx.now, self.tc.id(), progress);
     }
 
     /// A command of the VM's changes the mode alone.

@@ -7,8 +7,9 @@ use super::dialect_of;
 use crate::digits::number;
 use crate::h248::model::{
     self, AuditItem, AuditToken, CommandKind, ContextId, Descriptor, ReplyResult,
-    ServiceChangeMethod, StreamMode, TerminationId, Transaction,
+    ServiceChangeMethod, Signal, SignalParameter, StreamMode, TerminationId, Transaction,
 };
+use crate::h248::packages::{self, ItemKind};
 use crate::h248::{self, Encoding, local};
 use crate::media::Direction;
 
@@ -111,7 +112,31 @@ fn operation(
             },
         },
         streams,
+        rings: rings(&command.descriptors),
     }
+}
+
+/// Whether a telephone is to ring (506), or no longer (512; 510: it has answered).
+fn rings(descriptors: &[Descriptor<'_>]) -> Option<bool> {
+    let is_ringing = |signal: &Signal<'_>| packages::is(&signal.name, ItemKind::Signal, "al", "ri");
+    descriptors.iter().find_map(|descriptor| match descriptor {
+        Descriptor::Signals(signals) if signals.signals.is_empty() => Some(false),
+        Descriptor::Signals(signals) => {
+            let mut signals = signals.signals.iter();
+            let rings = signals.any(|signal| match signal {
+                SignalParameter::Signal(signal) => is_ringing(signal),
+                SignalParameter::List { signals, .. } => signals.iter().any(is_ringing),
+            });
+            rings.then_some(true)
+        }
+        Descriptor::ObservedEvents(observed) => {
+            let mut events = observed.events.iter();
+            let answers =
+                events.any(|event| packages::is(&event.name, ItemKind::Event, "al", "of"));
+            answers.then_some(false)
+        }
+        _ => None,
+    })
 }
 
 fn kind(command: &model::CommandRequest<'_>) -> Kind {

@@ -103,6 +103,11 @@ impl Room {
             }
             transaction.asked.push(wanted);
         }
+        for operation in &request.operations {
+            if let Some(rings) = operation.rings {
+                self.rings(cx, key, operation, rings, &transaction.asked);
+            }
+        }
         if waits {
             let calls = transaction.asked.iter().flat_map(|wanted| &wanted.calls);
             treated.undecided.extend(calls.map(|(_, call)| call));
@@ -115,6 +120,30 @@ impl Room {
         let edits = transaction.edits.iter().cloned();
         treated.edits.extend(edits.map(|edit| edit.in_part(index)));
         treated.going.push((request.id, transaction));
+    }
+
+    /// The party at a place is called, or no longer: its context's calls hear of it;
+    /// those of this transaction where the context is yet to be made.
+    fn rings(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: LineKey,
+        operation: &Operation,
+        rings: bool,
+        asked: &[Wanted],
+    ) {
+        let of_context = |call: &&mut Call| match operation.place.context.one() {
+            Some(_) => call.connection.place.context == operation.place.context,
+            None => {
+                let mut calls = asked.iter().flat_map(|wanted| &wanted.calls);
+                calls.any(|(_, id)| *id == call.id())
+            }
+        };
+        let lines_of = &self.lines_of;
+        let of_line = |call: &&mut Call| lines_of.get(&call.id()) == Some(&key);
+        for call in self.calls.values_mut().filter(of_line).filter(of_context) {
+            call.rings(cx, rings);
+        }
     }
 
     /// One stream of a command of the VM's that makes or changes a connection.
