@@ -2,9 +2,10 @@
 //! calls work.
 
 use std::net::UdpSocket;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::json;
 use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::capture::Capture;
@@ -209,6 +210,59 @@ fn kept_datapath_goes_on_and_is_taken_over() {
         ensure!(gaps == 0, "{gaps} packets lost");
         vm.hang_up()?;
         gw.finish(seconds(5))?;
+        sidestep.terminate()?;
+        nothing_left(lab)
+    });
+}
+
+/// A daemon of another version, whose maps have another layout, has been killed in
+/// a call: its programs are replaced where they are, media loses nothing, and the
+/// call is counted again.
+#[test]
+fn pins_of_another_version_are_taken_over() {
+    in_lab(|lab| {
+        let mut sidestep = Sidestep::start(lab)?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let mut gw = gateway(lab, "answer")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial_gateway(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        let call = sidestep.wait_call(lab, "direct")?;
+        wires.hear_direct()?;
+        sidestep.process().kill()?;
+        let versions = |lab: &Lab| -> Result<Vec<PathBuf>> {
+            let entries = std::fs::read_dir(lab.pins())?;
+            Ok(entries
+                .map(|entry| Ok(entry?.path()))
+                .collect::<Result<_>>()?)
+        };
+        let before = versions(lab)?;
+        let [own] = before.as_slice() else {
+            bail!("one version's pins, not {before:?}");
+        };
+        std::fs::rename(own, lab.pins().join("v0"))?;
+
+        sidestep.restart(lab, &[])?;
+        ensure!(versions(lab)? == before, "{:?}", versions(lab)?);
+        let again = sidestep.wait_call(lab, "direct")?;
+        ensure!(again["id"] == call["id"], "{call} became {again}");
+        for leg in ["gateway->tc", "tc->gateway"] {
+            sidestep.wait_for_row(lab, "flows", "media to be counted", seconds(5), |row| {
+                row["leg"] == leg && row["packets"].as_u64().is_some_and(|n| n > 20)
+            })?;
+        }
+        let received = [
+            (&wires.gateway, Site::Tc1, Site::Gw),
+            (&wires.thin_client, Site::Gw, Site::Tc1),
+        ];
+        for (wire, from, to) in received {
+            let gaps = wire.so_far()?.rtp_between(from.ip(), to.ip()).gaps();
+            ensure!(gaps == 0, "{gaps} packets lost to {to:?}");
+        }
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)?;
         sidestep.terminate()?;
         nothing_left(lab)
     });

@@ -109,6 +109,7 @@ impl Datapath {
                 return Err(error);
             }
         };
+        pins.take_over_other_versions();
         let maps = Maps::take(&mut ebpf)?;
         let mut kernel = KernelMaps::take(&mut ebpf)?;
         let installed = kernel.installed()?;

@@ -82,6 +82,30 @@ impl Pins {
             .collect()
     }
 
+    /// Takes over the links of other versions, whose maps have other layouts: this
+    /// version's programs replace theirs in them, and with those their maps go. The
+    /// flows in them end there; calls bring theirs anew.
+    pub fn take_over_other_versions(&self) {
+        let entries = std::fs::read_dir(&self.root).into_iter().flatten();
+        for entry in entries.flatten() {
+            let directory = entry.path();
+            if directory == self.directory || !is_a_version(&entry.file_name().to_string_lossy()) {
+                continue;
+            }
+            tracing::info!("replacing the programs of {}", directory.display());
+            let links = std::fs::read_dir(directory.join(LINKS));
+            for link in links.into_iter().flatten().flatten() {
+                let own = self.directory.join(LINKS).join(link.file_name());
+                if let Err(error) = std::fs::rename(link.path(), &own) {
+                    tracing::warn!("{} is not taken over: {error}", link.path().display());
+                }
+            }
+            if let Err(error) = std::fs::remove_dir_all(&directory) {
+                tracing::warn!("{} stays: {error}", directory.display());
+            }
+        }
+    }
+
     /// Removes everything of this version.
     pub fn remove(&self) {
         let mut removed = std::fs::remove_dir_all(&self.directory);
@@ -96,6 +120,11 @@ impl Pins {
 }
 
 const LINKS: &str = "links";
+
+fn is_a_version(name: &str) -> bool {
+    let number = name.strip_prefix('v').unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+}
 
 /// The directory of this layout's maps below `root`.
 pub fn versioned(root: &Path) -> PathBuf {
