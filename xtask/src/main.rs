@@ -5,6 +5,7 @@
 
 mod build;
 mod ci;
+mod fuzz;
 mod paths;
 mod setup;
 mod step;
@@ -80,6 +81,16 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Fuzz what reads foreign bytes: message, sdp, framer, engine; 60 s each.
+    ///
+    /// Fails at the first input that breaks one.
+    Fuzz {
+        /// How long each runs, s.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Only this one.
+        target: Option<String>,
+    },
     /// Formatting, clippy on host and kernel crates with warnings denied, then every test.
     Ci {
         /// Formatting and clippy only.
@@ -150,6 +161,7 @@ fn run(command: Command) -> Result<()> {
             build::run_tests_bin("soak", &args)
         }
         Command::Test { filter } => test(filter.as_deref()),
+        Command::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
         Command::Ci { lint_only } => {
             setup::toolchain()?;
             setup::encodings()?;

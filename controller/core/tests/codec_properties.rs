@@ -125,7 +125,7 @@ fn every_prefix_of_every_fixture() {
             read_sdp(&mut random, &bytes[..end]);
         }
     }
-    for directory in ["sip", "torture"] {
+    for directory in ["sip", "torture", "torture6"] {
         for (_, bytes) in fixtures(directory) {
             for end in 0..bytes.len() {
                 read_sip(&bytes[..end]);
@@ -140,6 +140,7 @@ fn mutations_never_panic_and_often_read() {
     let mut random = Random(0xfeed_f00d);
     let (sdps, mut sips) = (fixtures("sdp"), fixtures("sip"));
     sips.extend(fixtures("torture"));
+    sips.extend(fixtures("torture6"));
     let (mut read, mut rounds) = (0, 0);
     for _ in 0..400 {
         for (_, original) in &sdps {

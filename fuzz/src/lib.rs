@@ -1,0 +1,227 @@
+//! What each target holds true, whatever the bytes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sidestep_core::engine::{
+    CallPolicy, Datagram, Engine, EngineConfig, ExpiresConfig, MediaWatchConfig, Output, Side,
+    ThinClientConfig, Transport, VmConfig,
+};
+use sidestep_core::registrar::Access;
+use sidestep_core::sdp::{AudioReplacement, SessionDescription};
+use sidestep_core::sip::digest::{Login, answer_challenge};
+use sidestep_core::sip::{Message, MessageEdit, Name, SipFramer};
+use sidestep_core::stream::{Limits, Part, Stream};
+use sidestep_core::time::Time;
+
+/// An edit that changes nothing gives the same bytes; one that changes the body
+/// changes nothing but it and Content-Length; what was read is read again.
+pub fn message(bytes: &[u8]) {
+    let Ok(message) = Message::parse(bytes) else {
+        return;
+    };
+    assert_eq!(MessageEdit::new(&message).finish(), bytes);
+    for name in [Name::VIA, Name::CONTACT, Name::ROUTE] {
+        let _ = message.headers(name).count();
+    }
+    let _ = (message.contact_uri(), message.top_via(), message.expires());
+    let edited = MessageEdit::new(&message)
+        .set_session(b"v=0\r\n")
+        .set_cseq(7)
+        .finish();
+    let again = Message::parse(&edited).expect("still a message");
+    assert_eq!(again.cseq().0, 7);
+    let headers = |message: &Message| {
+        let kept = message
+            .all_headers()
+            .filter(|(name, _)| {
+                let changed = [Name::CONTENT_LENGTH, Name::CONTENT_TYPE, Name::CSEQ];
+                !changed.iter().any(|changed| changed.matches(name))
+            })
+            .map(|(name, value)| (name.to_vec(), value.to_vec()));
+        kept.collect::<Vec<_>>()
+    };
+    assert_eq!(headers(&message), headers(&again));
+    if let Some(session) = message.session() {
+        sdp(session);
+    }
+}
+
+/// A description with other media is a description, and its stream is where it
+/// was told to be.
+pub fn sdp(bytes: &[u8]) {
+    let Ok(sdp) = SessionDescription::parse(bytes) else {
+        return;
+    };
+    assert_eq!(sdp.bytes(), bytes);
+    let to: SocketAddr = ([10, 71, 2, 21], 20000).into();
+    for index in 0..sdp.media().len() {
+        let replacement = AudioReplacement {
+            replace_null: true,
+            ..AudioReplacement::address(to)
+        };
+        let edited = sdp.replace_audio(index, &replacement);
+        let again = SessionDescription::parse(&edited).expect("still a description");
+        assert_eq!(again.media().len(), sdp.media().len());
+        let stream = &again.media()[index];
+        assert_eq!(stream.port, to.port());
+        assert_eq!(stream.connection.as_ref().and_then(|c| c.ip()), Some(to.ip()));
+    }
+    if let Ok((index, media)) = sdp.movable_audio(None) {
+        let replacement = AudioReplacement::media(&media);
+        let edited = sdp.replace_audio(index, &replacement);
+        let again = SessionDescription::parse(&edited).expect("still a description");
+        let again = again.movable_audio(Some(index)).expect("still movable").1;
+        assert_eq!((again.rtp, again.direction), (media.rtp, media.direction));
+        assert_eq!(again.channel.is_secure(), media.channel.is_secure());
+    }
+}
+
+/// All parts together are the stream, and they are the same parts wherever it is
+/// cut.
+pub fn framer(bytes: &[u8]) {
+    let parts = |segment: usize| {
+        let framer = Box::new(SipFramer::new(Limits::default()));
+        let mut stream = Stream::new(Some(framer));
+        let mut messages = Vec::new();
+        let mut all = Vec::new();
+        for segment in bytes.chunks(segment) {
+            stream.push(segment);
+            while let Some(part) = stream.next_part() {
+                match part {
+                    Part::Message(bytes) => {
+                        all.extend_from_slice(&bytes);
+                        messages.push(bytes);
+                    }
+                    Part::Untouched { bytes, .. } => all.extend_from_slice(&bytes),
+                }
+            }
+        }
+        assert!(bytes.starts_with(&all));
+        messages
+    };
+    let whole = parts(bytes.len().max(1));
+    assert_eq!(whole, parts(1));
+    assert_eq!(whole, parts(7));
+}
+
+/// Datagrams, each after a byte that says whose it is. What no part of the engine
+/// wants goes on; time passes, and nothing is left.
+pub fn engine(bytes: &[u8]) {
+    let mut now = Time::from_origin(Duration::from_secs(1));
+    let mut engine = Engine::new(config(), now);
+    let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let (vm, gateway, tc, registrar) = (
+        address("10.71.1.11:5060"),
+        address("10.71.3.31:5060"),
+        address("10.71.2.21:5062"),
+        address("10.71.1.11:5070"),
+    );
+    let mut register = |authorization: &str| {
+        let number = if authorization.is_empty() { 1 } else { 2 };
+        let payload = format!(
+            "REGISTER sip:10.71.1.11:5070 SIP/2.0\r\n\
+             Via: SIP/2.0/UDP 10.71.2.21:5062;branch=z9hG4bKr{number}\r\n\
+             From: <sip:tc@10.71.1.11>;tag=r\r\nTo: <sip:tc@10.71.1.11>\r\nCall-ID: r\r\n\
+             CSeq: {number} REGISTER\r\nContact: <sip:tc@10.71.2.21:5062>\r\n\
+             {authorization}Content-Length: 0\r\n\r\n"
+        );
+        engine.handle_datagram(
+            now,
+            Datagram {
+                side: Side::Net,
+                transport: Transport::Udp,
+                src: tc,
+                dst: registrar,
+                payload: payload.into_bytes(),
+            },
+        );
+        std::iter::from_fn(|| engine.poll_output()).find_map(|output| match output {
+            Output::Send(datagram) => Message::parse(&datagram.payload).ok(),
+            _ => None,
+        })
+    };
+    let challenge = register("").expect("a challenge");
+    let login = Login {
+        user: "tc",
+        password: "secret",
+    };
+    let asked = challenge.header_values(Name::WWW_AUTHENTICATE);
+    let uri = "sip:10.71.1.11:5070";
+    let answer = answer_challenge(asked, login, "REGISTER", uri, "cnonce", 1);
+    let answer = answer.expect("a challenge that can be answered");
+    register(&format!("Authorization: {answer}\r\n"));
+    for part in bytes.split(|&b| b == 0) {
+        let Some((who, payload)) = part.split_first() else {
+            continue;
+        };
+        let (side, src, dst) = match who % 3 {
+            0 => (Side::Vm, vm, gateway),
+            1 => (Side::Net, gateway, vm),
+            _ => (Side::Net, tc, registrar),
+        };
+        engine.handle_datagram(
+            now,
+            Datagram {
+                side,
+                transport: Transport::Udp,
+                src,
+                dst,
+                payload: payload.to_vec(),
+            },
+        );
+        while engine.poll_output().is_some() {}
+        now = now + Duration::from_millis(u64::from(*who) * 4);
+        engine.handle_timeout(now);
+        while let Some(output) = engine.poll_output() {
+            let _ = matches!(output, Output::Send(_));
+        }
+    }
+    for _ in 0..100_000 {
+        let Some(next) = engine.poll_timeout() else {
+            break;
+        };
+        now = now.max(next);
+        engine.handle_timeout(now);
+        while engine.poll_output().is_some() {}
+    }
+    assert_eq!(engine.poll_timeout(), None, "something goes on for ever");
+    assert!(engine.calls().is_empty());
+    assert_eq!(engine.anchors_in_use(), 0);
+}
+
+fn config() -> EngineConfig {
+    EngineConfig {
+        vms: vec![VmConfig {
+            name: "desk".into(),
+            address: [10, 71, 1, 11].into(),
+        }],
+        thin_clients: vec![ThinClientConfig {
+            user: "tc".into(),
+            vm: 0,
+            access: Access::Sip {
+                password: "secret".into(),
+                digest: None,
+            },
+        }],
+        sip_ports: vec![5060],
+        h248_ports: Vec::new(),
+        mgcp_ports: Vec::new(),
+        registrar_port: 5070,
+        realm: "sidestep".into(),
+        expires: ExpiresConfig {
+            min: 60,
+            default: 600,
+            max: 3600,
+        },
+        discard: [192, 0, 2, 1].into(),
+        anchor_ports: 40000..=40007,
+        paths: Vec::new(),
+        tc_answer_timeout: Duration::from_secs(4),
+        keep_alive: Duration::from_secs(5),
+        media_watch: MediaWatchConfig::default(),
+        calls: CallPolicy::default(),
+        first_call: 1,
+        seed: [7; 32],
+    }
+}
