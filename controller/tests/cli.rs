@@ -19,7 +19,8 @@ const FLOW_FIELDS: &str = "call path leg from to packets bytes lost late reorder
                            jitter_ms ssrc payload_type ssrc_changes payload_type_changes \
                            talk_spurts gaps longest_gap_ms remote_lost remote_loss_percent \
                            remote_jitter_ms round_trip_ms mos first_seen last_seen";
-const CALL_FIELDS: &str = "id vm thin_client gateway protocol state path reason started media_seen";
+const CALL_FIELDS: &str =
+    "id vm thin_client gateway protocol state path reason started media_seen tries";
 const CLIENT_FIELDS: &str = "name vm protocol address media codecs expires";
 
 fn flow(leg: &str, packets: u64) -> FlowRow {
@@ -72,6 +73,7 @@ fn call(id: u32, path: &str, reason: Option<Reason>) -> CallRow {
         direction: "outgoing".into(),
         call_id: "a84b4c76e66710".into(),
         media_seen: Some("both-ways".into()),
+        tries: vec!["G729/8000".into()],
         media: LegsRow {
             vm: Some(MediaRow {
                 rtp: "10.71.1.11:4000".into(),

@@ -20,6 +20,7 @@ pub fn call(view: &CallView, wall: &Wall) -> CallRow {
         reason: view.reason.map(|reason| reason.code().to_owned()),
         started: wall.rfc3339(view.started),
         media_seen: view.media_seen.as_ref().map(name),
+        tries: view.tries.clone(),
         direction: view.direction.to_owned(),
         call_id: view.call_id.clone(),
         media: LegsRow {

@@ -14,6 +14,7 @@
 //! | `late_offer` | a call's INVITE without an offer |
 //! | `open_offers` | offers that pass beside the exchange under way |
 //! | `take_over` | a call that goes through the VM, to the TC |
+//! | `codec_trial` | a TC whose codecs are not known (M9) |
 //! | `tc_leg` | what is told to the thin client, and what it says |
 //! | `fallback` | back to the VM: before the VM has been told, and in the call |
 //! | `ending` | CANCEL, BYE, refusals |
@@ -27,6 +28,7 @@
 //! **Never harm a call.** What is not expected in a state is forwarded.
 
 mod added_request;
+mod codec_trial;
 mod ending;
 mod fallback;
 mod gateway_offer;
@@ -62,7 +64,7 @@ use crate::bypass::{Context, described, flows};
 use crate::engine::{
     CallMedia, CallView, Datapath, EngineConfig, Event, Flow, Output, Path, PathChoice, Side,
 };
-use crate::media::Media;
+use crate::media::{Codec, Media};
 use crate::sip::Message;
 use crate::sip::dialog::Dialog;
 use crate::tc::LegId;
@@ -123,6 +125,8 @@ pub(crate) struct Call {
     stream: Option<usize>,
     /// What the VM is told as its far end's key, if it wants one.
     vm_key: Option<VmKey>,
+    /// Codecs that the TC has refused.
+    tries: Vec<Codec>,
     /// How often in a row the TC's answer has brought new media.
     echoes: u8,
     /// Offers that have passed beside the exchange under way.
@@ -195,6 +199,7 @@ impl Call {
             told_gateway: Told::default(),
             stream: None,
             vm_key: None,
+            tries: Vec::new(),
             echoes: 0,
             open_offers: Vec::new(),
             promised: None,
@@ -330,6 +335,7 @@ impl Call {
             reason,
             started: self.started,
             media_seen: self.media_watch.as_ref().and_then(MediaWatch::state),
+            tries: self.tries.iter().map(Codec::to_string).collect(),
             media: CallMedia {
                 vm: self.vm.as_ref().map(|vm| vm.media.shown()),
                 gateway: self.gateway.as_ref().map(|g| g.media.shown()),

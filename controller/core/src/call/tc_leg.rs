@@ -169,7 +169,11 @@ impl Call {
             TcEvent::Reinvite { sdp } => self.tc_offers(cx, sdp.as_deref()),
             TcEvent::Refused {
                 status: 415 | 488 | 606,
-            } => self.tc_failed(cx, Reason::NoCommonCodec),
+            } => {
+                if !self.try_next_codec(cx) {
+                    self.tc_failed(cx, Reason::NoCommonCodec);
+                }
+            }
             TcEvent::Refused { status } => {
                 let new = matches!(self.tc.state, TcState::Invited { .. });
                 self.tc_failed(cx, Reason::TcRefused);
@@ -310,6 +314,7 @@ impl Call {
         let changed =
             has_changed(promised, &gateway.media.codecs, &media) || before != Some(media.direction);
         if changed {
+            self.note_refused(&media.codecs);
             return self.tell_gateway_of_tc(
                 cx,
                 TcOffer {

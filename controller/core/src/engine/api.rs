@@ -443,6 +443,9 @@ pub struct CallView {
     /// Whether its media was seen on this host; `None`: not to be judged (on hold,
     /// not bypassed, not up yet).
     pub media_seen: Option<MediaSeen>,
+    /// Codecs that the thin client has refused, in the order in which they were
+    /// tried.
+    pub tries: Vec<String>,
     /// Media of each leg, where known (`vm`, `gateway`, `tc`).
     pub media: CallMedia,
 }

@@ -314,6 +314,7 @@ impl Call {
             reason,
             started: self.started,
             media_seen: self.media_watch.as_ref().and_then(MediaWatch::state),
+            tries: Vec::new(),
             media: CallMedia {
                 vm: self.vm.as_ref().map(|vm| vm.media.clone()),
                 gateway: self.gateway.as_ref().map(|g| g.media.clone()),
