@@ -81,6 +81,8 @@ fn every_torture_message_goes_its_way() {
             "badinv01",
             "esc01",
             "inv2543",
+            "ipv4-mapped-ipv6",
+            "ipv6-in-sdp",
             "longreq",
             "mult-ip-in-sdp",
             "sdp01"
