@@ -233,9 +233,7 @@ fn pins_of_another_version_are_taken_over() {
         sidestep.process().kill()?;
         let versions = |lab: &Lab| -> Result<Vec<PathBuf>> {
             let entries = std::fs::read_dir(lab.pins())?;
-            Ok(entries
-                .map(|entry| Ok(entry?.path()))
-                .collect::<Result<_>>()?)
+            entries.map(|entry| Ok(entry?.path())).collect()
         };
         let before = versions(lab)?;
         let [own] = before.as_slice() else {
@@ -260,6 +258,44 @@ fn pins_of_another_version_are_taken_over() {
             let gaps = wire.so_far()?.rtp_between(from.ip(), to.ip()).gaps();
             ensure!(gaps == 0, "{gaps} packets lost to {to:?}");
         }
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)?;
+        sidestep.terminate()?;
+        nothing_left(lab)
+    });
+}
+
+/// Somebody deletes the door in a call: signalling passes untouched at once, the
+/// daemon says why and ends, media goes on, and the next daemon knows the call.
+#[test]
+fn a_door_that_is_gone_lets_signalling_pass() {
+    in_lab(|lab| {
+        let mut sidestep = Sidestep::start(lab)?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let mut gw = gateway(lab, "answer")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial_gateway(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        let call = sidestep.wait_call(lab, "direct")?;
+        wires.hear_direct()?;
+        lab.ip(Site::Hv, "link del ssd-vm")?;
+        let passed = time_until_signalling_passes(lab)?;
+        ensure!(
+            passed <= seconds(3),
+            "signalling passes only after {passed:?}"
+        );
+        let status = sidestep.process().wait(seconds(5))?;
+        ensure!(status.code() == Some(1), "ended with {status}");
+        let log = sidestep.process().log();
+        ensure!(log.contains("deleted the door"), "{log}");
+        sidestep.restart(lab, &[])?;
+        let again = sidestep.wait_call(lab, "direct")?;
+        ensure!(again["id"] == call["id"], "{call} became {again}");
+        let trace = wires.thin_client.so_far()?;
+        let gaps = trace.rtp_between(Site::Gw.ip(), Site::Tc1.ip()).gaps();
+        ensure!(gaps == 0, "{gaps} packets lost");
         vm.hang_up()?;
         gw.finish(seconds(5))?;
         wait_over(lab, &sidestep)?;

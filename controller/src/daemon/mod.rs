@@ -98,7 +98,8 @@ async fn live(config: Config, keep: bool) -> Result<()> {
     if served.is_ok() && !keep {
         daemon.drain(&mut stop).await;
     }
-    daemon.close(keep);
+    // What cannot be served any more is as after a crash: the next run goes on with it.
+    daemon.close(keep || served.is_err());
     for task in beside {
         task.abort();
         // Aborted on purpose.

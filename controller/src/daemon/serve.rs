@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use sidestep_core::call::Reason;
 use sidestep_core::engine::{self, Engine, Output};
 use sidestep_core::time::Time;
@@ -77,8 +77,8 @@ impl Daemon {
     ///
     /// # Errors
     ///
-    /// The reactor or the watch of interfaces fails: nothing could be served
-    /// any more.
+    /// The reactor or the watch of interfaces fails, or the door is gone: nothing
+    /// could be served any more.
     pub async fn serve(&mut self, stop: &mut Stop) -> Result<()> {
         let mut lease = interval(LEASE);
         lease.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -97,6 +97,10 @@ impl Daemon {
                 changed = self.inbox.changes.changed() => {
                     changed.context("interfaces cannot be watched")?;
                     self.interfaces.reconcile(&mut self.datapath, &mut self.door);
+                    ensure!(
+                        self.door.stands(),
+                        "somebody has deleted the door's links; start anew to have them again"
+                    );
                 }
                 Some(query) = self.inbox.queries.recv() => {
                     let rows = self.rows(query.list);

@@ -143,6 +143,15 @@ impl Door {
         })
     }
 
+    /// Whether the links are still there. Where that cannot be told, they are.
+    pub fn stands(&self) -> bool {
+        let Ok(links) = watch::list() else {
+            return true;
+        };
+        let is_there = |end: &End| links.iter().any(|link| link.index == end.host_index);
+        self.ends.iter().all(is_there)
+    }
+
     /// The namespace, to attach `sk_lookup` to.
     ///
     /// # Errors
