@@ -21,6 +21,7 @@ mod connections;
 mod counters;
 mod cross;
 mod door;
+mod errors;
 mod events;
 mod fragments;
 mod maps;

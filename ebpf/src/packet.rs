@@ -261,6 +261,34 @@ pub trait Ip: Copy {
     /// Whether TCP is in it, and nothing between.
     fn is_tcp(&self) -> bool;
 
+    /// The protocol that errors about this version come by.
+    const ERRORS: u8;
+
+    /// Whether an ICMP message of this type is an error about a packet in it.
+    fn is_error(kind: u8) -> bool;
+
+    /// Whether ICMP is in it, and nothing between.
+    fn is_icmp(&self) -> bool;
+
+    /// Whether UDP is right behind a plain header, in a first or only fragment.
+    fn is_plain_udp(&self) -> bool;
+
+    /// The five-tuple of what comes the other way.
+    ///
+    /// # Safety
+    ///
+    /// Both headers are within bounds.
+    unsafe fn reverse_key(ip: *const Self, udp: *const Udp) -> Self::Key;
+
+    /// The header's own checksum, if it has one.
+    fn header_checksum(&self) -> u16;
+
+    /// The sum of the complements of both addresses' words.
+    fn addresses_complement(&self) -> u16;
+
+    /// Addresses in the order of the header, the other way round.
+    fn swapped(addresses: &[u8; 32]) -> [u8; 32];
+
     /// Looks at the header: is it this protocol, and can it be understood?
     fn parse(&self, window: &Window, l3: usize, protocol: u8) -> Result<Parsed, Refusal>;
 
@@ -343,6 +371,12 @@ impl<I: Ip> Packet<I> {
     #[inline(always)]
     pub fn parse_tcp(&self, window: &Window) -> Result<Parsed, Refusal> {
         self.ip().parse(window, self.l3, PROTOCOL_TCP)
+    }
+
+    /// Whether this is ICMP, and which part of its datagram.
+    #[inline(always)]
+    pub fn parse_error(&self, window: &Window) -> Result<Parsed, Refusal> {
+        self.ip().parse(window, self.l3, I::ERRORS)
     }
 
     /// The TCP header of a packet that is not a later fragment.

@@ -33,6 +33,12 @@ impl Change {
         Self(self.0 + (!old) as u64 + new as u64)
     }
 
+    /// Another sum made before, too.
+    #[inline(always)]
+    pub const fn and(self, sum: u32) -> Self {
+        Self(self.0 + sum as u64)
+    }
+
     /// The checksum after the change.
     #[inline(always)]
     pub const fn apply(self, checksum: u16) -> u16 {

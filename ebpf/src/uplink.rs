@@ -17,7 +17,7 @@ use sidestep_abi::{
 };
 
 use crate::{
-    cross, events,
+    cross, errors, events,
     maps::{ANCHORS, FOREIGN_SEEN, UPLINKS},
     packet::{
         Content, Datagram, FiveTuple, Fragment, Frame, Ip, Ipv4, Ipv6, PROTOCOL_UDP, Parsed,
@@ -46,21 +46,13 @@ pub fn uplink(ctx: XdpContext) -> xdp_action::Type {
         Ok(frame) => match frame.content() {
             Content::Ipv4 => meet::<Ipv4, true>(&ctx, &window, frame, UNTAGGED),
             // These have less in common with the hot path than it has registers.
-            Content::Ipv6 => return untagged_ipv6(&ctx),
+            Content::Ipv6 => return off_the_hot_path::<Ipv6>(&ctx, &window, UNTAGGED),
             Content::Tag => return tagged(&ctx),
             Content::Other => Err(Refusal::NotOurs),
         },
         Err(refusal) => Err(refusal),
     };
     verdict::xdp(verdict)
-}
-
-#[inline(never)]
-fn untagged_ipv6(ctx: &XdpContext) -> xdp_action::Type {
-    let window = Window::of_xdp(ctx);
-    verdict::xdp(
-        Frame::of(&window).and_then(|frame| meet::<Ipv6, false>(ctx, &window, frame, UNTAGGED)),
-    )
 }
 
 /// Behind one tag or two (IEEE 802.1Q): what comes with tags leaves with them.
@@ -73,11 +65,11 @@ fn tagged(ctx: &XdpContext) -> xdp_action::Type {
         None => Content::Other,
     };
     match inner(UNTAGGED + 4) {
-        Content::Ipv4 => behind_tags::<Ipv4>(ctx, UNTAGGED + 4),
-        Content::Ipv6 => behind_tags::<Ipv6>(ctx, UNTAGGED + 4),
+        Content::Ipv4 => off_the_hot_path::<Ipv4>(ctx, &window, UNTAGGED + 4),
+        Content::Ipv6 => off_the_hot_path::<Ipv6>(ctx, &window, UNTAGGED + 4),
         Content::Tag => match inner(UNTAGGED + 8) {
-            Content::Ipv4 => behind_tags::<Ipv4>(ctx, UNTAGGED + 8),
-            Content::Ipv6 => behind_tags::<Ipv6>(ctx, UNTAGGED + 8),
+            Content::Ipv4 => off_the_hot_path::<Ipv4>(ctx, &window, UNTAGGED + 8),
+            Content::Ipv6 => off_the_hot_path::<Ipv6>(ctx, &window, UNTAGGED + 8),
             Content::Tag => verdict::xdp(Err(Refusal::Tagged)),
             Content::Other => verdict::xdp(Err(Refusal::NotOurs)),
         },
@@ -85,8 +77,18 @@ fn tagged(ctx: &XdpContext) -> xdp_action::Type {
     }
 }
 
+/// One after the other: the stack is not deep enough for all.
+#[inline(always)]
+fn off_the_hot_path<I: Ip>(ctx: &XdpContext, window: &Window, l3: usize) -> xdp_action::Type {
+    match window.at::<I>(l3) {
+        // SAFETY: `at` checked the bounds.
+        Some(ip) if unsafe { (*ip).is_icmp() } => verdict::xdp(errors::meet::<I>(ctx, l3)),
+        _ => meet_apart::<I>(ctx, l3),
+    }
+}
+
 #[inline(never)]
-fn behind_tags<I: Ip>(ctx: &XdpContext, l3: usize) -> xdp_action::Type {
+fn meet_apart<I: Ip>(ctx: &XdpContext, l3: usize) -> xdp_action::Type {
     let window = Window::of_xdp(ctx);
     verdict::xdp(Frame::of(&window).and_then(|frame| meet::<I, false>(ctx, &window, frame, l3)))
 }
@@ -99,6 +101,9 @@ fn meet<I: Ip, const HOT: bool>(
     l3: usize,
 ) -> Verdict {
     let packet = frame.packet::<I>(window, l3)?;
+    if HOT && packet.ip().is_icmp() {
+        return errors::meet::<I>(ctx, l3);
+    }
     let parsed = packet.parse(window)?;
     if parsed.fragment == Fragment::Later {
         return Err(Refusal::NotOurs);

@@ -246,6 +246,32 @@ impl Packet {
         self.payload(&rtcp)
     }
 
+    /// An ICMP error between these addresses, about `packet` (RFC 792; RFC 4443): its
+    /// type and code, the four octets after the checksum, and of the packet as much
+    /// as fits into 576 octets.
+    pub fn error(src: &str, dst: &str, kind: (u8, u8), rest: u32, packet: &Self) -> Self {
+        let mut error = Self::udp(src, dst);
+        let (protocol, pseudo) = match (error.src.ip(), error.dst.ip()) {
+            (IpAddr::V6(src), IpAddr::V6(dst)) => (58, [src.octets(), dst.octets()].concat()),
+            _ => (1, Vec::new()),
+        };
+        let mut about = [packet.ip_header(), packet.ip_payload()].concat();
+        about.truncate(500);
+        let mut icmp = vec![kind.0, kind.1, 0, 0];
+        icmp.extend(rest.to_be_bytes());
+        icmp.extend(about);
+        let mut summed = pseudo;
+        if protocol == 58 {
+            summed.extend((icmp.len() as u32).to_be_bytes());
+            summed.extend([0, 0, 0, 58]);
+        }
+        summed.extend(&icmp);
+        let checksum = checksum(&summed);
+        icmp[2..4].copy_from_slice(&checksum.to_be_bytes());
+        error.raw = Some(icmp);
+        error.protocol(protocol)
+    }
+
     /// This datagram in fragments, none longer than `mtu` octets as an IP packet.
     pub fn fragments(&self, mtu: usize) -> Vec<Self> {
         let headers = if self.src.is_ipv4() { 20 } else { 48 };

@@ -2,10 +2,10 @@
 
 use sidestep_abi::flow::{Address, FlowAction, FlowKey, FlowKey4};
 
-use super::{FiveTuple, Fragment, Ip, PROTOCOL_TCP, Parsed, Udp, Window};
+use super::{FiveTuple, Fragment, Ip, PROTOCOL_TCP, PROTOCOL_UDP, Parsed, Udp, Window};
 use crate::{
     maps::FLOWS4,
-    rewrite::Change,
+    rewrite::{Change, fold},
     verdict::Refusal,
     wide::{load_4, load_8, store_8},
 };
@@ -120,6 +120,56 @@ impl Ip for Ipv4 {
     #[inline(always)]
     fn octets(&self) -> usize {
         u16::from_be(self.total_len_be) as usize
+    }
+
+    const ERRORS: u8 = 1;
+
+    #[inline(always)]
+    fn is_error(kind: u8) -> bool {
+        // RFC 792: unreachable, time exceeded, parameter problem.
+        matches!(kind, 3 | 11 | 12)
+    }
+
+    #[inline(always)]
+    fn is_icmp(&self) -> bool {
+        self.protocol == Self::ERRORS
+    }
+
+    #[inline(always)]
+    fn is_plain_udp(&self) -> bool {
+        self.version_ihl == VERSION_4_IHL_5
+            && self.protocol == PROTOCOL_UDP
+            && u16::from_be(self.fragment_be) & 0x1fff == 0
+    }
+
+    #[inline(always)]
+    unsafe fn reverse_key(ip: *const Self, udp: *const Udp) -> Key4 {
+        // SAFETY: as for `key`.
+        unsafe {
+            Key4 {
+                addresses: load_8(&raw const (*ip).src_be).rotate_left(32),
+                ports: load_4(udp).rotate_left(16),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn header_checksum(&self) -> u16 {
+        self.checksum
+    }
+
+    #[inline(always)]
+    fn addresses_complement(&self) -> u16 {
+        fold(u64::from(!self.src_be) + u64::from(!self.dst_be))
+    }
+
+    #[inline(always)]
+    fn swapped(addresses: &[u8; 32]) -> [u8; 32] {
+        // SAFETY: eight octets are there, and both types have 32.
+        unsafe {
+            let both = load_8(addresses.as_ptr()).rotate_left(32);
+            core::mem::transmute([both, 0, 0, 0])
+        }
     }
 
     #[inline(always)]

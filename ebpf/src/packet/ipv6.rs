@@ -2,9 +2,10 @@
 
 use sidestep_abi::flow::{Address, FlowAction, FlowKey};
 
-use super::{FiveTuple, Fragment, Ip, PROTOCOL_TCP, Parsed, Udp, Window};
+use super::{FiveTuple, Fragment, Ip, PROTOCOL_TCP, PROTOCOL_UDP, Parsed, Udp, Window};
 use crate::{
     maps::FLOWS6,
+    rewrite::fold,
     verdict::Refusal,
     wide::{load_4, load_8, store_8},
 };
@@ -119,6 +120,67 @@ impl Ip for Ipv6 {
     #[inline(always)]
     fn octets(&self) -> usize {
         size_of::<Self>() + u16::from_be(self.payload_len_be) as usize
+    }
+
+    const ERRORS: u8 = 58;
+
+    #[inline(always)]
+    fn is_error(kind: u8) -> bool {
+        // RFC 4443 §3: unreachable, too big, time exceeded, parameter problem.
+        matches!(kind, 1..=4)
+    }
+
+    #[inline(always)]
+    fn is_icmp(&self) -> bool {
+        self.next_header == Self::ERRORS
+    }
+
+    #[inline(always)]
+    fn is_plain_udp(&self) -> bool {
+        self.version_class_label[0] >> 4 == 6 && self.next_header == PROTOCOL_UDP
+    }
+
+    #[inline(always)]
+    unsafe fn reverse_key(ip: *const Self, udp: *const Udp) -> Key6 {
+        // SAFETY: as for `key`.
+        let there = unsafe { Self::key(ip, udp) };
+        let [a, b, c, d] = there.addresses;
+        Key6 {
+            addresses: [c, d, a, b],
+            ports: there.ports.rotate_left(16),
+        }
+    }
+
+    #[inline(always)]
+    fn header_checksum(&self) -> u16 {
+        0
+    }
+
+    #[inline(always)]
+    fn addresses_complement(&self) -> u16 {
+        let start = self.src.as_ptr();
+        let mut sum = 0;
+        let mut at = 0;
+        while at < 16 {
+            // SAFETY: both addresses stand side by side.
+            sum += u64::from(!unsafe { load_4(start.add(at)) });
+            at += 2;
+        }
+        fold(sum)
+    }
+
+    #[inline(always)]
+    fn swapped(addresses: &[u8; 32]) -> [u8; 32] {
+        let from = addresses.as_ptr();
+        // SAFETY: 32 octets are there, and both types have so many.
+        unsafe {
+            core::mem::transmute([
+                load_8(from.add(16)),
+                load_8(from.add(24)),
+                load_8(from),
+                load_8(from.add(8)),
+            ])
+        }
     }
 
     #[inline(always)]
