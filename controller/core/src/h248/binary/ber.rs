@@ -60,18 +60,20 @@ impl Tag {
 }
 
 /// One element: identifier, length, contents.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Element<'a> {
     message: &'a [u8],
+    /// Offset of its first octet.
+    pub(super) start: usize,
+    /// Offset of its contents.
+    content: usize,
+    /// Offset after its contents.
+    end: usize,
     /// Its tag.
     pub(super) tag: Tag,
     constructed: bool,
-    /// The length was not given: the contents end with an end-of-contents element.
+    /// The length was not given: an end-of-contents element follows the contents.
     indefinite: bool,
-    /// With identifier, length, and end of contents.
-    pub(super) whole: Range<usize>,
-    /// The contents alone.
-    pub(super) content: Range<usize>,
     depth: u8,
     /// What it is read as, or what it was found in.
     pub(super) construct: &'static str,
@@ -109,6 +111,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An error about what is at `offset`.
+    #[cold]
     pub(super) fn error(&self, offset: usize, what: &'static str) -> H248Error {
         H248Error {
             offset,
@@ -170,41 +173,65 @@ impl<'a> Reader<'a> {
     }
 
     /// The next element; `None` at the end.
+    #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Element<'a>>, H248Error> {
-        if self.at >= self.end {
+        let start = self.at;
+        if start >= self.end {
             return Ok(None);
         }
+        // Nearly all there are: a tag of one octet, a length of one.
+        if let Some(&[identifier, length, ..]) = self.message.get(start..)
+            && identifier != 0
+            && identifier & 0x1f != 0x1f
+            && length < 0x80
+            && start + 2 + usize::from(length) <= self.end
+        {
+            self.at = start + 2 + usize::from(length);
+            return Ok(Some(Element {
+                message: self.message,
+                start,
+                content: start + 2,
+                end: self.at,
+                tag: Tag(u32::from(identifier >> 6) << 30 | u32::from(identifier & 0x1f)),
+                constructed: identifier & 0x20 != 0,
+                indefinite: false,
+                depth: self.depth,
+                construct: self.construct,
+            }));
+        }
+        self.next_of_any_form().map(Some)
+    }
+
+    fn next_of_any_form(&mut self) -> Result<Element<'a>, H248Error> {
         let start = self.at;
         let (tag, constructed, at) = self.identifier(start)?;
-        let (length, at) = self.length(at)?;
+        let (length, content) = self.length(at)?;
         if tag == Tag::END {
             return Err(self.error(start, "end of contents that nothing began"));
         }
-        let (content, end) = match length {
+        let end = match length {
             Some(length) => {
-                let end = at.checked_add(length).filter(|&end| end <= self.end);
-                let end = end.ok_or_else(|| self.error(start, "longer than what encloses it"))?;
-                (at..end, end)
+                let end = content.checked_add(length).filter(|&end| end <= self.end);
+                end.ok_or_else(|| self.error(start, "longer than what encloses it"))?
             }
             None if !constructed => {
                 return Err(self.error(start, "indefinite length of a primitive element"));
             }
-            None => {
-                let last = self.end_of_contents(at, self.depth)?;
-                (at..last, last + 2)
-            }
+            None => self.end_of_contents(content, self.depth)?,
         };
-        self.at = end;
-        Ok(Some(Element {
+        let indefinite = length.is_none();
+        self.at = if indefinite { end + 2 } else { end };
+        Ok(Element {
             message: self.message,
+            start,
+            content,
+            end,
             tag,
             constructed,
-            indefinite: length.is_none(),
-            whole: start..end,
-            content,
+            indefinite,
             depth: self.depth,
             construct: self.construct,
-        }))
+        })
     }
 
     /// Where contents of indefinite length that begin at `at` end.
@@ -244,9 +271,10 @@ impl<'a> Reader<'a> {
 
 impl<'a> Element<'a> {
     /// An error about it.
+    #[cold]
     pub(super) fn error(&self, what: &'static str) -> H248Error {
         H248Error {
-            offset: self.whole.start,
+            offset: self.start,
             construct: self.construct,
             what,
         }
@@ -258,14 +286,26 @@ impl<'a> Element<'a> {
         self
     }
 
+    /// Where it is, identifier, length and end of contents included.
+    pub(super) fn whole(&self) -> Range<usize> {
+        let after = if self.indefinite { 2 } else { 0 };
+        self.start..self.end + after
+    }
+
+    /// Where its contents are.
+    pub(super) fn content(&self) -> Range<usize> {
+        self.content..self.end
+    }
+
     /// Its octets, all of them.
     pub(super) fn bytes(&self) -> &'a [u8] {
-        self.message.get(self.whole.clone()).unwrap_or_default()
+        self.message.get(self.whole()).unwrap_or_default()
     }
 
     /// Its contents' octets.
+    #[inline]
     pub(super) fn content_bytes(&self) -> &'a [u8] {
-        self.message.get(self.content.clone()).unwrap_or_default()
+        self.message.get(self.content..self.end).unwrap_or_default()
     }
 
     /// Identifier octets, as they came.
@@ -284,10 +324,11 @@ impl<'a> Element<'a> {
 
     /// Number of octets that its length took.
     pub(super) fn length_octets(&self) -> usize {
-        self.content.start - self.whole.start - self.identifier().len()
+        self.content - self.start - self.identifier().len()
     }
 
     /// The elements in it, read as parts of `construct`.
+    #[inline]
     pub(super) fn children(&self, construct: &'static str) -> Result<Reader<'a>, H248Error> {
         if !self.constructed {
             return Err(self.error("a value where elements belong"));
@@ -295,13 +336,14 @@ impl<'a> Element<'a> {
         let depth = self.depth.checked_sub(1);
         Ok(Reader {
             message: self.message,
-            at: self.content.start,
-            end: self.content.end,
+            at: self.content,
+            end: self.end,
             depth: depth.ok_or_else(|| self.error("nested too deep"))?,
             construct,
         })
     }
 
+    #[inline]
     fn primitive(&self) -> Result<&'a [u8], H248Error> {
         if self.constructed {
             return Err(self.error("elements where a value belongs"));
@@ -310,6 +352,7 @@ impl<'a> Element<'a> {
     }
 
     /// OCTET STRING, IA5String and the like (X.690 §8.7, §8.21).
+    #[inline]
     pub(super) fn octets(&self) -> Result<Cow<'a, [u8]>, H248Error> {
         if !self.constructed {
             return Ok(Cow::Borrowed(self.content_bytes()));
@@ -418,11 +461,11 @@ mod tests {
         ] {
             let element = only(bytes).unwrap();
             assert_eq!(
-                (element.tag, &element.content),
+                (element.tag, &element.content()),
                 (tag, &content),
                 "{bytes:02x?}"
             );
-            assert_eq!(element.whole, 0..bytes.len());
+            assert_eq!(element.whole(), 0..bytes.len());
         }
     }
 

@@ -8,24 +8,20 @@
 //! lines too.
 
 use super::ValueForm;
-use super::ber::{Reader, Tag};
+use super::ber::{Element, Reader, Tag};
 use super::splice::Edit;
 use super::writer::Writer;
-use crate::h248::model::{Description, ItemName, Octets, Property, Span, Value};
+use crate::h248::H248Error;
+use crate::h248::model::{Description, Octets, Span};
 
 /// Letters of the lines, in the order of their items from 0xb001 (Annex C.11).
 const LETTERS: &[u8; 15] = b"vosiuepcbzkatrm";
 const FIRST: u16 = 0xb001;
 
 /// The letter of a property that is a line of a session description.
-fn letter(name: &ItemName<'_>) -> Option<u8> {
-    match name {
-        ItemName::Number { package: 0, item } => {
-            let at = usize::from(item.checked_sub(FIRST)?);
-            LETTERS.get(at).copied()
-        }
-        _ => None,
-    }
+fn letter(item: u16) -> Option<u8> {
+    let at = usize::from(item.checked_sub(FIRST)?);
+    LETTERS.get(at).copied()
 }
 
 /// The name of the property that is a line with this letter.
@@ -50,7 +46,7 @@ fn string_in(value: &[u8]) -> Option<(&[u8], ValueForm)> {
         _ => return None,
     };
     let element = Reader::new(value, "Value").next().ok()??;
-    (element.whole.end == value.len()).then(|| (element.content_bytes(), form))
+    (element.whole().end == value.len()).then(|| (element.content_bytes(), form))
 }
 
 /// The octets of a value with this text.
@@ -66,31 +62,46 @@ fn octets_of(text: &[u8], form: ValueForm) -> Vec<u8> {
     writer.finish()
 }
 
-/// Appends the lines of a property, if it is one of a session description.
-pub(super) fn write_lines(property: &Property<'_>, out: &mut Vec<u8>) -> bool {
-    let Some(letter) = letter(&property.name) else {
-        return false;
+/// Appends the lines of a PropertyParm, if it is one of a session description; the form
+/// of its first value.
+///
+/// # Errors
+///
+/// Where it is no PropertyParm.
+pub(super) fn write_lines(
+    parm: &Element<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Option<ValueForm>, H248Error> {
+    let mut fields = parm.children("PropertyParm")?;
+    let (Some(name), Some(values)) = (fields.take(Tag::context(0))?, fields.take(Tag::context(1))?)
+    else {
+        return Ok(None);
     };
-    for value in values(&property.value) {
-        let (text, _) = text_of(value);
+    let letter = match name.content_bytes() {
+        [0, 0, high, low] => letter(u16::from_be_bytes([*high, *low])),
+        _ => None,
+    };
+    let Some(letter) = letter else {
+        return Ok(None);
+    };
+    let mut form = None;
+    let mut values = values.children("Value")?;
+    while let Some(value) = values.take(Tag::OCTETS)? {
+        let value = value.octets()?;
+        let (text, in_form) = text_of(&value);
+        form = form.or(Some(in_form));
         out.extend_from_slice(&[letter, b'=']);
         out.extend_from_slice(text);
         if !text.ends_with(b"\n") {
             out.extend_from_slice(b"\r\n");
         }
     }
-    true
-}
-
-fn values<'v>(value: &'v Value<'_>) -> Vec<&'v [u8]> {
-    match value {
-        Value::Equal(value)
-        | Value::Less(value)
-        | Value::Greater(value)
-        | Value::NotEqual(value) => vec![value],
-        Value::AnyOf(values) | Value::AllOf(values) => values.iter().map(|v| &**v).collect(),
-        Value::Between(from, to) => vec![from, to],
+    if let Some(other) = values.next()? {
+        return Err(other.error("an element of another type"));
     }
+    // What may follow, `extraInfo` and extensions, is of no consequence here.
+    while fields.next()?.is_some() {}
+    Ok(Some(form.unwrap_or(ValueForm::Bare)))
 }
 
 /// One property of a group, as it came.
@@ -141,14 +152,8 @@ pub(super) fn replace(message: &[u8], span: Span, sdp: &[u8]) -> Option<Edit> {
         let mut all = Vec::new();
         let mut parms = group.children("PropertyGroup").ok()?;
         while let Some(parm) = parms.next().ok()? {
-            let property = super::read::property(&parm).ok()?;
             let mut lines = Vec::new();
-            if write_lines(&property, &mut lines) {
-                let first = values(&property.value)
-                    .first()
-                    .map(|value| text_of(value).1);
-                form = form.or(first);
-            }
+            form = form.or(write_lines(&parm, &mut lines).ok()?);
             all.push(Came {
                 bytes: parm.bytes(),
                 count: lines.iter().filter(|&&octet| octet == b'\n').count(),
@@ -170,7 +175,7 @@ pub(super) fn replace(message: &[u8], span: Span, sdp: &[u8]) -> Option<Edit> {
         write_group(&mut writer, &lines, group, form.unwrap_or(ValueForm::Bare));
     }
     Some(Edit {
-        span: groups.content.clone(),
+        span: groups.content(),
         with: writer.finish(),
     })
 }

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::ber::{Element, Reader};
-use super::writer::write_length;
+use super::writer::set_length;
 
 /// One replacement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,29 +53,28 @@ impl<'e> Copy<'e> {
     }
 
     fn element(&mut self, element: &Element<'_>, out: &mut Vec<u8>) -> Option<()> {
-        if let Some(edit) = self.take(&element.whole) {
+        if let Some(edit) = self.take(&element.whole()) {
             out.extend_from_slice(&edit.with);
             return Some(());
         }
-        let content = &element.content;
+        let content = element.content();
         let inside = |edit: &Edit| content.start <= edit.span.start && edit.span.end <= content.end;
         if !self.edits.first().is_some_and(inside) {
             out.extend_from_slice(element.bytes());
             return Some(());
         }
-        let mut new = Vec::with_capacity(content.len() + 256);
-        match self.take(content) {
-            Some(edit) => new.extend_from_slice(&edit.with),
-            None => self.elements(element.children(element.construct).ok()?, &mut new)?,
-        }
         out.extend_from_slice(element.identifier());
+        let length_at = out.len();
+        let reserved = element.length_octets();
+        out.resize(length_at + reserved, 0x80);
+        match self.take(&content) {
+            Some(edit) => out.extend_from_slice(&edit.with),
+            None => self.elements(element.children(element.construct).ok()?, out)?,
+        }
         if element.is_indefinite() {
-            out.push(0x80);
-            out.append(&mut new);
             out.extend_from_slice(&[0, 0]);
         } else {
-            write_length(new.len(), element.length_octets(), out);
-            out.append(&mut new);
+            set_length(out, length_at, reserved, reserved);
         }
         Some(())
     }

@@ -70,10 +70,7 @@ impl Writer {
     }
 
     fn end(&mut self, length_at: usize) {
-        let length = self.out.len() - length_at - 1;
-        let mut octets = Vec::with_capacity(5);
-        write_length(length, 0, &mut octets);
-        self.out.splice(length_at..=length_at, octets);
+        set_length(&mut self.out, length_at, 1, 0);
     }
 
     /// Elements that are BER already.
@@ -146,6 +143,25 @@ pub(super) fn unsigned_octets(value: u32) -> Vec<u8> {
     out
 }
 
+/// Gives what is in `out` after the `reserved` octets at `at` its length there, in the
+/// shortest form of at least `octets` octets.
+pub(super) fn set_length(out: &mut Vec<u8>, at: usize, reserved: usize, octets: usize) {
+    let length = out.len() - at - reserved;
+    let mut form = Vec::new();
+    match out.get_mut(at..at + reserved) {
+        Some([octet]) if length < 0x80 => *octet = length as u8,
+        Some(place) => {
+            write_length(length, octets, &mut form);
+            if form.len() == place.len() {
+                place.copy_from_slice(&form);
+            } else {
+                out.splice(at..at + reserved, form);
+            }
+        }
+        None => {}
+    }
+}
+
 /// Length octets: the shortest form that has at least `octets` of them.
 pub(super) fn write_length(length: usize, octets: usize, out: &mut Vec<u8>) {
     if length < 0x80 && octets <= 1 {
@@ -194,7 +210,7 @@ mod tests {
                 writer.constructed(tag, |w| w.raw(&vec![0; length]));
                 let bytes = writer.finish();
                 let element = Reader::new(&bytes, "test").next().unwrap().unwrap();
-                assert_eq!((element.tag, element.content.len()), (tag, length));
+                assert_eq!((element.tag, element.content().len()), (tag, length));
                 assert_eq!(element.identifier().len(), size);
             }
         }

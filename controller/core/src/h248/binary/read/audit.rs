@@ -5,7 +5,7 @@
 
 use super::media::{service_state, stream_mode};
 use super::name::{name, pkgd_name};
-use super::value::{octet_strings, plain, property_parm};
+use super::value::{plain_value, property_parm};
 use super::{Fields, chosen, sequences};
 use crate::h248::H248Error;
 use crate::h248::binary::ber::Element;
@@ -308,9 +308,8 @@ pub(super) fn statistics_parameter<'a>(element: &Element<'a>) -> Result<Statisti
     let name = pkgd_name(&fields.required(0, "no statName")?)?;
     let value = fields.optional(1)?;
     fields.end(2)?;
-    let value = value.as_ref().map(octet_strings).transpose()?;
     Ok(Statistic {
         name,
-        value: value.map(plain),
+        value: value.as_ref().map(plain_value).transpose()?,
     })
 }

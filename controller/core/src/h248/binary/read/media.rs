@@ -107,15 +107,15 @@ fn local_remote_descriptor<'a>(element: &Element<'a>) -> Result<Description<'a>,
     let mut fields = Fields::of(element, "LocalRemoteDescriptor")?;
     let groups = fields.required(0, "no propGrps")?;
     fields.end(1)?;
-    let mut octets = Vec::new();
+    // Names and lengths take more than what a line has beside its text.
+    let mut octets = Vec::with_capacity(element.content().len());
     let mut properties = Vec::new();
     let mut reader = groups.children("propGrps")?;
     while let Some(group) = reader.next()? {
         let mut parms = group.children("PropertyGroup")?;
         while let Some(parm) = parms.next()? {
-            let property = property_parm(&parm)?;
-            if !groups::write_lines(&property, &mut octets) {
-                properties.push(property);
+            if groups::write_lines(&parm, &mut octets)?.is_none() {
+                properties.push(property_parm(&parm)?);
             }
         }
     }

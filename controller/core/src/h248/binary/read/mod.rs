@@ -21,22 +21,18 @@ use std::borrow::Cow;
 
 use super::ber::{Element, Reader, Tag};
 use crate::h248::H248Error;
-use crate::h248::model::{Message, Property, Span};
+use crate::h248::model::{Message, Span};
 
 /// A message's octets, all of them.
 pub(super) fn message(bytes: &[u8]) -> Result<Message<'_>, H248Error> {
     let mut reader = Reader::new(bytes, "MegacoMessage");
     let whole = reader.take(Tag::SEQUENCE)?;
     let whole = whole.ok_or_else(|| reader.error(0, "not a SEQUENCE"))?;
-    if whole.whole.end != bytes.len() {
-        return Err(reader.error(whole.whole.end, "octets after the message"));
+    let end = whole.whole().end;
+    if end != bytes.len() {
+        return Err(reader.error(end, "octets after the message"));
     }
     message::megaco_message(&whole)
-}
-
-/// A PropertyParm by itself.
-pub(super) fn property<'a>(parm: &Element<'a>) -> Result<Property<'a>, H248Error> {
-    value::property_parm(parm)
 }
 
 /// Components of a SEQUENCE, in their order.
@@ -53,11 +49,12 @@ impl<'a> Fields<'a> {
         Ok(Self {
             reader,
             peeked,
-            parent: element.clone().named(construct),
+            parent: element.named(construct),
         })
     }
 
     /// The component `[number]`, if it is the next.
+    #[inline]
     fn optional(&mut self, number: u32) -> Result<Option<Element<'a>>, H248Error> {
         match &self.peeked {
             Some(element) if element.tag == Tag::context(number) => {
@@ -69,6 +66,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The component `[number]`; `missing` says what is wrong without it.
+    #[inline]
     fn required(&mut self, number: u32, missing: &'static str) -> Result<Element<'a>, H248Error> {
         match self.optional(number)? {
             Some(element) => Ok(element),
@@ -96,7 +94,7 @@ fn chosen<'a>(element: &Element<'a>, construct: &'static str) -> Result<Element<
     let mut reader = element.children(construct)?;
     match (reader.next()?, reader.next()?) {
         (Some(chosen), None) => Ok(chosen),
-        (None, _) => Err(element.clone().named(construct).error("no alternative")),
+        (None, _) => Err(element.named(construct).error("no alternative")),
         (_, Some(second)) => Err(second.error("a second alternative")),
     }
 }
@@ -140,15 +138,15 @@ fn text<'a>(element: &Element<'a>) -> Result<Cow<'a, str>, H248Error> {
 /// The contents' place.
 fn content_span(element: &Element<'_>) -> Span {
     Span {
-        start: element.content.start,
-        end: element.content.end,
+        start: element.content().start,
+        end: element.content().end,
     }
 }
 
 /// The whole element's place.
 fn whole_span(element: &Element<'_>) -> Span {
     Span {
-        start: element.whole.start,
-        end: element.whole.end,
+        start: element.whole().start,
+        end: element.whole().end,
     }
 }

@@ -47,10 +47,11 @@ pub(super) fn parameter<'a>(element: &Element<'a>) -> Result<Parameter<'a>, H248
 
 /// Components 1 and 2 of a property or parameter.
 fn value_and_extra_info<'a>(fields: &mut Fields<'a>) -> Result<Value<'a>, H248Error> {
-    let values = octet_strings(&fields.required(1, "no value")?)?;
+    let value = fields.required(1, "no value")?;
     let Some(extra) = fields.optional(2)? else {
-        return Ok(plain(values));
+        return plain_value(&value);
     };
+    let values = octet_strings(&value)?;
     let extra = chosen(&extra, "extraInfo")?;
     let one = |values: Vec<Octets<'a>>| match <[_; 1]>::try_from(values) {
         Ok([value]) => Ok(value),
@@ -74,8 +75,20 @@ fn value_and_extra_info<'a>(fields: &mut Fields<'a>) -> Result<Value<'a>, H248Er
     }
 }
 
-/// A value without a word about what it is.
-pub(super) fn plain(values: Vec<Octets<'_>>) -> Value<'_> {
+/// A Value without a word about what it is.
+pub(super) fn plain_value<'a>(element: &Element<'a>) -> Result<Value<'a>, H248Error> {
+    // One, nearly always.
+    let mut reader = element.children("Value")?;
+    if let Some(only) = reader.take(Tag::OCTETS)?
+        && reader.next()?.is_none()
+    {
+        return Ok(Value::Equal(Octets(only.octets()?)));
+    }
+    Ok(plain(octet_strings(element)?))
+}
+
+/// Several values, or none.
+fn plain(values: Vec<Octets<'_>>) -> Value<'_> {
     match <[_; 1]>::try_from(values) {
         Ok([value]) => Value::Equal(value),
         Err(values) => Value::AllOf(values),
