@@ -4,6 +4,10 @@
 %%   corpus.escript encode FILE   each message of FILE, in each encoding, a line:
 %%                                NAME VERSION ENCODING HEX, or NAME VERSION
 %%                                ENCODING - REASON
+%%   corpus.escript time FILE MS  the same, and after HEX the ns that decoding it takes,
+%%                                measured for MS ms: of text with the scanner in
+%%                                Erlang and with the one in C (flex); of BER with
+%%                                names left as octets
 %%   corpus.escript compare       reads lines VERSION HEX HEX of BER, answers each
 %%                                with `same`, `different` or `unreadable`
 -mode(compile).
@@ -14,6 +18,10 @@ main(["encode", File]) ->
      || Message = {_, Versions, _, _} <- messages(binary_to_list(Bytes)),
         Version <- Versions, Encoding <- [pretty, compact, ber]],
     [own(Case) || Case <- own_terms()];
+main(["time", File, Ms]) ->
+    {ok, Flex} = megaco_flex_scanner:start(),
+    put(timed, {Flex, list_to_integer(Ms) * 1000000}),
+    main(["encode", File]);
 main(["compare"]) ->
     compare().
 
@@ -43,7 +51,11 @@ write(ber, Version, Message) ->
     megaco_ber_encoder:encode_message([], Version, Message).
 
 put_out(Name, Version, Encoding, {ok, Bytes}) ->
-    io:format("~s ~b ~s ~s~n", [Name, Version, Encoding, hex(Bytes)]);
+    Times = case get(timed) of
+                undefined -> "";
+                Timed -> [io_lib:format(" ~b", [Ns]) || Ns <- timed(Encoding, Version, Bytes, Timed)]
+            end,
+    io:format("~s ~b ~s ~s~s~n", [Name, Version, Encoding, hex(Bytes), Times]);
 put_out(Name, Version, Encoding, {error, Reason}) ->
     refused(Name, Version, Encoding, Reason).
 
@@ -59,6 +71,36 @@ unhex(Text) ->
 
 pairs([A, B | Rest]) -> [[A, B] | pairs(Rest)];
 pairs([]) -> [].
+
+timed(ber, Version, Bytes, {_, Limit}) ->
+    [per_turn(fun() -> {ok, _} = megaco_ber_encoder:decode_message([native], Version, Bytes) end,
+              Limit)];
+timed(Encoding, Version, Bytes, {Flex, Limit}) ->
+    Module = case Encoding of
+                 pretty -> megaco_pretty_text_encoder;
+                 compact -> megaco_compact_text_encoder
+             end,
+    %% Some of what it writes it does not read: no time.
+    [case Module:decode_message(Config, Version, Bytes) of
+         {ok, _} ->
+             per_turn(fun() -> {ok, _} = Module:decode_message(Config, Version, Bytes) end, Limit);
+         _ -> 0
+     end
+     || Config <- [[], [{flex, Flex}]]].
+
+%% ns that Fun takes: turns in growing numbers until one lot takes half the limit.
+per_turn(Fun, Limit) -> per_turn(Fun, 1, Limit div 2).
+
+per_turn(Fun, Turns, Limit) ->
+    Start = erlang:monotonic_time(nanosecond),
+    turn(Fun, Turns),
+    case erlang:monotonic_time(nanosecond) - Start of
+        Took when Took >= Limit -> Took div Turns;
+        _ -> per_turn(Fun, Turns * 2, Limit)
+    end.
+
+turn(_, 0) -> ok;
+turn(Fun, Turns) -> Fun(), turn(Fun, Turns - 1).
 
 %% What text has no way to say, or Erlang does not read as text: terms of the ASN.1
 %% types, their names in octets for BER.

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sidestep_core::h248::model::Message;
-use sidestep_core::h248::{Change, Encoding, Side, text};
+use sidestep_core::h248::{Change, Encoding, Side, binary, text};
 
 /// Messages of Appendix I: an Add with two alternatives' worth of media, a Modify
 /// with the far end's media, a reply to an audit.
@@ -37,6 +37,27 @@ fn changes(message: &Message<'_>) -> Vec<Change> {
         .collect()
 }
 
+/// Every Local and Remote of the message gets another session description.
+fn described(message: &Message<'_>) -> Vec<Change> {
+    let of = |side| {
+        move |place| Change::Description {
+            place,
+            side,
+            sdp: b"v=0\r\nc=IN IP4 192.0.2.7\r\nm=audio 4000 RTP/AVP 8\r\n".to_vec(),
+        }
+    };
+    let locals = message
+        .streams()
+        .filter(|(_, stream)| stream.local.is_some());
+    let remotes = message
+        .streams()
+        .filter(|(_, stream)| stream.remote.is_some());
+    let locals = locals.map(|(place, _)| of(Side::Local)(place));
+    locals
+        .chain(remotes.map(|(place, _)| of(Side::Remote)(place)))
+        .collect()
+}
+
 fn text_messages(c: &mut Criterion) {
     for (name, message) in MESSAGES {
         let pretty = text::write(&parsed(message.as_bytes()), Encoding::Pretty);
@@ -65,6 +86,47 @@ fn text_messages(c: &mut Criterion) {
     }
 }
 
+/// Fixtures in BER, octets in hexadecimal with comments: an Add with a Remote, a reply
+/// with a Local.
+const BINARY: &[(&str, &str)] = &[
+    (
+        "add",
+        include_str!("../tests/data/h248/binary/add_request.hex"),
+    ),
+    (
+        "reply",
+        include_str!("../tests/data/h248/binary/add_reply.hex"),
+    ),
+];
+
+fn octets(fixture: &str) -> Vec<u8> {
+    fixture
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default())
+        .flat_map(str::split_whitespace)
+        .map(|octet| u8::from_str_radix(octet, 16).expect("fixtures are in hexadecimal"))
+        .collect()
+}
+
+fn binary_messages(c: &mut Criterion) {
+    for (name, fixture) in BINARY {
+        let bytes = octets(fixture);
+        let mut group = c.benchmark_group(format!("binary/{name}"));
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.bench_function("decode", |b| b.iter(|| binary::parse(black_box(&bytes))));
+        group.bench_function("edit", |b| {
+            b.iter(|| {
+                let message = binary::parse(black_box(&bytes));
+                let message = message.expect("a fixture can be read");
+                binary::change(&bytes, &message, &described(&message))
+            });
+        });
+        let message = binary::parse(&bytes).expect("a fixture can be read");
+        group.bench_function("encode", |b| b.iter(|| binary::write(black_box(&message))));
+        group.finish();
+    }
+}
+
 fn parsed(bytes: &[u8]) -> Message<'_> {
     match text::parse(bytes) {
         Ok(message) => message,
@@ -72,5 +134,5 @@ fn parsed(bytes: &[u8]) -> Message<'_> {
     }
 }
 
-criterion_group!(benches, text_messages);
+criterion_group!(benches, text_messages, binary_messages);
 criterion_main!(benches);

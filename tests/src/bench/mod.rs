@@ -8,6 +8,7 @@
 mod call_cost;
 mod call_setup;
 mod cpu;
+mod h248;
 mod machine;
 mod relaying;
 mod rtpengine;
@@ -49,6 +50,8 @@ struct Results {
     call_setup: Option<CallSetup>,
     #[serde(skip_serializing_if = "Option::is_none")]
     call_cost: Option<call_cost::Costs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    h248: Option<Decoding>,
     /// Seconds that it all took.
     took_s: f64,
 }
@@ -65,6 +68,13 @@ struct CallSetup {
     method: String,
     extent: call_setup::Extent,
     rows: Vec<call_setup::Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Decoding {
+    method: String,
+    extent: h248::Extent,
+    rows: Vec<h248::Row>,
 }
 
 /// Measures, prints, writes.
@@ -93,6 +103,9 @@ pub fn run(options: &Options) -> Result<()> {
     let call_cost = wanted("call-cost")
         .then(|| call_cost(options.quick))
         .transpose()?;
+    let h248 = wanted("h248")
+        .then(|| decoding(options.quick))
+        .transpose()?;
     let results = Results {
         machine,
         quick: options.quick,
@@ -100,6 +113,7 @@ pub fn run(options: &Options) -> Result<()> {
         relaying,
         call_setup,
         call_cost,
+        h248,
         took_s: started.elapsed().as_secs_f64(),
     };
     let path = match &options.json {
@@ -297,6 +311,49 @@ fn call_setup(quick: bool) -> Result<CallSetup> {
     println!("\n{table}");
     table::print_wrapped(&method);
     Ok(CallSetup {
+        method,
+        extent,
+        rows,
+    })
+}
+
+fn decoding(quick: bool) -> Result<Decoding> {
+    println!("  … decoding H.248, here and in Erlang");
+    let extent = h248::Extent {
+        each_ms: if quick { 2 } else { 40 },
+    };
+    let rows = h248::measure(extent)?;
+    let mut table = Table::new(&[
+        "decoding H.248",
+        "ns/message",
+        "MB/s",
+        "and changing it, ns",
+        "Erlang ns/message",
+        "× faster",
+    ]);
+    for row in &rows {
+        table.row(&[
+            format!("{}; Erlang: {}", row.encoding, row.decoder),
+            format!("{:.0}", row.ns),
+            format!("{:.0}", row.mb_per_s),
+            format!("{:.0}", row.edit_ns),
+            format!("{:.0}", row.erlang_ns),
+            format!("{:.1}", row.ratio),
+        ]);
+    }
+    let method = format!(
+        "The messages of the tests' corpus (versions 1 to 3) that both decode, {} to {} of each \
+         encoding, as Erlang/OTP's encoders write them; the mean over the messages. Each is \
+         decoded over and over for {} ms by either, on one thread, Erlang's code compiled. \
+         Changing: decoded, and every Local and Remote given another session description; of \
+         those messages that have one.",
+        rows.iter().map(|row| row.messages).min().unwrap_or(0),
+        rows.iter().map(|row| row.messages).max().unwrap_or(0),
+        extent.each_ms
+    );
+    println!("\n{table}");
+    table::print_wrapped(&method);
+    Ok(Decoding {
         method,
         extent,
         rows,

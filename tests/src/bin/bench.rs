@@ -15,8 +15,7 @@ struct Arguments {
     /// Where the JSON goes; by default bench/bench.json in the target directory.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Only these parts: xdp, relaying, call-setup,
-    /// call-cost.
+    /// Only these parts: xdp, relaying, call-setup, call-cost, h248.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }

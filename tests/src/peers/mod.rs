@@ -1,5 +1,6 @@
 //! Drivers of real peers: programs that nobody here wrote (SIPp, baresip,
-//! linphone, Kamailio, osmo-mgw, tcpdump), and the project's own two (`sidestep`, `thin-client`).
+//! linphone, Kamailio, osmo-mgw, Erlang/OTP's megaco, tcpdump), and the project's own
+//! two (`sidestep`, `thin-client`).
 //!
 //! Each runs in a box of the lab, logs into the lab's directory, and dies with
 //! its value.
@@ -11,10 +12,12 @@ pub mod capture;
 pub mod desk;
 pub mod kamailio;
 pub mod linphone;
+pub mod megaco;
 pub mod osmo_mgw;
 mod process;
 pub mod sidestep;
 pub mod sipp;
+pub mod speaker;
 pub mod thin_client;
 
 pub use process::{Process, own_program};

@@ -1,0 +1,271 @@
+#!/usr/bin/env escript
+%% Erlang/OTP's megaco as a media gateway controller and as a media gateway: its own
+%% engine and transports, our users on top. Protocol version 1.
+%%
+%%   megaco.escript mgc OWN-IP TRANSPORT ENCODING
+%%   megaco.escript mg OWN-IP TRANSPORT ENCODING MGC-IP
+%%
+%% TRANSPORT is udp or tcp, ENCODING pretty, compact or ber; ports are the standard's.
+%% What happens is told in lines on standard output; standard input takes commands:
+%%
+%%   mgc  add IP PORT     a context of a line and an RTP termination whose Remote is
+%%                        there; `added CONTEXT IP PORT` tells the Local it got
+%%        remote IP PORT  another Remote
+%%        audit           `audit IP PORT`: the RTP termination's Remote, as told
+%%        subtract        all of the context; `subtracted`
+%%        calls N IP PORT N times add and subtract; `calls N MS`
+%%   mg   off-hook        a Notify of al/of; `notified`
+-mode(compile).
+
+-export([handle_connect/2, handle_connect/3, handle_disconnect/3, handle_syntax_error/3,
+         handle_message_error/3, handle_trans_request/3, handle_trans_long_request/3,
+         handle_trans_reply/4, handle_trans_ack/4, handle_unexpected_trans/3,
+         handle_trans_request_abort/4]).
+
+-define(NONE, asn1_NOVALUE).
+-define(CHOOSE_CONTEXT, 16#fffffffe).
+
+main(["mgc", Own, Transport, Encoding]) ->
+    start(Own, Encoding),
+    {Port, Handle} = receive_handle(Own, Transport, Encoding),
+    ok = listen(Transport, Port, Handle),
+    tell("listening", []),
+    commands(fun mgc/1);
+main(["mg", Own, Transport, Encoding, Mgc]) ->
+    start(Own, Encoding),
+    {Port, Handle} = receive_handle(Own, Transport, Encoding),
+    {Connection, Control} = connect(Transport, Port, Handle, Mgc),
+    {ok, Peer} = megaco:connect(Handle, preliminary_mid, Connection, Control),
+    put(peer, Peer),
+    {ok, _} = called([action(0, [service_change()])]),
+    tell("registered", []),
+    commands(fun mg/1).
+
+start(Own, Encoding) ->
+    ok = application:start(megaco),
+    ets:new(state, [named_table, public]),
+    ets:insert(state, [{own, Own}, {encoding, Encoding}, {contexts, 0}]).
+
+receive_handle(Own, Transport, Encoding) ->
+    Port = case Encoding of "ber" -> 2945; _ -> 2944 end,
+    Mid = {ip4Address, {'IP4Address', octets(Own), Port}},
+    ok = megaco:start_user(Mid, [{user_mod, ?MODULE}, {user_args, []}]),
+    {megaco_receive_handle, Mid, _, _, _, Version} = megaco:user_info(Mid, receive_handle),
+    Encoder = case Encoding of
+                  "pretty" -> megaco_pretty_text_encoder;
+                  "compact" -> megaco_compact_text_encoder;
+                  "ber" -> megaco_ber_encoder
+              end,
+    Sender = case Transport of "udp" -> megaco_udp; "tcp" -> megaco_tcp end,
+    {Port, {megaco_receive_handle, Mid, Encoder, [], Sender, Version}}.
+
+listen("udp", Port, Handle) ->
+    {ok, Transport} = megaco_udp:start_transport(),
+    {ok, _, _} = megaco_udp:open(Transport, [{port, Port}, {receive_handle, Handle}]),
+    ok;
+listen("tcp", Port, Handle) ->
+    {ok, Transport} = megaco_tcp:start_transport(),
+    megaco_tcp:listen(Transport, [{port, Port}, {receive_handle, Handle}]).
+
+connect("udp", Port, Handle, Mgc) ->
+    {ok, Transport} = megaco_udp:start_transport(),
+    {ok, Socket, Control} = megaco_udp:open(Transport, [{port, Port}, {receive_handle, Handle}]),
+    {megaco_udp:create_send_handle(Socket, list_to_tuple(octets(Mgc)), Port), Control};
+connect("tcp", Port, Handle, Mgc) ->
+    {ok, Transport} = megaco_tcp:start_transport(),
+    {ok, Socket, Control} = megaco_tcp:connect(
+        Transport, [{host, list_to_tuple(octets(Mgc))}, {port, Port}, {receive_handle, Handle}]),
+    {Socket, Control}.
+
+octets(Ip) -> [list_to_integer(Part) || Part <- string:tokens(Ip, ".")].
+
+tell(Format, Arguments) -> io:format(Format ++ "~n", Arguments).
+
+commands(Do) ->
+    case io:get_line("") of
+        eof -> ok;
+        Line -> Do(string:tokens(string:trim(Line), " ")), commands(Do)
+    end.
+
+%% ---- The controller's commands.
+
+mgc(["add", Ip, Port]) ->
+    {Context, Local} = add(Ip, Port),
+    ets:insert(state, {context, Context}),
+    {LocalIp, LocalPort} = media(Local),
+    tell("added ~b ~s ~s", [Context, LocalIp, LocalPort]);
+mgc(["remote", Ip, Port]) ->
+    Media = media_descriptor(stream(?NONE, ?NONE, description(Ip, Port))),
+    {ok, _} = called([action(context(), [modify(rtp(), [Media])])]),
+    tell("modified", []);
+mgc(["audit"]) ->
+    Audit = {'AuditRequest', rtp(), {'AuditDescriptor', [mediaToken]}},
+    Command = {'CommandRequest', {auditValueRequest, Audit}, ?NONE, ?NONE},
+    {ok, [{'ActionReply', _, _, _, [{auditValueReply, {auditResult, Result}}]}]} =
+        called([action(context(), [Command])]),
+    {'AuditResult', _, [{mediaDescriptor, {'MediaDescriptor', _, {_, Streams}}} | _]} = Result,
+    {Ip, Port} = media(remote_of(Streams)),
+    tell("audit ~s ~s", [Ip, Port]);
+mgc(["subtract"]) ->
+    subtract(context()),
+    tell("subtracted", []);
+mgc(["calls", Count, Ip, Port]) ->
+    Started = erlang:monotonic_time(millisecond),
+    N = list_to_integer(Count),
+    [begin {Context, _} = add(Ip, Port), subtract(Context) end || _ <- lists:seq(1, N)],
+    tell("calls ~b ~b", [N, erlang:monotonic_time(millisecond) - Started]).
+
+context() -> ets:lookup_element(state, context, 2).
+rtp() -> ets:lookup_element(state, rtp, 2).
+
+%% Step 504: the line and an RTP termination that is told the user's media; 505: what
+%% the gateway receives by.
+add(Ip, Port) ->
+    Rtp = media_descriptor(stream(mode(), description("$", "$"), description(Ip, Port))),
+    Commands = [command(addReq, line(), [signal("al/ri")]), command(addReq, choose(), [Rtp])],
+    {ok, [{'ActionReply', Context, ?NONE, _, Replies}]} = called([action(?CHOOSE_CONTEXT, Commands)]),
+    [{addReply, _}, {addReply, {'AmmsReply', [Id], [{mediaDescriptor, Media}]}}] = Replies,
+    ets:insert(state, {rtp, Id}),
+    {'MediaDescriptor', _, {_, Streams}} = Media,
+    {Context, local_of(Streams)}.
+
+subtract(Context) ->
+    Command = {'CommandRequest', {subtractReq, {'SubtractRequest', [all()], ?NONE}}, ?NONE, 'NULL'},
+    {ok, _} = called([action(Context, [Command])]).
+
+called(Actions) ->
+    Peer = case ets:lookup(state, peer) of [{peer, Known}] -> Known; [] -> get(peer) end,
+    {_, Reply} = megaco:call(Peer, Actions, []),
+    Reply.
+
+%% ---- The gateway's commands.
+
+mg(["off-hook"]) ->
+    Event = {'ObservedEvent', "al/of", ?NONE, [], ?NONE},
+    Events = {'ObservedEventsDescriptor', 1, [Event]},
+    Command = {'CommandRequest', {notifyReq, {'NotifyRequest', [line()], Events, ?NONE}}, ?NONE, ?NONE},
+    {ok, _} = called([action(0, [Command])]),
+    tell("notified", []).
+
+service_change() ->
+    Parameters = {'ServiceChangeParm', restart, ?NONE, ?NONE, ?NONE, [value("901 Cold Boot")], ?NONE, ?NONE,
+                  ?NONE, ?NONE},
+    {'CommandRequest', {serviceChangeReq, {'ServiceChangeRequest', [root()], Parameters}}, ?NONE, ?NONE}.
+
+%% ---- Terms.
+
+action(Context, Commands) -> {'ActionRequest', Context, ?NONE, ?NONE, Commands}.
+
+command(Kind, Termination, Descriptors) ->
+    {'CommandRequest', {Kind, {'AmmRequest', [Termination], Descriptors}}, ?NONE, ?NONE}.
+
+modify(Termination, Descriptors) -> command(modReq, Termination, Descriptors).
+
+root() -> {megaco_term_id, false, ["root"]}.
+all() -> {megaco_term_id, true, ["*"]}.
+choose() -> {megaco_term_id, true, ["$"]}.
+line() -> termination(1, 1).
+termination(Kind, Number) -> {megaco_term_id, false, [bits(Kind), bits(0), bits(Number)]}.
+bits(Number) -> lists:flatten(io_lib:format("~8.2.0b", [Number band 255])).
+
+signal(Name) ->
+    {signalsDescriptor, [{signal, {'Signal', Name, ?NONE, ?NONE, ?NONE, ?NONE, ?NONE, []}}]}.
+
+mode() -> {'LocalControlDescriptor', sendRecv, ?NONE, ?NONE, []}.
+
+stream(Control, Local, Remote) -> {'StreamParms', Control, Local, Remote}.
+
+media_descriptor(Stream) ->
+    {mediaDescriptor, {'MediaDescriptor', ?NONE, {multiStream, [{'StreamDescriptor', 1, Stream}]}}}.
+
+%% In BER each line is in an IA5String, as Annex C.11 has it and tshark wants it.
+description(Ip, Port) ->
+    Lines = [{"v", "0"}, {"c", "IN IP4 " ++ Ip}, {"m", "audio " ++ Port ++ " RTP/AVP 8"}],
+    {'LocalRemoteDescriptor', [[{'PropertyParm', Name, [value(Text)], ?NONE} || {Name, Text} <- Lines]]}.
+
+value(Text) ->
+    case ets:lookup_element(state, encoding, 2) of
+        "ber" -> [16#16, length(Text) | Text];
+        _ -> Text
+    end.
+
+text([16#16, _ | Text]) -> Text;
+text(Text) -> Text.
+
+%% Address and port of a description.
+media({'LocalRemoteDescriptor', [Lines | _]}) ->
+    Of = fun(Name) ->
+             [Words] = [string:tokens(text(Value), " ") || {'PropertyParm', N, [Value], _} <- Lines, N =:= Name],
+             Words
+         end,
+    {lists:nth(3, Of("c")), lists:nth(2, Of("m"))}.
+
+local_of([{'StreamDescriptor', _, Stream}]) -> local_of(Stream);
+local_of({'StreamParms', _, Local, _}) -> Local.
+
+remote_of([{'StreamDescriptor', _, Stream}]) -> remote_of(Stream);
+remote_of({'StreamParms', _, _, Remote}) -> Remote.
+
+%% ---- What the engine asks of its user.
+
+handle_connect(Peer, _) -> ets:insert(state, {peer, Peer}), ok.
+handle_connect(Peer, Version, _) -> handle_connect(Peer, Version).
+handle_disconnect(_, _, _) -> ok.
+handle_syntax_error(_, _, Error) -> tell("syntax-error ~0p", [Error]), reply.
+handle_message_error(_, _, Error) -> tell("message-error ~0p", [Error]), ignore.
+handle_trans_long_request(_, _, _) -> {discard_ack, []}.
+handle_trans_reply(_, _, _, _) -> ok.
+handle_trans_ack(_, _, _, _) -> ok.
+handle_unexpected_trans(_, _, Transaction) -> tell("unexpected ~0p", [Transaction]), ok.
+handle_trans_request_abort(_, _, _, _) -> ok.
+
+handle_trans_request(_, _, Actions) -> {discard_ack, [done(Action) || Action <- Actions]}.
+
+done({'ActionRequest', Context, _, _, Commands}) ->
+    Id = case Context of
+             ?CHOOSE_CONTEXT -> ets:update_counter(state, contexts, 1);
+             _ -> Context
+         end,
+    {'ActionReply', Id, ?NONE, ?NONE, [reply(Id, Command) || {'CommandRequest', Command, _, _} <- Commands]}.
+
+reply(_, {serviceChangeReq, {'ServiceChangeRequest', Ids, _}}) ->
+    tell("service-change", []),
+    Result = {'ServiceChangeResParm', ?NONE, ?NONE, ?NONE, ?NONE, ?NONE},
+    {serviceChangeReply, {'ServiceChangeReply', Ids, {serviceChangeResParms, Result}}};
+reply(_, {notifyReq, {'NotifyRequest', Ids, {'ObservedEventsDescriptor', _, Events}, _}}) ->
+    [tell("notify ~s", [element(2, Event)]) || Event <- Events],
+    {notifyReply, {'NotifyReply', Ids, ?NONE}};
+reply(Context, {addReq, {'AmmRequest', [Asked], Descriptors}}) ->
+    Id = case Asked of
+             {megaco_term_id, true, _} -> termination(2, Context);
+             _ -> Asked
+         end,
+    Audit = case [Media || {mediaDescriptor, Media} <- Descriptors] of
+                [] -> ?NONE;
+                [Media] ->
+                    heard(Media),
+                    Own = ets:lookup_element(state, own, 2),
+                    Port = integer_to_list(6000 + 2 * (Context rem 1000)),
+                    [media_descriptor(stream(?NONE, description(Own, Port), ?NONE))]
+            end,
+    {addReply, {'AmmsReply', [Id], Audit}};
+reply(_, {modReq, {'AmmRequest', Ids, Descriptors}}) ->
+    [heard(Media) || {mediaDescriptor, Media} <- Descriptors],
+    {modReply, {'AmmsReply', Ids, ?NONE}};
+reply(_, {subtractReq, {'SubtractRequest', Ids, _}}) ->
+    tell("subtracted", []),
+    {subtractReply, {'AmmsReply', Ids, ?NONE}};
+reply(_, {auditValueRequest, {'AuditRequest', Id, _}}) ->
+    Remote = ets:lookup_element(state, remote, 2),
+    Media = media_descriptor(stream(?NONE, ?NONE, Remote)),
+    {auditValueReply, {auditResult, {'AuditResult', Id, [Media]}}}.
+
+%% What the gateway is told of the far end.
+heard({'MediaDescriptor', _, {_, Streams}}) ->
+    case remote_of(Streams) of
+        ?NONE -> ok;
+        Remote ->
+            ets:insert(state, {remote, Remote}),
+            {Ip, Port} = media(Remote),
+            tell("remote ~s ~s", [Ip, Port])
+    end.

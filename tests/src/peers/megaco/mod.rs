@@ -1,0 +1,159 @@
+//! Erlang/OTP's megaco: as a media gateway controller and as a media gateway, with our
+//! program on its engine (`erlang/megaco.escript`), and as the other codec
+//! ([`corpus`]).
+
+pub mod corpus;
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::ChildStdin;
+
+use anyhow::{Context, Result};
+
+use super::Process;
+use crate::lab::{Lab, Site};
+use crate::wait::{seconds, try_wait_for};
+
+/// What H.248 travels by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// UDP.
+    Udp,
+    /// TCP with TPKT.
+    Tcp,
+}
+
+/// How Erlang writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Text, long tokens.
+    Pretty,
+    /// Text, short tokens.
+    Compact,
+    /// BER.
+    Ber,
+}
+
+impl Form {
+    /// The port for it, of either end.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Pretty | Self::Compact => 2944,
+            Self::Ber => 2945,
+        }
+    }
+}
+
+/// A controller or a gateway.
+#[derive(Debug)]
+pub struct Megaco {
+    process: Process,
+    input: ChildStdin,
+    /// Lines of its log that have been seen.
+    seen: usize,
+}
+
+impl Megaco {
+    /// A controller, listening.
+    pub fn controller(lab: &Lab, site: Site, transport: Transport, form: Form) -> Result<Self> {
+        let mut controller = Self::start(lab, site, "mgc", transport, form, None)?;
+        controller.wait("listening")?;
+        Ok(controller)
+    }
+
+    /// A gateway, registered at the controller at `controller`.
+    pub fn gateway(
+        lab: &Lab,
+        site: Site,
+        transport: Transport,
+        form: Form,
+        controller: Ipv4Addr,
+    ) -> Result<Self> {
+        let mut gateway = Self::start(lab, site, "mg", transport, form, Some(controller))?;
+        gateway.wait("registered")?;
+        Ok(gateway)
+    }
+
+    fn start(
+        lab: &Lab,
+        site: Site,
+        role: &str,
+        transport: Transport,
+        form: Form,
+        controller: Option<Ipv4Addr>,
+    ) -> Result<Self> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/erlang/megaco.escript");
+        let mut command = lab.command(site, "escript");
+        command.args([script, role, &site.ip().to_string()]);
+        command.arg(match transport {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        });
+        command.arg(match form {
+            Form::Pretty => "pretty",
+            Form::Compact => "compact",
+            Form::Ber => "ber",
+        });
+        command.args(controller.map(|address| address.to_string()));
+        let name = format!("megaco-{role}-{}", site.name());
+        let (process, input) = Process::start_with_input(&name, lab.directory(), &mut command)?;
+        Ok(Self {
+            process,
+            input,
+            seen: 0,
+        })
+    }
+
+    /// Waits until it tells something new that begins with `word`; the words after
+    /// that.
+    pub fn wait(&mut self, word: &str) -> Result<Vec<String>> {
+        let what = format!("megaco to tell {word}");
+        let (seen, words) = try_wait_for(&what, seconds(15), || {
+            let log = self.process.log();
+            // What has no line end yet is not told.
+            let told = log.rsplit_once('\n').map_or("", |(told, _)| told);
+            for (at, line) in told.lines().enumerate().skip(self.seen) {
+                let mut words = line.split_whitespace().map(str::to_owned);
+                if words.next().as_deref() == Some(word) {
+                    return Ok(Some((at + 1, words.collect())));
+                }
+            }
+            if let Some(status) = self.process.ended() {
+                anyhow::bail!("megaco ended ({status})");
+            }
+            Ok(None)
+        })
+        .with_context(|| self.process.log())?;
+        self.seen = seen;
+        Ok(words)
+    }
+
+    /// Gives it a command, and waits for its answer, which begins with `word`.
+    pub fn ask(&mut self, command: &str, word: &str) -> Result<Vec<String>> {
+        writeln!(self.input, "{command}")?;
+        self.wait(word)
+    }
+
+    /// An address and port that it told.
+    pub fn wait_address(&mut self, word: &str) -> Result<SocketAddrV4> {
+        address(&self.wait(word)?)
+    }
+
+    /// The controller makes a context of a line and an RTP termination that sends to
+    /// `remote`; where the gateway receives, as far as the controller is told.
+    pub fn add(&mut self, remote: SocketAddrV4) -> Result<SocketAddrV4> {
+        let told = self.ask(&format!("add {} {}", remote.ip(), remote.port()), "added")?;
+        address(told.get(1..).unwrap_or_default())
+    }
+
+    /// The Remote that the gateway tells the controller when asked.
+    pub fn audit(&mut self) -> Result<SocketAddrV4> {
+        address(&self.ask("audit", "audit")?)
+    }
+}
+
+fn address(words: &[String]) -> Result<SocketAddrV4> {
+    let text = words.join(":");
+    text.parse()
+        .with_context(|| format!("{text:?} is no address"))
+}

@@ -1,0 +1,202 @@
+//! H.248 with Erlang/OTP's megaco: a media gateway controller in the VM, a gateway
+//! outside, real RTP. Fig. 5 of the document on real wires, over UDP and TCP, in text
+//! and in BER.
+
+use std::net::SocketAddrV4;
+
+use anyhow::{Result, ensure};
+use sidestep_tests::lab::{Lab, Site, in_lab};
+use sidestep_tests::peers::capture::Capture;
+use sidestep_tests::peers::megaco::{Form, Megaco, Transport};
+use sidestep_tests::peers::sidestep::Sidestep;
+use sidestep_tests::peers::speaker::Speaker;
+use sidestep_tests::stage::{
+    GATEWAY_TONE, VM_TONE, Wires, agree, expect_reason, frozen, hear, thin_client, wait_over,
+};
+use sidestep_tests::wait::{seconds, wait_for};
+
+/// Where the VM's user would receive.
+const VM_MEDIA: SocketAddrV4 = SocketAddrV4::new(std::net::Ipv4Addr::new(10, 71, 1, 11), 10020);
+
+/// The controller in the first VM, and a gateway that has registered there.
+fn association(lab: &Lab, transport: Transport, form: Form) -> Result<(Megaco, Megaco)> {
+    let mut controller = Megaco::controller(lab, Site::Vm1, transport, form)?;
+    let gateway = Megaco::gateway(lab, Site::Gw, transport, form, Site::Vm1.ip())?;
+    controller.wait("service-change")?;
+    Ok((controller, gateway))
+}
+
+/// The peers by themselves: what the lab, the controller and the gateway do without
+/// Sidestep.
+#[test]
+fn without_sidestep_the_gateway_is_told_of_the_vm() {
+    in_lab(|lab| {
+        let wires = Wires::start(lab)?;
+        let (mut controller, mut gateway) = association(lab, Transport::Udp, Form::Pretty)?;
+        let told = controller.add(VM_MEDIA)?;
+        let remote = gateway.wait_address("remote")?;
+        ensure!(remote == VM_MEDIA, "{remote}");
+        let _gw = Speaker::start(lab, Site::Gw, told.port(), remote, GATEWAY_TONE)?;
+        let _vm = Speaker::start(lab, Site::Vm1, VM_MEDIA.port(), told, VM_TONE)?;
+        wires.hear_through_vm()?;
+        controller.ask("subtract", "subtracted").map(drop)
+    });
+}
+
+/// tshark's dissectors complain of nothing that the gateway is sent, in the VM's name
+/// or by the VM, and of nothing that the VM is sent which they had not complained of
+/// as it left the gateway (in BER, of Erlang's reply to an audit).
+fn nothing_malformed(lab: &Lab, wires: &Wires, form: Form) -> Result<()> {
+    let malformed = |wire: &Capture, from: Site| {
+        let filter = format!(
+            "udp.port == {} && ip.src == {} && _ws.malformed",
+            form.port(),
+            from.ip()
+        );
+        wire.dissect(lab, &filter)
+    };
+    let sent = malformed(&wires.gateway, Site::Vm1)?;
+    ensure!(sent.is_empty(), "{sent:#?}");
+    let left = malformed(&wires.gateway, Site::Gw)?;
+    let came = malformed(&wires.tap, Site::Gw)?;
+    ensure!(
+        came.len() <= left.len(),
+        "left the gateway: {left:#?}, came to the VM: {came:#?}"
+    );
+    Ok(())
+}
+
+/// A call from the controller's Add to its Subtract, with all that is to be seen of it.
+fn goes_direct(transport: Transport, form: Form) {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        let mut tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let (mut controller, mut gateway) = association(lab, transport, form)?;
+
+        // 504: the gateway is told of the thin client; 505: the controller of the gateway.
+        let told = controller.add(VM_MEDIA)?;
+        let remote = gateway.wait_address("remote")?;
+        ensure!(*remote.ip() == Site::Tc1.ip(), "{remote}");
+        ensure!(told == SocketAddrV4::new(Site::Gw.ip(), 6002), "{told}");
+
+        // 516: media.
+        let gw = Speaker::start(lab, Site::Gw, told.port(), remote, GATEWAY_TONE)?;
+        let call = sidestep.wait_call(lab, "direct")?;
+        expect_reason(&call, None)?;
+        ensure!(
+            call["protocol"] == "h248" && call["vm"] == "desk-1" && call["thin_client"] == "tc1",
+            "{call}"
+        );
+        wires.hear_direct()?;
+        drop(gw);
+        frozen(&[tc.process()], || {
+            let (near, far) = (Site::Tc1.ip(), Site::Gw.ip());
+            let up = agree(lab, &sidestep, &wires.gateway, near, far)?;
+            let down = agree(lab, &sidestep, &wires.thin_client, far, near)?;
+            ensure!(up["leg"] == "tc->gateway", "{up}");
+            ensure!(down["leg"] == "gateway->tc", "{down}");
+            for flow in [up, down] {
+                ensure!(flow["lost"] == 0 && flow["payload_type"] == 8, "{flow}");
+                ensure!(flow["call"] == call["id"], "{flow}");
+            }
+            Ok(())
+        })?;
+
+        // The VM's own media is stopped at the tap.
+        let _vm = Speaker::start(lab, Site::Vm1, VM_MEDIA.port(), told, VM_TONE)?;
+        hear(&wires.tap, Site::Vm1.ip(), Site::Gw.ip(), VM_TONE)?;
+        wires.nothing_past_tap()?;
+
+        // What the controller asks for is what it has said; a Notify passes.
+        let audited = controller.audit()?;
+        ensure!(audited == VM_MEDIA, "{audited}");
+        gateway.ask("off-hook", "notified")?;
+        let event = controller.wait("notify")?;
+        ensure!(event == ["al/of"], "{event:?}");
+
+        controller.ask("subtract", "subtracted")?;
+        gateway.wait("subtracted")?;
+        wait_over(lab, &sidestep)?;
+
+        if transport == Transport::Udp {
+            let protocol = match form {
+                Form::Ber => "h248",
+                Form::Pretty | Form::Compact => "megaco",
+            };
+            wait_for("messages on the wire", seconds(5), || {
+                let messages = format!("udp.port == {} && {protocol}", form.port());
+                let found = wires.gateway.dissect(lab, &messages).ok()?;
+                (found.len() >= 8).then_some(())
+            })?;
+            nothing_malformed(lab, &wires, form)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_call_over_udp_in_pretty_text_goes_direct() {
+    goes_direct(Transport::Udp, Form::Pretty);
+}
+
+#[test]
+fn a_call_over_udp_in_ber_goes_direct() {
+    goes_direct(Transport::Udp, Form::Ber);
+}
+
+#[test]
+fn a_call_over_tcp_in_compact_text_goes_direct() {
+    goes_direct(Transport::Tcp, Form::Compact);
+}
+
+#[test]
+fn a_call_over_tcp_in_ber_goes_direct() {
+    goes_direct(Transport::Tcp, Form::Ber);
+}
+
+/// No thin client: the gateway is told of the VM, and the call says why.
+#[test]
+fn without_a_thin_client_the_call_goes_through_the_vm() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        let wires = Wires::start(lab)?;
+        let (mut controller, mut gateway) = association(lab, Transport::Udp, Form::Ber)?;
+        let told = controller.add(VM_MEDIA)?;
+        let remote = gateway.wait_address("remote")?;
+        ensure!(remote == VM_MEDIA, "{remote}");
+        let _gw = Speaker::start(lab, Site::Gw, told.port(), remote, GATEWAY_TONE)?;
+        let _vm = Speaker::start(lab, Site::Vm1, VM_MEDIA.port(), told, VM_TONE)?;
+        let call = sidestep.wait_call(lab, "vm")?;
+        expect_reason(&call, Some("tc-not-registered"))?;
+        wires.hear_through_vm()?;
+        controller.ask("subtract", "subtracted").map(drop)
+    });
+}
+
+/// A thin client that unregisters in mid-call: a Modify of Sidestep's own, in the VM's
+/// name, tells the gateway of the VM again.
+#[test]
+fn a_thin_client_that_goes_gives_its_call_back_to_the_vm() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        let mut tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let (mut controller, mut gateway) = association(lab, Transport::Udp, Form::Ber)?;
+        let told = controller.add(VM_MEDIA)?;
+        let remote = gateway.wait_address("remote")?;
+        ensure!(*remote.ip() == Site::Tc1.ip(), "{remote}");
+        sidestep.wait_call(lab, "direct")?;
+
+        tc.process().terminate(seconds(5))?;
+        let remote = gateway.wait_address("remote")?;
+        ensure!(remote == VM_MEDIA, "{remote}");
+        let _gw = Speaker::start(lab, Site::Gw, told.port(), remote, GATEWAY_TONE)?;
+        let _vm = Speaker::start(lab, Site::Vm1, VM_MEDIA.port(), told, VM_TONE)?;
+        let call = sidestep.wait_call(lab, "vm")?;
+        expect_reason(&call, Some("tc-lost"))?;
+        wires.hear_through_vm()?;
+        nothing_malformed(lab, &wires, Form::Ber)?;
+        controller.ask("subtract", "subtracted").map(drop)
+    });
+}
