@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 
 use sidestep_core::time::Time;
 
-use crate::config::Config;
+use crate::config::{Config, Speaks};
+use crate::gateway::h248::H248;
+use crate::gateway::mgcp::Mgcp;
+use crate::gateway::{Gateway, Protocol};
 use crate::media::stream::Peer;
 use crate::report;
 use crate::ua::UserAgent;
@@ -57,18 +60,33 @@ pub enum Event {
 pub enum Agent {
     /// SIP.
     Sip(Box<UserAgent>),
+    /// H.248 or MGCP.
+    Gateway(Box<Gateway>),
 }
 
 impl Agent {
     /// Registers with the first [`Self::handle_timeout`].
     pub fn new(config: Config, now: Time) -> Self {
-        Self::Sip(Box::new(UserAgent::new(config, now)))
+        let protocol: Box<dyn Protocol> = match config.speaks.clone() {
+            Speaks::Sip => return Self::Sip(Box::new(UserAgent::new(config, now))),
+            Speaks::H248 {
+                mid,
+                termination,
+                binary,
+            } => {
+                let from = config.server.to_string();
+                Box::new(H248::new(mid, &termination, binary, from))
+            }
+            Speaks::Mgcp { endpoint } => Box::new(Mgcp::new(endpoint, config.server, config.bind)),
+        };
+        Self::Gateway(Box::new(Gateway::new(config, now, protocol)))
     }
 
     /// A datagram has come.
     pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
         match self {
             Self::Sip(agent) => agent.handle_datagram(now, from, datagram),
+            Self::Gateway(agent) => agent.handle_datagram(now, from, datagram),
         }
     }
 
@@ -76,6 +94,7 @@ impl Agent {
     pub fn handle_timeout(&mut self, now: Time) {
         match self {
             Self::Sip(agent) => agent.handle_timeout(now),
+            Self::Gateway(agent) => agent.handle_timeout(now),
         }
     }
 
@@ -83,6 +102,7 @@ impl Agent {
     pub fn poll_timeout(&self) -> Option<Time> {
         match self {
             Self::Sip(agent) => agent.poll_timeout(),
+            Self::Gateway(agent) => agent.poll_timeout(),
         }
     }
 
@@ -90,6 +110,7 @@ impl Agent {
     pub fn poll_output(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
         match self {
             Self::Sip(agent) => agent.poll_output(),
+            Self::Gateway(agent) => agent.poll_output(),
         }
     }
 
@@ -97,6 +118,7 @@ impl Agent {
     pub fn poll_event(&mut self) -> Option<Event> {
         match self {
             Self::Sip(agent) => agent.poll_event(),
+            Self::Gateway(agent) => agent.poll_event(),
         }
     }
 
@@ -104,6 +126,7 @@ impl Agent {
     pub fn stop(&mut self, now: Time) {
         match self {
             Self::Sip(agent) => agent.stop(now),
+            Self::Gateway(agent) => agent.stop(now),
         }
     }
 
@@ -112,6 +135,7 @@ impl Agent {
     pub fn media_failed(&mut self, now: Time) {
         match self {
             Self::Sip(agent) => agent.media_failed(now),
+            Self::Gateway(agent) => agent.media_failed(now),
         }
     }
 
@@ -119,6 +143,7 @@ impl Agent {
     pub fn is_stopped(&self, now: Time) -> bool {
         match self {
             Self::Sip(agent) => agent.is_stopped(now),
+            Self::Gateway(agent) => agent.is_stopped(now),
         }
     }
 }

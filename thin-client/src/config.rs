@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_yaml::{Mapping, Value};
+use sidestep_core::h248::model::Mid;
 
 use crate::audio::codec::Encoding;
 use crate::audio::g711::Law;
@@ -45,8 +46,10 @@ pub struct Config {
     pub server: SocketAddr,
     /// User name, also of the digest.
     pub user: String,
-    /// Password of the digest.
+    /// Password of the digest; empty where there is none (H.248, MGCP).
     pub password: String,
+    /// Protocol.
+    pub speaks: Speaks,
     /// Local SIP address.
     pub bind: SocketAddr,
     /// Local media.
@@ -71,6 +74,27 @@ pub struct Config {
     pub record: Option<PathBuf>,
     /// JSON report.
     pub report: Option<PathBuf>,
+}
+
+/// What it speaks with its controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Speaks {
+    /// SIP.
+    Sip,
+    /// H.248, as a gateway.
+    H248 {
+        /// Its message identifier.
+        mid: Mid<'static>,
+        /// Its telephone.
+        termination: String,
+        /// BER instead of text.
+        binary: bool,
+    },
+    /// MGCP, as a gateway.
+    Mgcp {
+        /// Its telephone.
+        endpoint: String,
+    },
 }
 
 /// Local media.
@@ -141,8 +165,20 @@ pub fn parse(text: &str) -> Result<Config, Vec<String>> {
     let mut root = Section::new("", value, &mut faults);
     let server = root.parsed(&mut faults, "server", "address:port of the registrar");
     let user = root.text(&mut faults, "user");
-    let password = root.text(&mut faults, "password");
-    let bind: Option<SocketAddr> = root.parsed(&mut faults, "bind", "local address:port for SIP");
+    let protocol = root.choice(&mut faults, "protocol", &["sip", "h248", "mgcp"]);
+    let password = match protocol {
+        Some(1 | 2) => Some(String::new()),
+        _ => root.text(&mut faults, "password"),
+    };
+    let bind: Option<SocketAddr> =
+        root.parsed(&mut faults, "bind", "local address:port for signalling");
+    let speaks = match protocol {
+        Some(1) => bind.map(|bind| h248(&mut root, bind, &mut faults)),
+        Some(2) => root
+            .text(&mut faults, "endpoint")
+            .map(|endpoint| Speaks::Mgcp { endpoint }),
+        _ => Some(Speaks::Sip),
+    };
     let media = match root.take("media") {
         Some(value) => media(value, &mut faults),
         None => {
@@ -172,6 +208,9 @@ pub fn parse(text: &str) -> Result<Config, Vec<String>> {
         section.finish(&mut faults);
         Some((Duration::from_millis(after?), port? as u16))
     });
+    if reinvite.is_some() && matches!(protocol, Some(1 | 2)) {
+        faults.push("reinvite: a gateway cannot offer anything by itself".into());
+    }
     let hangup_after = root
         .number(&mut faults, "hangup_after_ms", 1..=DAY_MS)
         .map(Duration::from_millis);
@@ -189,28 +228,66 @@ pub fn parse(text: &str) -> Result<Config, Vec<String>> {
     {
         faults.push("bind: the port is also one of media's (RTP, and RTCP on the next)".into());
     }
-    match (server, user, password, bind, media, play) {
-        (Some(server), Some(user), Some(password), Some(bind), Some(media), Some(play))
-            if faults.is_empty() =>
-        {
-            Ok(Config {
-                server,
-                user,
-                password,
-                bind,
-                media,
-                register,
-                expires,
-                answer,
-                answer_port,
-                reinvite,
-                hangup_after,
-                play,
-                record,
-                report,
-            })
-        }
+    match (server, user, password.zip(speaks), bind, media, play) {
+        (
+            Some(server),
+            Some(user),
+            Some((password, speaks)),
+            Some(bind),
+            Some(media),
+            Some(play),
+        ) if faults.is_empty() => Ok(Config {
+            server,
+            user,
+            password,
+            speaks,
+            bind,
+            media,
+            register,
+            expires,
+            answer,
+            answer_port,
+            reinvite,
+            hangup_after,
+            play,
+            record,
+            report,
+        }),
         _ => Err(faults),
+    }
+}
+
+/// Keys of an H.248 gateway. Its name is its address, unless it is given another.
+fn h248(root: &mut Section, bind: SocketAddr, faults: &mut Vec<String>) -> Speaks {
+    let mut text = |key: &str, default: &str| match root.take(key) {
+        None => default.to_owned(),
+        Some(Value::String(text)) if !text.is_empty() => text,
+        Some(other) => {
+            faults.push(format!("{key}: {} is not a text", shown(&other)));
+            default.to_owned()
+        }
+    };
+    let mid = text("mid", "");
+    let termination = text("termination", "tel/1");
+    let binary = root.choice(faults, "encoding", &["text", "binary"]) == Some(1);
+    let mid = match mid
+        .strip_prefix('<')
+        .and_then(|name| name.strip_suffix('>'))
+    {
+        _ if mid.is_empty() => Mid::Ip {
+            address: bind.ip(),
+            port: Some(bind.port()),
+        },
+        Some(name) => Mid::Domain {
+            name: name.to_owned().into(),
+            port: None,
+        },
+        None => Mid::Device(mid.into()),
+    };
+    Speaks::H248 {
+        mid,
+        termination,
+        binary,
     }
 }
 

@@ -3,12 +3,14 @@
 //! calls that the controller places to it (steps 304/305, 403/404), and
 //! exchanges RTP with the media gateway (steps 306, 406).
 //!
-//! [`ua`] is the SIP user agent and [`media::stream`] the media, both without
-//! I/O; [`run`] gives them sockets, a clock and signals.
+//! [`ua`] is the SIP user agent, [`gateway`] an H.248 or MGCP gateway with one
+//! telephone, and [`media::stream`] the media, all without I/O; [`run`] gives them
+//! sockets, a clock and signals.
 
 pub mod agent;
 pub mod audio;
 pub mod config;
+pub mod gateway;
 pub mod media;
 mod negotiation;
 pub mod report;

@@ -24,7 +24,7 @@ pub(crate) struct Local<'a> {
 }
 
 impl Local<'_> {
-    pub(crate) fn codecs(&self) -> Vec<Codec> {
+    fn codecs(&self) -> Vec<Codec> {
         self.codecs
             .iter()
             .map(|encoding| encoding.codec())

@@ -34,6 +34,9 @@ pub struct Setup<'a> {
     pub answer_port: Option<u16>,
     /// After so many ms of a call it offers this media port.
     pub reinvite: Option<(u64, u16)>,
+    /// What makes it an H.248 or MGCP gateway: keys of its configuration, which then
+    /// has no password.
+    pub gateway: Option<Value>,
 }
 
 impl<'a> Setup<'a> {
@@ -50,6 +53,7 @@ impl<'a> Setup<'a> {
             media_port: 20_000,
             answer_port: None,
             reinvite: None,
+            gateway: None,
         }
     }
 }
@@ -89,6 +93,12 @@ impl ThinClient {
         }
         if let Some((after_ms, port)) = setup.reinvite {
             content["reinvite"] = json!({"after_ms": after_ms, "port": port});
+        }
+        if let (Some(Value::Object(keys)), Some(content)) =
+            (&setup.gateway, content.as_object_mut())
+        {
+            content.remove("password");
+            content.extend(keys.clone());
         }
         std::fs::write(&config, serde_yaml::to_string(&content)?)?;
         let program = own_program("THIN_CLIENT_BIN", "thin-client")?;

@@ -49,6 +49,64 @@ fn defaults_are_a_telephone_that_answers() {
 }
 
 #[test]
+fn gateways_have_no_password_but_a_name() {
+    let rest = "{server: '10.0.0.1:5070', user: a, bind: '10.0.0.2:2944', \
+                media: {address: 10.0.0.2, port: 4000}, ";
+    for (more, speaks) in [
+        (
+            "protocol: h248}",
+            Speaks::H248 {
+                mid: Mid::Ip {
+                    address: [10, 0, 0, 2].into(),
+                    port: Some(2944),
+                },
+                termination: "tel/1".into(),
+                binary: false,
+            },
+        ),
+        (
+            "protocol: h248, mid: <tc17>, termination: line/4, encoding: binary}",
+            Speaks::H248 {
+                mid: Mid::Domain {
+                    name: "tc17".into(),
+                    port: None,
+                },
+                termination: "line/4".into(),
+                binary: true,
+            },
+        ),
+        (
+            "protocol: mgcp, endpoint: aaln/1@tc17}",
+            Speaks::Mgcp {
+                endpoint: "aaln/1@tc17".into(),
+            },
+        ),
+    ] {
+        let config = parse(&format!("{rest}{more}")).expect("valid");
+        assert_eq!(config.speaks, speaks);
+    }
+    for (more, fault) in [
+        ("protocol: mgcp}", "endpoint: missing"),
+        (
+            "protocol: h323, password: s}",
+            "protocol: h323 is none of sip, h248, mgcp",
+        ),
+        ("protocol: h248, password: s}", "password: unknown key"),
+        (
+            "protocol: h248, encoding: xer}",
+            "encoding: xer is none of text, binary",
+        ),
+        (
+            "protocol: h248, reinvite: {after_ms: 5, port: 5000}}",
+            "reinvite: a gateway cannot",
+        ),
+    ] {
+        let faults = parse(&format!("{rest}{more}")).expect_err("invalid");
+        assert!(faults.iter().any(|f| f.starts_with(fault)), "{faults:?}");
+    }
+}
+
+#[test]
 fn the_annotated_example_is_valid() {
     parse(include_str!("../../../config/thin-client.yaml")).expect("valid");
 }

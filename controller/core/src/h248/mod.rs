@@ -14,7 +14,7 @@
 
 pub mod binary;
 pub mod change;
-pub(crate) mod local;
+pub mod local;
 pub mod model;
 pub mod packages;
 mod rewrite;
