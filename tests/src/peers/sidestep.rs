@@ -46,6 +46,8 @@ impl Sidestep {
 
     fn start_under(lab: &Lab, wrapper: &[&str], config: PathBuf, options: &[&str]) -> Result<Self> {
         let program = own_program("SIDESTEP_BIN", "sidestep")?;
+        // Only a restarted one has a past.
+        let _ = std::fs::remove_file(lab.directory().join("journal"));
         let process = spawn(lab, wrapper, &program, &config, options, 0)?;
         let mut sidestep = Self {
             process,
