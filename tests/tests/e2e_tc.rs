@@ -1,0 +1,129 @@
+//! Thin clients that speak H.248 or MGCP, with stock peers around them: a SIP
+//! softphone in the VM, a SIP gateway, and real RTP between gateway and thin client.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use sidestep_tests::lab::{Lab, Site, in_lab};
+use sidestep_tests::peers::sidestep::Sidestep;
+use sidestep_tests::peers::sipp::{Run, Sipp};
+use sidestep_tests::peers::thin_client::ThinClient;
+use sidestep_tests::stage::{
+    SET_UP, Wires, agree, dial_gateway, expect_reason, frozen, gateway, phone, sip, thin_client,
+    wait_over,
+};
+use sidestep_tests::wait::seconds;
+
+/// The daemon's account, and the thin client's own keys.
+fn h248(encoding: &str) -> (Value, Value) {
+    (
+        json!({"user": "tc1", "vm": "desk-1", "protocol": "h248", "mid": "<tc1>",
+               "from": Site::Tc1.ip()}),
+        json!({"protocol": "h248", "mid": "<tc1>", "encoding": encoding}),
+    )
+}
+
+fn mgcp() -> (Value, Value) {
+    (
+        json!({"user": "tc1", "vm": "desk-1", "protocol": "mgcp", "endpoint": "aaln/1@tc1",
+               "from": Site::Tc1.ip()}),
+        json!({"protocol": "mgcp", "endpoint": "aaln/1@tc1"}),
+    )
+}
+
+fn start(lab: &Lab, (account, keys): (Value, Value)) -> Result<(Sidestep, ThinClient)> {
+    let protocol = account["protocol"].clone();
+    let sidestep = Sidestep::start_with(lab, &[], |config| {
+        config["thin_clients"][0] = account;
+    })?;
+    let tc = thin_client(lab, &sidestep, |setup| setup.gateway = Some(keys))?;
+    let client = sidestep.wait_registered(lab, "tc1")?;
+    ensure!(client["protocol"] == protocol, "{client}");
+    ensure!(
+        client["codecs"] == json!(["PCMU/8000", "PCMA/8000"]),
+        "{client}"
+    );
+    Ok((sidestep, tc))
+}
+
+/// What is on the wires is what was counted, and none of it went through the VM.
+fn talk(
+    lab: &Lab,
+    sidestep: &Sidestep,
+    wires: &Wires,
+    tc: &mut ThinClient,
+    gw: &mut Sipp,
+) -> Result<()> {
+    let call = sidestep.wait_call(lab, "direct")?;
+    expect_reason(&call, None)?;
+    ensure!(
+        call["thin_client"] == "tc1" && call["protocol"] == "sip",
+        "{call}"
+    );
+    wires.hear_direct()?;
+    frozen(&[tc.process(), gw.process()], || {
+        let (near, far) = (Site::Tc1.ip(), Site::Gw.ip());
+        agree(lab, sidestep, &wires.gateway, near, far)?;
+        agree(lab, sidestep, &wires.thin_client, far, near)
+    })?;
+    wires.nothing_past_tap()
+}
+
+/// Fig. 5 at the thin client, Fig. 3 at the gateway.
+fn outgoing(form: (Value, Value)) {
+    in_lab(|lab| {
+        let (sidestep, mut tc) = start(lab, form.clone())?;
+        let wires = Wires::start(lab)?;
+        let mut gw = gateway(lab, "answer")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial_gateway(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        talk(lab, &sidestep, &wires, &mut tc, &mut gw)?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)?;
+        tc.wait_for("the end of the call", seconds(5), |report| {
+            (report["calls"][0]["state"] == "ended").then_some(())
+        })
+    });
+}
+
+/// Fig. 6 at the thin client, Fig. 4 at the gateway.
+fn incoming(form: (Value, Value)) {
+    in_lab(|lab| {
+        let (sidestep, mut tc) = start(lab, form.clone())?;
+        let wires = Wires::start(lab)?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        let mut gw = Sipp::start(lab, Site::Gw, &Run::new("call").calling(sip(Site::Vm1)))?;
+        vm.wait_for("CALL_INCOMING", SET_UP)?;
+        vm.accept()?;
+        talk(lab, &sidestep, &wires, &mut tc, &mut gw)?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}
+
+#[test]
+fn fig5_with_an_mgcp_thin_client() {
+    outgoing(mgcp());
+}
+
+#[test]
+fn fig5_with_an_h248_thin_client_in_text() {
+    outgoing(h248("text"));
+}
+
+#[test]
+fn fig5_with_an_h248_thin_client_in_binary() {
+    outgoing(h248("binary"));
+}
+
+#[test]
+fn fig6_with_an_mgcp_thin_client() {
+    incoming(mgcp());
+}
+
+#[test]
+fn fig6_with_an_h248_thin_client_in_text() {
+    incoming(h248("text"));
+}
