@@ -65,7 +65,10 @@ pub fn sdp(bytes: &[u8]) {
         assert_eq!(again.media().len(), sdp.media().len());
         let stream = &again.media()[index];
         assert_eq!(stream.port, to.port());
-        assert_eq!(stream.connection.as_ref().and_then(|c| c.ip()), Some(to.ip()));
+        assert_eq!(
+            stream.connection.as_ref().and_then(|c| c.ip()),
+            Some(to.ip())
+        );
     }
     if let Ok((index, media)) = sdp.movable_audio(None) {
         let replacement = AudioReplacement::media(&media);

@@ -460,7 +460,22 @@ fn intersections_are_honest() {
                 amr(97, "mode-set=7; octet-align=1"),
             ],
             vec![amr(120, "octet-align=1")],
-            vec![(97, Some("octet-align=1".into()))],
+            vec![(97, Some("octet-align=1;mode-set=7".into()))],
+        ),
+        (
+            vec![amr(96, "mode-set=0,2"), amr(97, "mode-set=2, 0,7")],
+            vec![amr(120, "mode-set=7,0,2")],
+            vec![(97, Some("mode-set=2, 0,7".into()))],
+        ),
+        (
+            vec![fmtp(codec(4, "G723", 8000), "annexa=no;bitrate=5.3")],
+            vec![fmtp(codec(4, "G723", 8000), "bitrate=6.3")],
+            vec![(4, Some("bitrate=6.3;annexa=no".into()))],
+        ),
+        (
+            vec![fmtp(codec(96, "opus", 48000), "useinbandfec=1;stereo=0")],
+            vec![fmtp(codec(111, "opus", 48000), "maxaveragebitrate=20000")],
+            vec![(96, Some("maxaveragebitrate=20000".into()))],
         ),
     ] {
         assert_eq!(

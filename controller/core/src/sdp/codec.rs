@@ -109,9 +109,11 @@ impl MediaDescription {
 /// which are the answerer's to give.
 ///
 /// Parameters count where two forms of a codec cannot be decoded by each other:
-/// `octet-align` of AMR (RFC 4867 §8.3.1), `bitrate` of G.722.1 (RFC 5577 §4).
-/// `annexb=no` of G.729 from either side holds for both (RFC 7261), as does
-/// iLBC's 30 ms `mode` (RFC 3952 §5).
+/// `octet-align` and `mode-set` of AMR (RFC 4867 §8.3.1), `bitrate` of G.722.1
+/// (RFC 5577 §4). A mode set that is offered is the answer's too. `annexb=no` of
+/// G.729 from either side holds for both (RFC 7261), as do `annexa=no` of G.723.1
+/// (RFC 4856 §2.1.4) and iLBC's 30 ms `mode` (RFC 3952 §5). What an endpoint says
+/// of itself alone stays its own: G.723.1's `bitrate`, all of Opus (RFC 7587 §7.1).
 pub fn intersect(offer: &[Codec], supported: &[Codec]) -> Vec<Codec> {
     offer
         .iter()
@@ -147,7 +149,18 @@ fn named(codec: &Codec, name: &str) -> bool {
 fn decodable(offered: &Codec, own: &Codec) -> bool {
     if named(own, "AMR") || named(own, "AMR-WB") {
         let aligned = |codec| parameter(codec, "octet-align").unwrap_or("0") == "1";
-        return aligned(offered) == aligned(own);
+        let modes = |codec| {
+            parameter(codec, "mode-set").map(|set: &str| {
+                let mut modes: Vec<&str> = set.split(',').map(str::trim).collect();
+                modes.sort_unstable();
+                modes
+            })
+        };
+        let suits = match (modes(offered), modes(own)) {
+            (Some(offered), Some(own)) => offered == own,
+            _ => true,
+        };
+        return suits && aligned(offered) == aligned(own);
     }
     if named(own, "G7221") {
         return parameter(offered, "bitrate") == parameter(own, "bitrate");
@@ -157,8 +170,13 @@ fn decodable(offered: &Codec, own: &Codec) -> bool {
 
 /// The answerer's parameters, with what the offer asks of both.
 fn answered_fmtp(offered: &Codec, own: &Codec) -> Option<String> {
+    let mode_set = parameter(offered, "mode-set");
     let (name, value) = if named(own, "G729") {
         ("annexb", "no")
+    } else if named(own, "G723") {
+        ("annexa", "no")
+    } else if let (true, Some(modes)) = (named(own, "AMR") || named(own, "AMR-WB"), mode_set) {
+        ("mode-set", modes)
     } else if named(own, "iLBC") {
         ("mode", "30")
     } else {
