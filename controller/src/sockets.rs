@@ -9,14 +9,15 @@ mod stream;
 use std::ffi::{OsString, c_char, c_int, c_void};
 use std::io::{self, IoSliceMut};
 use std::mem::size_of;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn, bind, recvmsg,
-    sendto, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn, SockaddrIn6,
+    SockaddrStorage, bind, recvmsg, sendto, setsockopt, socket, sockopt,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -41,9 +42,9 @@ pub struct Receiver {
 /// A datagram as it was received.
 pub struct Received<'a> {
     /// Who sent it.
-    pub src: SocketAddrV4,
+    pub src: SocketAddr,
     /// Whom it was meant for.
-    pub dst: SocketAddrV4,
+    pub dst: SocketAddr,
     /// Its payload.
     pub payload: &'a [u8],
     /// Datagrams that the socket's full buffer has cost so far.
@@ -53,16 +54,26 @@ pub struct Received<'a> {
 impl Receiver {
     /// Opens it on the device of this thread's namespace.
     pub fn open(device: &str) -> io::Result<Self> {
-        let fd = transparent(device, SockType::Datagram)?;
+        let family = both_versions();
+        let fd = transparent(device, SockType::Datagram, family)?;
         setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
         setsockopt(&fd, sockopt::Ipv4OrigDstAddr, &true)?;
         setsockopt(&fd, sockopt::RxqOvfl, &1)?;
         // Port 0: which packets come is for the namespace's program to say.
-        bind(fd.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, 0))?;
+        let any: IpAddr = if family == AddressFamily::Inet6 {
+            setsockopt(&fd, sockopt::Ipv6OrigDstAddr, &true)?;
+            Ipv6Addr::UNSPECIFIED.into()
+        } else {
+            Ipv4Addr::UNSPECIFIED.into()
+        };
+        bind(
+            fd.as_raw_fd(),
+            &SockaddrStorage::from(SocketAddr::new(any, 0)),
+        )?;
         Ok(Self {
             fd,
             buffer: vec![0; MAX_PAYLOAD],
-            control: nix::cmsg_space!(libc::sockaddr_in, u32),
+            control: nix::cmsg_space!(libc::sockaddr_in6, libc::sockaddr_in, u32),
         })
     }
 
@@ -74,7 +85,7 @@ impl Receiver {
     pub fn receive(&mut self) -> io::Result<Option<Received<'_>>> {
         let (length, src, dst, dropped) = {
             let mut parts = [IoSliceMut::new(&mut self.buffer)];
-            let message = match recvmsg::<SockaddrIn>(
+            let message = match recvmsg::<SockaddrStorage>(
                 self.fd.as_raw_fd(),
                 &mut parts,
                 Some(&mut self.control),
@@ -89,13 +100,17 @@ impl Receiver {
             for control in message.cmsgs()? {
                 match control {
                     ControlMessageOwned::Ipv4OrigDstAddr(address) => {
-                        dst = Some(SocketAddrV4::from(SockaddrIn::from(address)));
+                        dst = Some(SocketAddr::V4(SockaddrIn::from(address).into()));
+                    }
+                    ControlMessageOwned::Ipv6OrigDstAddr(address) => {
+                        dst = Some(SocketAddr::V6(SockaddrIn6::from(address).into()));
                     }
                     ControlMessageOwned::RxqOvfl(count) => dropped = count,
                     _ => {}
                 }
             }
-            (message.bytes, message.address, dst, dropped)
+            let src = message.address.as_ref().and_then(address);
+            (message.bytes, src, dst.map(canonical), dropped)
         };
         let (Some(src), Some(dst)) = (src, dst) else {
             return Err(io::Error::new(
@@ -104,7 +119,7 @@ impl Receiver {
             ));
         };
         Ok(Some(Received {
-            src: src.into(),
+            src,
             dst,
             payload: &self.buffer[..length],
             dropped,
@@ -131,10 +146,10 @@ pub struct Sender {
 
 impl Sender {
     /// Opens it on the device of this thread's namespace.
-    pub fn open(device: &str, source: SocketAddrV4) -> io::Result<Self> {
-        let fd = transparent(device, SockType::Datagram)?;
+    pub fn open(device: &str, source: SocketAddr) -> io::Result<Self> {
+        let fd = transparent(device, SockType::Datagram, family_of(&source))?;
         setsockopt(&fd, sockopt::SndBuf, &SEND_BUFFER)?;
-        bind(fd.as_raw_fd(), &SockaddrIn::from(source))?;
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(source))?;
         Ok(Self { fd })
     }
 
@@ -145,13 +160,10 @@ impl Sender {
     /// What `sendto` says; [`io::ErrorKind::WouldBlock`] when the send buffer is
     /// full.
     pub fn send(&self, destination: SocketAddr, payload: &[u8]) -> io::Result<()> {
-        let SocketAddr::V4(destination) = destination else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
         sendto(
             self.fd.as_raw_fd(),
             payload,
-            &SockaddrIn::from(destination),
+            &SockaddrStorage::from(destination),
             MsgFlags::MSG_DONTWAIT,
         )?;
         Ok(())
@@ -164,9 +176,37 @@ pub fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
-fn transparent(device: &str, kind: SockType) -> io::Result<OwnedFd> {
+/// A socket of IPv6 takes IPv4, too; where the kernel has no IPv6, one of IPv4.
+fn both_versions() -> AddressFamily {
+    match Path::new("/proc/sys/net/ipv6").exists() {
+        true => AddressFamily::Inet6,
+        false => AddressFamily::Inet,
+    }
+}
+
+fn family_of(address: &SocketAddr) -> AddressFamily {
+    match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+/// An address as it is on the wire: IPv4 is IPv4 in a socket of IPv6, too.
+fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = storage.as_sockaddr_in();
+    let v6 = storage.as_sockaddr_in6();
+    v4.map(|v4| SocketAddr::V4((*v4).into()))
+        .or_else(|| v6.map(|v6| SocketAddr::V6((*v6).into())))
+        .map(canonical)
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn transparent(device: &str, kind: SockType, family: AddressFamily) -> io::Result<OwnedFd> {
     let fd = socket(
-        AddressFamily::Inet,
+        family,
         kind,
         SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
         None,
@@ -174,21 +214,26 @@ fn transparent(device: &str, kind: SockType) -> io::Result<OwnedFd> {
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     setsockopt(&fd, sockopt::IpTransparent, &true)?;
     setsockopt(&fd, sockopt::BindToDevice, &OsString::from(device))?;
-    fragment_freely(&fd)?;
+    fragment_freely(&fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)?;
+    if family == AddressFamily::Inet6 {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &false)?;
+        fragment_freely(&fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER)?;
+    }
     Ok(fd)
 }
 
 /// IP_PMTUDISC_DONT: the kernel fragments what is larger than the route's MTU,
 /// as it would for the VM.
-fn fragment_freely(fd: &OwnedFd) -> io::Result<()> {
+fn fragment_freely(fd: &OwnedFd, level: c_int, option: c_int) -> io::Result<()> {
+    const { assert!(libc::IP_PMTUDISC_DONT == libc::IPV6_PMTUDISC_DONT) };
     let value: c_int = libc::IP_PMTUDISC_DONT;
     // SAFETY: `fd` is an open socket; the option's value is a c_int that lives
     // through the call, and its size is given.
     let done = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
+            level,
+            option,
             (&raw const value).cast::<c_void>(),
             size_of::<c_int>() as libc::socklen_t,
         )

@@ -57,13 +57,35 @@ pub fn create(namespace: &Namespace, name: &str, mtu: u32) -> Result<()> {
             sockets::checksum_offload_off(inner)
                 .with_context(|| format!("cannot turn off checksum offload on {inner}"))?;
         }
-        ip(&inside)
+        ip(&inside)?;
+        match has_ipv6() {
+            true => ip6(&inside_v6(mtu)),
+            false => Ok(()),
+        }
     })?
+}
+
+/// The same routing for IPv6.
+fn inside_v6(mtu: u32) -> String {
+    let [vm, net] = [Side::Vm, Side::Net].map(|side| names(side).1);
+    format!(
+        "rule add iif {vm} lookup 100\n\
+         rule add iif {net} lookup 100\n\
+         route add local ::/0 dev lo table 100\n\
+         {}",
+        routes_v6(mtu)
+    )
 }
 
 /// Changes the MTU of the routes.
 pub fn set_mtu(namespace: &Namespace, mtu: u32) -> Result<()> {
-    namespace.run(move || ip(&routes(mtu)))?
+    namespace.run(move || {
+        ip(&routes(mtu))?;
+        match has_ipv6() {
+            true => ip6(&routes_v6(mtu)),
+            false => Ok(()),
+        }
+    })?
 }
 
 /// Removes the host ends, and the namespace's with them. Links that are not
@@ -88,15 +110,40 @@ fn routes(mtu: u32) -> String {
     )
 }
 
+fn routes_v6(mtu: u32) -> String {
+    let [vm, net] = [Side::Vm, Side::Net].map(|side| names(side).1);
+    // Below that there is no IPv6 (RFC 8200 §5).
+    let mtu = mtu.max(1280);
+    format!(
+        "route replace ::/0 dev {net} metric 1 mtu lock {mtu}\n\
+         route replace ::/0 dev {vm} metric 2 mtu lock {mtu}\n"
+    )
+}
+
+fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
+}
+
 /// Before any link is there, so that none ever has other settings.
 fn quiet_defaults() {
     for name in ["all", "default"] {
         sysctl(&format!("ipv4/conf/{name}/rp_filter"), "0");
-        sysctl(&format!("ipv6/conf/{name}/disable_ipv6"), "1");
+        // Nothing is said by itself: no address, no question for routers.
+        for (setting, value) in [
+            ("disable_ipv6", "0"),
+            ("accept_ra", "0"),
+            ("accept_dad", "0"),
+            ("router_solicitations", "0"),
+            ("addr_gen_mode", "1"),
+        ] {
+            sysctl(&format!("ipv6/conf/{name}/{setting}"), value);
+        }
     }
     sysctl("ipv4/ip_forward", "0");
     // Who is not there after half a minute is not there: the other side is told.
     sysctl("ipv4/tcp_syn_retries", "4");
+    // A router's word of a smaller MTU (ICMPv6) goes to the VM, not here.
+    sysctl("ipv4/tcp_mtu_probing", "1");
     // A VM that uses a port again soon gets a connection again.
     sysctl("ipv4/tcp_tw_reuse", "1");
 }
@@ -112,8 +159,17 @@ fn sysctl(name: &str, value: &str) {
 
 /// Runs `ip -batch` in this thread's namespace.
 fn ip(batch: &str) -> Result<()> {
+    run(&["-batch", "-"], batch)
+}
+
+/// The same for IPv6.
+fn ip6(batch: &str) -> Result<()> {
+    run(&["-6", "-batch", "-"], batch)
+}
+
+fn run(options: &[&str], batch: &str) -> Result<()> {
     let mut child = Command::new("ip")
-        .args(["-batch", "-"])
+        .args(options)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -319,8 +319,8 @@ impl Inbound {
                     into.push_back(Taken::Message(engine::Datagram {
                         side: self.side,
                         transport: engine::Transport::Udp,
-                        src: SocketAddr::V4(received.src),
-                        dst: SocketAddr::V4(received.dst),
+                        src: received.src,
+                        dst: received.dst,
                         payload: received.payload.to_vec(),
                     }));
                 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_millis(2);
 /// Time between two lines about refused datagrams.
 const WARN: Duration = Duration::from_secs(1);
 
-type Source = (engine::Side, SocketAddrV4);
+type Source = (engine::Side, SocketAddr);
 
 /// The sending half of the door.
 pub(super) struct Outbound {
@@ -109,8 +109,7 @@ impl Outbound {
     /// False: no room at present. Everything else is settled here.
     fn try_send(&mut self, datagram: &Datagram) -> bool {
         self.uses += 1;
-        let kept = source(datagram).and_then(|source| self.sockets.get_mut(&source));
-        let Some(kept) = kept else {
+        let Some(kept) = self.sockets.get_mut(&source(datagram)) else {
             // Its socket made room for others while it waited.
             self.counts.refused += 1;
             return true;
@@ -139,9 +138,7 @@ impl Outbound {
     }
 
     fn open(&mut self, namespace: &Namespace, datagram: &Datagram) -> Result<()> {
-        let Some(source) = source(datagram) else {
-            anyhow::bail!("only IPv4 is carried");
-        };
+        let source = source(datagram);
         if self.sockets.contains_key(&source) {
             return Ok(());
         }
@@ -171,9 +168,6 @@ impl Outbound {
     }
 }
 
-fn source(datagram: &Datagram) -> Option<Source> {
-    match datagram.src {
-        SocketAddr::V4(address) => Some((datagram.side, address)),
-        SocketAddr::V6(_) => None,
-    }
+fn source(datagram: &Datagram) -> Source {
+    (datagram.side, datagram.src)
 }

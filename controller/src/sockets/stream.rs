@@ -2,17 +2,17 @@
 //! anybody's name.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
-    Backlog, SockFlag, SockType, SockaddrIn, SockaddrStorage, accept4, bind, getpeername,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, accept4, bind, getpeername,
     getsockname, listen, setsockopt, sockopt,
 };
 
-use super::transparent;
+use super::{address, both_versions, family_of, transparent};
 
 /// A peer that has said nothing for so long (s) is asked whether it is there …
 const KEEP_ALIVE_IDLE: u32 = 600;
@@ -21,6 +21,11 @@ const KEEP_ALIVE_INTERVAL: u32 = 60;
 /// … and given up after so many questions: its host is gone for good. A network
 /// that is only down comes back before that.
 const KEEP_ALIVE_COUNT: u32 = 10;
+
+/// The listeners' port. Which connections come is for the namespace's program to say;
+/// but no VM can have its own port bound there, so it is one that nobody connects from
+/// (tcpmux, RFC 1078).
+const LISTENER_PORT: u16 = 1;
 
 /// The socket that every connection of one side comes to.
 pub struct Listener {
@@ -40,10 +45,14 @@ pub struct Accepted {
 impl Listener {
     /// Opens it on the device of this thread's namespace.
     pub fn open(device: &str) -> io::Result<Self> {
-        let fd = transparent(device, SockType::Stream)?;
-        // Which connections come is for the namespace's program to say. An address
-        // that no VM has leaves every port of every VM's address free to bind to.
-        bind(fd.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0))?;
+        let family = both_versions();
+        let fd = transparent(device, SockType::Stream, family)?;
+        let any: IpAddr = match family {
+            AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+            _ => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        let any = SocketAddr::new(any, LISTENER_PORT);
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(any))?;
         listen(&fd, Backlog::MAXCONN)?;
         Ok(Self { fd })
     }
@@ -102,7 +111,7 @@ impl AsRawFd for Listener {
 /// What `bind` and `connect` say: above all, that these two addresses have a
 /// connection already.
 pub fn connect(device: &str, src: SocketAddr, dst: SocketAddr) -> io::Result<TcpStream> {
-    let fd = transparent(device, SockType::Stream)?;
+    let fd = transparent(device, SockType::Stream, family_of(&src))?;
     set_up(&fd)?;
     bind(fd.as_raw_fd(), &SockaddrStorage::from(src))?;
     match nix::sys::socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(dst)) {
@@ -137,11 +146,4 @@ fn linger(on: bool) -> libc::linger {
         l_onoff: on.into(),
         l_linger: 0,
     }
-}
-
-fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = storage.as_sockaddr_in();
-    let v6 = storage.as_sockaddr_in6();
-    v4.map(|v4| SocketAddr::V4((*v4).into()))
-        .or_else(|| v6.map(|v6| SocketAddr::V6((*v6).into())))
 }
