@@ -7,6 +7,7 @@ use sidestep_core::engine::{
     CallPolicy, Datagram, Engine, EngineConfig, ExpiresConfig, MediaWatchConfig, Output, Side,
     ThinClientConfig, Transport, VmConfig,
 };
+use sidestep_core::h248::{self, Change, Side as Described};
 use sidestep_core::registrar::Access;
 use sidestep_core::sdp::{AudioReplacement, SessionDescription};
 use sidestep_core::sip::digest::{Login, answer_challenge};
@@ -44,6 +45,29 @@ pub fn message(bytes: &[u8]) {
     assert_eq!(headers(&message), headers(&again));
     if let Some(session) = message.session() {
         sdp(session);
+    }
+}
+
+/// An H.248 message, text or BER: a change of nothing gives the same bytes; with other
+/// session descriptions it is still a message, of as many transactions.
+pub fn h248(bytes: &[u8]) {
+    let Ok(message) = h248::parse(bytes) else {
+        return;
+    };
+    let same = h248::change(bytes, &message, &[]);
+    assert_eq!(same.as_deref(), Some(bytes));
+    for (place, stream) in message.streams() {
+        let sides = [
+            (Described::Local, &stream.local),
+            (Described::Remote, &stream.remote),
+        ];
+        for (side, _) in sides.into_iter().filter(|(_, there)| there.is_some()) {
+            let sdp = b"v=0\r\nc=IN IP4 192.0.2.7\r\nm=audio 4000 RTP/AVP 8\r\n".to_vec();
+            let change = Change::Description { place, side, sdp };
+            let changed = h248::change(bytes, &message, &[change]).expect("it is there");
+            let again = h248::parse(&changed).expect("still a message");
+            assert_eq!(again.transactions().len(), message.transactions().len());
+        }
     }
 }
 
@@ -198,6 +222,7 @@ fn config() -> EngineConfig {
         vms: vec![VmConfig {
             name: "desk".into(),
             address: [10, 71, 1, 11].into(),
+            address6: None,
         }],
         thin_clients: vec![ThinClientConfig {
             user: "tc".into(),

@@ -16,6 +16,7 @@ use crate::{paths, step};
 /// Targets, and the folders of `controller/core/tests/data` that seed them.
 const TARGETS: &[(&str, &[&str])] = &[
     ("message", &["sip", "torture", "torture6"]),
+    ("h248", &["h248/appendix_i", "h248/more"]),
     ("sdp", &["sdp"]),
     ("framer", &["sip", "torture", "torture6"]),
     ("engine", &["sip", "torture", "torture6"]),
