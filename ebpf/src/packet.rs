@@ -331,7 +331,7 @@ pub trait FiveTuple: Copy {
     fn action(&self) -> Option<&'static sidestep_abi::flow::FlowAction>;
 
     /// The same, whatever the source port.
-    fn from_any_port(self) -> Self;
+    fn with_any_source_port(self) -> Self;
 
     /// Source port, big endian.
     fn src_port_be(&self) -> u16;

@@ -146,7 +146,7 @@ fn media<K: FiveTuple>(key: &K, side: Side, now_ns: u64) -> Option<&'static Flow
     if matches!(side, Side::Net) {
         return None;
     }
-    match key.from_any_port().action() {
+    match key.with_any_source_port().action() {
         Some(action) if action.kind == GUARD && is_served(now_ns) => Some(action),
         _ => None,
     }

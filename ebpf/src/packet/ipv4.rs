@@ -84,7 +84,7 @@ impl FiveTuple for Key4 {
     }
 
     #[inline(always)]
-    fn from_any_port(self) -> Self {
+    fn with_any_source_port(self) -> Self {
         let [_, _, c, d] = self.ports.to_ne_bytes();
         Self {
             ports: u32::from_ne_bytes([0, 0, c, d]),
