@@ -8,6 +8,7 @@ use sidestep_core::engine::{
     ThinClientConfig, Transport, VmConfig,
 };
 use sidestep_core::h248::{self, Change, Side as Described};
+use sidestep_core::mgcp::{Packet, PacketEdit, Parameter};
 use sidestep_core::registrar::Access;
 use sidestep_core::sdp::{AudioReplacement, SessionDescription};
 use sidestep_core::sip::digest::{Login, answer_challenge};
@@ -132,52 +133,81 @@ pub fn framer(bytes: &[u8]) {
     assert_eq!(whole, parts(7));
 }
 
+/// A datagram of MGCP: a change of nothing gives the same bytes; one that changes ids,
+/// connection modes and descriptions is still as many messages. Then a call agent, its
+/// gateway and the thin client say what is divided by lines of three dashes, the agent
+/// where no `gateway` or `tc` stands before it.
+pub fn mgcp(bytes: &[u8]) {
+    let mut bench = Bench::new(&format!(
+        "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{REGISTERED}",
+        REGISTERED.len()
+    ));
+    let (agent, gateway) = (address("10.71.1.11:2727"), address("10.71.3.31:2427"));
+    for part in lines_apart(bytes, b"---") {
+        let from = |who: &[u8]| part.strip_prefix(who);
+        let (side, src, dst, payload) = if let Some(payload) = from(b"gateway\n") {
+            (Side::Net, gateway, agent, payload)
+        } else if let Some(payload) = from(b"tc\n") {
+            (Side::Net, address(TC), address(REGISTRAR), payload)
+        } else {
+            (Side::Vm, agent, gateway, part)
+        };
+        mgcp_packet(payload);
+        bench.says(side, src, dst, payload);
+        bench.waits(Duration::from_millis(300));
+    }
+    bench.ends();
+}
+
+/// What a thin client registers as its media.
+const REGISTERED: &str = "v=0\r\no=- 1 1 IN IP4 10.71.2.21\r\ns=-\r\nc=IN IP4 10.71.2.21\r\n\
+    t=0 0\r\nm=audio 9000 RTP/AVP 0 8\r\n";
+
+fn mgcp_packet(bytes: &[u8]) {
+    let Ok(packet) = Packet::parse(bytes) else {
+        return;
+    };
+    assert_eq!(PacketEdit::new(&packet).finish(), bytes);
+    let mut edit = PacketEdit::new(&packet);
+    for (index, message) in packet.messages().enumerate() {
+        edit.transaction(index, 7);
+        edit.parameter(index, Parameter::CONNECTION_MODE, b"inactive");
+        for description in 0..message.descriptions().len() {
+            edit.description(index, description, REGISTERED.as_bytes());
+        }
+    }
+    let again = Packet::parse(&edit.finish()).expect("still a datagram");
+    assert_eq!(again.messages().len(), packet.messages().len());
+    for (message, before) in again.messages().zip(packet.messages()) {
+        assert_eq!(message.transaction(), 7);
+        assert_eq!(message.parameters().count(), before.parameters().count());
+        assert_eq!(message.descriptions().len(), before.descriptions().len());
+        if before.parameter(Parameter::CONNECTION_MODE).is_some() {
+            let mode = message.parameter(Parameter::CONNECTION_MODE);
+            assert_eq!(mode, Some(&b"inactive"[..]));
+        }
+    }
+}
+
+/// What stands between lines that are just this.
+fn lines_apart<'a>(bytes: &'a [u8], line: &[u8]) -> Vec<&'a [u8]> {
+    let (mut parts, mut start, mut at) = (Vec::new(), 0, 0);
+    for whole in bytes.split_inclusive(|&b| b == b'\n') {
+        if whole.strip_suffix(b"\n") == Some(line) {
+            parts.push(&bytes[start..at]);
+            start = at + whole.len();
+        }
+        at += whole.len();
+    }
+    parts.push(&bytes[start..]);
+    parts
+}
+
 /// Datagrams, each after a byte that says whose it is. What no part of the engine
 /// wants goes on; time passes, and nothing is left.
 pub fn engine(bytes: &[u8]) {
-    let mut now = Time::from_origin(Duration::from_secs(1));
-    let mut engine = Engine::new(config(), now);
-    let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
-    let (vm, gateway, tc, registrar) = (
-        address("10.71.1.11:5060"),
-        address("10.71.3.31:5060"),
-        address("10.71.2.21:5062"),
-        address("10.71.1.11:5070"),
-    );
-    let mut register = |authorization: &str| {
-        let number = if authorization.is_empty() { 1 } else { 2 };
-        let payload = format!(
-            "REGISTER sip:10.71.1.11:5070 SIP/2.0\r\n\
-             Via: SIP/2.0/UDP 10.71.2.21:5062;branch=z9hG4bKr{number}\r\n\
-             From: <sip:tc@10.71.1.11>;tag=r\r\nTo: <sip:tc@10.71.1.11>\r\nCall-ID: r\r\n\
-             CSeq: {number} REGISTER\r\nContact: <sip:tc@10.71.2.21:5062>\r\n\
-             {authorization}Content-Length: 0\r\n\r\n"
-        );
-        engine.handle_datagram(
-            now,
-            Datagram {
-                side: Side::Net,
-                transport: Transport::Udp,
-                src: tc,
-                dst: registrar,
-                payload: payload.into_bytes(),
-            },
-        );
-        std::iter::from_fn(|| engine.poll_output()).find_map(|output| match output {
-            Output::Send(datagram) => Message::parse(&datagram.payload).ok(),
-            _ => None,
-        })
-    };
-    let challenge = register("").expect("a challenge");
-    let login = Login {
-        user: "tc",
-        password: "secret",
-    };
-    let asked = challenge.header_values(Name::WWW_AUTHENTICATE);
-    let uri = "sip:10.71.1.11:5070";
-    let answer = answer_challenge(asked, login, "REGISTER", uri, "cnonce", 1);
-    let answer = answer.expect("a challenge that can be answered");
-    register(&format!("Authorization: {answer}\r\n"));
+    let mut bench = Bench::new("Content-Length: 0\r\n\r\n");
+    let (vm, gateway) = (address("10.71.1.11:5060"), address("10.71.3.31:5060"));
     for part in bytes.split(|&b| b == 0) {
         let Some((who, payload)) = part.split_first() else {
             continue;
@@ -185,36 +215,95 @@ pub fn engine(bytes: &[u8]) {
         let (side, src, dst) = match who % 3 {
             0 => (Side::Vm, vm, gateway),
             1 => (Side::Net, gateway, vm),
-            _ => (Side::Net, tc, registrar),
+            _ => (Side::Net, address(TC), address(REGISTRAR)),
         };
-        engine.handle_datagram(
-            now,
-            Datagram {
-                side,
-                transport: Transport::Udp,
-                src,
-                dst,
-                payload: payload.to_vec(),
-            },
+        bench.says(side, src, dst, payload);
+        bench.waits(Duration::from_millis(u64::from(*who) * 4));
+    }
+    bench.ends();
+}
+
+const TC: &str = "10.71.2.21:5062";
+const REGISTRAR: &str = "10.71.1.11:5070";
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+/// An engine with a thin client that is registered.
+struct Bench {
+    engine: Engine,
+    now: Time,
+}
+
+impl Bench {
+    /// `body`: of its REGISTER, with the header lines that are about it.
+    fn new(body: &str) -> Self {
+        let now = Time::from_origin(Duration::from_secs(1));
+        let engine = Engine::new(config(), now);
+        let mut bench = Self { engine, now };
+        let challenge = bench.registers(1, "", body).expect("a challenge");
+        let login = Login {
+            user: "tc",
+            password: "secret",
+        };
+        let asked = challenge.header_values(Name::WWW_AUTHENTICATE);
+        let uri = "sip:10.71.1.11:5070";
+        let answer = answer_challenge(asked, login, "REGISTER", uri, "cnonce", 1);
+        let answer = answer.expect("a challenge that can be answered");
+        bench.registers(2, &format!("Authorization: {answer}\r\n"), body);
+        bench
+    }
+
+    fn registers(&mut self, number: u32, authorization: &str, body: &str) -> Option<Message> {
+        let payload = format!(
+            "REGISTER sip:10.71.1.11:5070 SIP/2.0\r\n\
+             Via: SIP/2.0/UDP 10.71.2.21:5062;branch=z9hG4bKr{number}\r\n\
+             From: <sip:tc@10.71.1.11>;tag=r\r\nTo: <sip:tc@10.71.1.11>\r\nCall-ID: r\r\n\
+             CSeq: {number} REGISTER\r\nContact: <sip:tc@10.71.2.21:5062>\r\n\
+             {authorization}{body}"
         );
-        while engine.poll_output().is_some() {}
-        now = now + Duration::from_millis(u64::from(*who) * 4);
-        engine.handle_timeout(now);
-        while let Some(output) = engine.poll_output() {
-            let _ = matches!(output, Output::Send(_));
-        }
+        let (src, dst) = (address(TC), address(REGISTRAR));
+        self.says(Side::Net, src, dst, payload.as_bytes());
+        std::iter::from_fn(|| self.engine.poll_output()).find_map(|output| match output {
+            Output::Send(datagram) => Message::parse(&datagram.payload).ok(),
+            _ => None,
+        })
     }
-    for _ in 0..100_000 {
-        let Some(next) = engine.poll_timeout() else {
-            break;
+
+    fn says(&mut self, side: Side, src: SocketAddr, dst: SocketAddr, payload: &[u8]) {
+        let datagram = Datagram {
+            side,
+            transport: Transport::Udp,
+            src,
+            dst,
+            payload: payload.to_vec(),
         };
-        now = now.max(next);
-        engine.handle_timeout(now);
-        while engine.poll_output().is_some() {}
+        self.engine.handle_datagram(self.now, datagram);
     }
-    assert_eq!(engine.poll_timeout(), None, "something goes on for ever");
-    assert!(engine.calls().is_empty());
-    assert_eq!(engine.anchors_in_use(), 0);
+
+    /// Takes what the engine has to say, before and after this time.
+    fn waits(&mut self, time: Duration) {
+        while self.engine.poll_output().is_some() {}
+        self.now = self.now + time;
+        self.engine.handle_timeout(self.now);
+        while self.engine.poll_output().is_some() {}
+    }
+
+    /// Whatever has begun comes to its end.
+    fn ends(mut self) {
+        for _ in 0..100_000 {
+            let Some(next) = self.engine.poll_timeout() else {
+                break;
+            };
+            self.now = self.now.max(next);
+            self.waits(Duration::ZERO);
+        }
+        let next = self.engine.poll_timeout();
+        assert_eq!(next, None, "something goes on for ever");
+        assert!(self.engine.calls().is_empty());
+        assert_eq!(self.engine.anchors_in_use(), 0);
+    }
 }
 
 fn config() -> EngineConfig {
@@ -234,7 +323,7 @@ fn config() -> EngineConfig {
         }],
         sip_ports: vec![5060],
         h248_ports: Vec::new(),
-        mgcp_ports: Vec::new(),
+        mgcp_ports: vec![2427, 2727],
         registrar_port: 5070,
         realm: "sidestep".into(),
         expires: ExpiresConfig {

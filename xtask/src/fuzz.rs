@@ -17,6 +17,7 @@ use crate::{paths, step};
 const TARGETS: &[(&str, &[&str])] = &[
     ("message", &["sip", "torture", "torture6"]),
     ("h248", &["h248/appendix_i", "h248/more"]),
+    ("mgcp", &["mgcp", "mgcp_calls"]),
     ("sdp", &["sdp"]),
     ("framer", &["sip", "torture", "torture6"]),
     ("engine", &["sip", "torture", "torture6"]),
