@@ -199,8 +199,42 @@ fn operation(message: &mgcp::Message<'_>, verb: &Verb, endpoint: &EndpointName<'
         kind,
         place,
         streams,
-        rings: None,
+        rings: rings(message, verb),
     }
+}
+
+/// Whether a telephone is to ring (506), or no longer (512; 510: it has answered). A
+/// request for notification without signals stops those there are (RFC 3435 §2.3.3).
+fn rings(message: &mgcp::Message<'_>, verb: &Verb) -> Option<bool> {
+    if *verb == Verb::Notify {
+        let observed = message.parameter(Parameter::OBSERVED_EVENTS)?;
+        let answers = value::events(observed).any(|event| is_of_line(event, &[b"hd"]));
+        return answers.then_some(false);
+    }
+    let requests = *verb == Verb::NotificationRequest
+        || message.parameter(Parameter::REQUEST_IDENTIFIER).is_some();
+    let signals = match message.parameter(Parameter::SIGNAL_REQUESTS) {
+        None if requests => return Some(false),
+        signals => signals?,
+    };
+    if signals.is_empty() {
+        return Some(false);
+    }
+    let rings = value::events(signals).any(|signal| is_of_line(signal, &RINGING));
+    rings.then_some(true)
+}
+
+/// Ringing and distinctive ringing (RFC 3660 §2.4).
+const RINGING: [&[u8]; 9] = [
+    b"rg", b"r0", b"r1", b"r2", b"r3", b"r4", b"r5", b"r6", b"r7",
+];
+
+/// The Line package's; it is a line's own, which may go without saying.
+fn is_of_line(event: &[u8], names: &[&[u8]]) -> bool {
+    let mut parts = event.rsplitn(2, |&b| b == b'/');
+    let name = parts.next().unwrap_or_default();
+    parts.next().is_none_or(|p| p.eq_ignore_ascii_case(b"L"))
+        && names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn restart(message: &mgcp::Message<'_>) -> Restart {
@@ -342,6 +376,31 @@ mod tests {
             Some(&b"v=0\r\na=x\r\n"[..])
         );
         assert_eq!(outcome.streams[0].remote, None);
+    }
+
+    #[test]
+    fn ringing_by_signals_and_events() {
+        for (lines, rings) in [
+            ("RQNT 1 e@g MGCP 1.0\r\nX: 1\r\nS: L/rg\r\n", Some(true)),
+            (
+                "RQNT 1 e@g MGCP 1.0\r\nX: 1\r\nS: l/ci(\"a,b\",1),l/R2(to=9)\r\n",
+                Some(true),
+            ),
+            ("MDCX 1 e@g MGCP 1.0\r\nI: 1\r\nS: rg\r\n", Some(true)),
+            ("RQNT 1 e@g MGCP 1.0\r\nX: 1\r\nS: G/rt\r\n", None),
+            ("RQNT 1 e@g MGCP 1.0\r\nX: 1\r\nS: X/ci(L/rg,rg)\r\n", None),
+            ("RQNT 1 e@g MGCP 1.0\r\nX: 1\r\nR: L/hu\r\n", Some(false)),
+            ("MDCX 1 e@g MGCP 1.0\r\nI: 1\r\nX: 2\r\nS:\r\n", Some(false)),
+            ("MDCX 1 e@g MGCP 1.0\r\nI: 1\r\n", None),
+            ("NTFY 1 e@g MGCP 1.0\r\nX: 1\r\nO: L/hd\r\n", Some(false)),
+            ("NTFY 1 e@g MGCP 1.0\r\nX: 1\r\nO: L/hu\r\n", None),
+        ] {
+            let message = read(lines);
+            let [Part::Request(request)] = message.parts() else {
+                panic!("{message:?}");
+            };
+            assert_eq!(request.operations[0].rings, rings, "{lines}");
+        }
     }
 
     #[test]

@@ -222,6 +222,26 @@ pub fn names(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     items.filter(|item| !item.is_empty())
 }
 
+/// The events or signals of a list (`R`, `S`, `O`, §3.2.2), as `L/rg`, without their
+/// parameters and without the connection that they are for. A comma within parentheses
+/// or quotes divides nothing.
+pub fn events(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut depth, mut quoted) = (0_usize, false);
+    let items = value.split(move |&b| {
+        match b {
+            b'"' => quoted = !quoted,
+            b'(' if !quoted => depth += 1,
+            b')' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        b == b',' && depth == 0 && !quoted
+    });
+    items
+        .map(|item| item.split(|b| b"(@".contains(b)).next().unwrap_or_default())
+        .map(<[u8]>::trim_ascii)
+        .filter(|item| !item.is_empty())
+}
+
 /// The package of an event or signal (`L/hd`, `D/[0-9#*T]`), by its name where
 /// RFC 3660 or RFC 3435 has one. `None`: it names no package, or one unknown here.
 pub fn package(event: &[u8]) -> Option<&'static str> {

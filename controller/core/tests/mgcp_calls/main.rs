@@ -10,6 +10,7 @@ mod changes;
 mod connection;
 mod fallback;
 mod fuzz;
+mod pairing;
 mod passing;
 mod setup;
 mod transactions;

@@ -5,6 +5,7 @@
 //! takes it; the flows that the datapath would have are kept by call.
 #![allow(dead_code)]
 
+pub mod gateway_tc;
 pub mod incoming;
 pub mod outgoing;
 pub mod phone;

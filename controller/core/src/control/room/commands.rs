@@ -1,15 +1,17 @@
 //! Requests: which calls they are of, and what is changed in them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::super::call::{Answer, Asked, Before, Beginning, Call};
 use super::super::codec::{Connection, Message};
 use super::super::line::{Transaction, Wanted, is_at, selects};
-use super::super::message::{At, Edit, End, Kind, Operation, Part, Request, Restart, Stream};
+use super::super::message::{
+    At, Edit, End, Kind, Operation, Part, Request, Restart, Selector, Stream,
+};
 use super::{LineKey, Numbers, Room, Treated, way};
 use crate::bypass::described::Described;
 use crate::bypass::{Context, Reason};
-use crate::engine::{CallView, Datagram, Event, Output, Path, Side};
+use crate::engine::{CallView, Datagram, Event, Output, Path, Side, VmConfig};
 use crate::sdp::SessionDescription;
 
 impl Room {
@@ -123,7 +125,8 @@ impl Room {
     }
 
     /// The party at a place is called, or no longer: its context's calls hear of it;
-    /// those of this transaction where the context is yet to be made.
+    /// those of this transaction where the context is yet to be made, and of the
+    /// place where none is named (MGCP's RQNT and NTFY).
     fn rings(
         &mut self,
         cx: &mut Context<'_>,
@@ -134,6 +137,9 @@ impl Room {
     ) {
         let of_context = |call: &&mut Call| match operation.place.context.one() {
             Some(_) => call.connection.place.context == operation.place.context,
+            None if operation.place.context == Selector::Absent => {
+                selects(&operation.place, &call.connection.place)
+            }
             None => {
                 let mut calls = asked.iter().flat_map(|wanted| &wanted.calls);
                 calls.any(|(_, id)| *id == call.id())
@@ -157,7 +163,7 @@ impl Room {
         let Some(stream) = asks.operation.streams.get(asks.asked.stream) else {
             return Answer::Pass;
         };
-        let vm = self.vm_address(cx, asks.key.1);
+        let vm = cx.config.vms.get(asks.key.1);
         let known = self.call_of(asks, stream);
         let remote = stream.remote.as_deref().map(|sdp| remote(sdp, vm));
         let id = match (known, &remote) {
@@ -316,10 +322,6 @@ impl Room {
         over.is_some()
     }
 
-    fn vm_address(&self, cx: &Context<'_>, vm: usize) -> Option<Ipv4Addr> {
-        cx.config.vms.get(vm).map(|vm| vm.address)
-    }
-
     /// Connections end, by either side.
     fn delete(&mut self, cx: &mut Context<'_>, key: LineKey, wanted: &mut Wanted) {
         if let Some(line) = self.lines.get_mut(&key) {
@@ -413,22 +415,20 @@ enum Far {
     Other,
 }
 
-fn remote(sdp: &[u8], vm: Option<Ipv4Addr>) -> Far {
-    let vm = vm.map(IpAddr::V4);
+fn remote(sdp: &[u8], vm: Option<&VmConfig>) -> Far {
+    let is_vm = |ip: IpAddr| vm.is_some_and(|vm| vm.address_like(ip) == Some(ip));
     match Described::offer(sdp, None) {
         Ok(described) if described.media.is_null_address() => Far::Nowhere(Box::new(described)),
-        Ok(described)
-            if Some(described.media.rtp.ip()) == vm && described.media.channel.is_secure() =>
-        {
+        Ok(described) if is_vm(described.media.rtp.ip()) && described.media.channel.is_secure() => {
             Far::VmOddly(Reason::MediaEncrypted)
         }
-        Ok(described) if Some(described.media.rtp.ip()) == vm => Far::Vm(Box::new(described)),
+        Ok(described) if is_vm(described.media.rtp.ip()) => Far::Vm(Box::new(described)),
         Ok(_) => Far::Other,
         Err(error) => {
             let names_vm = SessionDescription::parse(sdp).is_ok_and(|sdp| {
                 let own = sdp.connection().into_iter();
                 let streams = sdp.media().iter().filter_map(|m| m.connection.as_ref());
-                own.chain(streams).any(|c| c.ip().is_some() && c.ip() == vm)
+                own.chain(streams).any(|c| c.ip().is_some_and(is_vm))
             });
             if names_vm {
                 Far::VmOddly(error.reason())
