@@ -10,6 +10,7 @@ mod changes;
 mod connection;
 mod fallback;
 mod fuzz;
+mod ipv6;
 mod pairing;
 mod passing;
 mod setup;

@@ -439,7 +439,14 @@ impl Call {
         let gateway = self.way.gateway.ip();
         match flows::choose(&cx.config.paths, tc.ip(), gateway) {
             PathChoice::Vm => Err(Reason::Policy),
-            PathChoice::Direct if tc.is_ipv4() == gateway.is_ipv4() => Ok(()),
+            PathChoice::Direct if tc.is_ipv4() == gateway.is_ipv4() => {
+                // Its signalling is of another IP version than its media, and nobody
+                // knows of the anchor yet.
+                if self.promised.is_none() && self.gateway.is_none() {
+                    self.give_back_anchor(cx);
+                }
+                Ok(())
+            }
             PathChoice::Direct | PathChoice::Steered => {
                 if self.anchor.is_none() {
                     let vm = cx.config.vms.get(self.vm_index);
