@@ -79,6 +79,7 @@ fn hold_by_mode_and_back() {
         (3, "sendrecv", "a=sendrecv"),
         (4, "recvonly", "a=recvonly"),
         (5, "sendonly", "a=sendonly"),
+        (6, "confrnce", "a=sendrecv"),
     ] {
         passes_to_gateway(&mut scene, &mdcx(id, mode, ""));
         assert!(scene.tc.is_empty(), "not before the gateway has agreed");
@@ -96,9 +97,16 @@ fn hold_by_mode_and_back() {
         scene.silence();
     }
     // A mode of tests is none of the TC's business.
-    passes_to_gateway(&mut scene, &mdcx(6, "loopback", ""));
-    passes_to_vm(&mut scene, "200 6 OK\r\n");
-    scene.silence();
+    for (id, mode) in [
+        (7, "loopback"),
+        (8, "conttest"),
+        (9, "netwloop"),
+        (10, "netwtest"),
+    ] {
+        passes_to_gateway(&mut scene, &mdcx(id, mode, ""));
+        passes_to_vm(&mut scene, &format!("200 {id} OK\r\n"));
+        scene.silence();
+    }
 }
 
 /// A hold by a null address stays one: it never becomes the TC's.
@@ -161,6 +169,84 @@ fn deleted_by_the_agent() {
     scene.wait(1100);
     assert!(scene.flows.is_empty());
     scene.is_clean();
+}
+
+/// Statistics are the gateway's alone: none are invented where it gives none, and those
+/// of its own DLCX pass, too.
+#[test]
+fn statistics_are_the_gateways() {
+    let (mut scene, _) = up(config());
+    passes_to_gateway(&mut scene, &dlcx(7));
+    is_request(&scene.at_tc(), Method::Bye);
+    passes_to_vm(&mut scene, "250 7 OK\r\n");
+    scene.is("ended", Path::Direct, None);
+
+    let (mut scene, _) = up(config());
+    let command = format!(
+        "DLCX 70 {ENDPOINT} MGCP 1.0\r\nC: A3c4\r\nI: F1\r\nE: 901 - on-hook\r\n\
+         P: PS=1245, OS=62345, PR=780, OR=45123, PL=10, JI=27, LA=48, X-a/b=7\r\n"
+    );
+    passes_to_vm(&mut scene, &command);
+    is_request(&scene.at_tc(), Method::Bye);
+    passes_to_gateway(&mut scene, "250 70 OK\r\n");
+    scene.is("ended", Path::Direct, None);
+}
+
+/// Beside the call's, other connections of its endpoint: to another gateway, to another
+/// endpoint (a local bridge, §2.3.5), and a second one of the VM's, a call of its own.
+#[test]
+fn connections_of_one_endpoint() {
+    let (mut scene, tc) = up(config());
+    let other = sdp("10.71.3.99:4000", "0", 1, "");
+    passes_to_gateway(&mut scene, &crcx(20, "sendrecv", &other));
+    let reply = |id: u32, name: &str, port: u16| {
+        let local = sdp(&format!("10.71.3.31:{port}"), "0", 1, "");
+        created(id, &local).replace("I: F1", &format!("I: {name}"))
+    };
+    passes_to_vm(&mut scene, &reply(20, "F2", 8010));
+    let bridge = format!(
+        "CRCX 21 {ENDPOINT} MGCP 1.0\r\nC: A3c4\r\nM: sendrecv\r\nZ2: aaln/2@gw.example\r\n"
+    );
+    passes_to_gateway(&mut scene, &bridge);
+    passes_to_vm(
+        &mut scene,
+        "200 21 OK\r\nI: F3\r\nZ2: aaln/2@gw.example\r\nI2: F4\r\n",
+    );
+    scene.silence();
+    assert_eq!(scene.engine.calls().len(), 1);
+
+    agent(&mut scene, &crcx(22, "sendrecv", &vm_sdp()));
+    assert_eq!(audio_of(&at_gateway(&mut scene)), "10.71.2.21:9000 0 8 101");
+    passes_to_vm(&mut scene, &reply(22, "F5", 8020));
+    let invite = scene.at_tc();
+    assert_eq!(audio(&invite), "10.71.3.31:8020 0");
+    scene.tc_sends(tc.response(&invite, 200, &sdp("10.71.2.21:9020", "0", 1, "")));
+    is_request(&scene.at_tc(), Method::Ack);
+    let own = at_gateway(&mut scene);
+    assert!(
+        own.starts_with("MDCX 5000000") && own.contains("I: F5\r\n"),
+        "{own}"
+    );
+    let id = own.split(' ').nth(1).unwrap();
+    gateway(&mut scene, &format!("200 {id} OK\r\n"));
+    scene.silence();
+
+    // Each ends by itself.
+    for (id, name, states) in [
+        (30, "F2", ["up", "up"]),
+        (31, "F3", ["up", "up"]),
+        (32, "F5", ["up", "ended"]),
+        (33, "F1", ["ended", "ended"]),
+    ] {
+        passes_to_gateway(
+            &mut scene,
+            &dlcx(id).replace("I: F1", &format!("I: {name}")),
+        );
+        passes_to_vm(&mut scene, &format!("250 {id} OK\r\n"));
+        let calls = scene.engine.calls();
+        let now: Vec<_> = calls.iter().map(|call| call.state).collect();
+        assert_eq!(now, states, "{name}");
+    }
 }
 
 /// DLCX of the gateway (F.6), and of all connections of a call (F.7).

@@ -1,7 +1,7 @@
 //! Whatever fails leaves the call to the VM, and says why.
 
 use sidestep_core::call::Reason;
-use sidestep_core::engine::{Path, PathChoice};
+use sidestep_core::engine::{Event, Path, PathChoice, Side};
 use sidestep_core::sip::Method;
 
 use crate::connection::*;
@@ -249,16 +249,52 @@ fn already_up() {
     scene.is("ended", Path::Vm, Some(Reason::AlreadyUp));
 }
 
-/// More calls than may be followed pass untouched.
+/// More calls than may be followed, of all or of a VM, pass untouched and say why.
 #[test]
 fn one_too_many() {
-    let mut scene = Scene::registered(config(), Some(&tc_sdp()));
+    let mut of_vm = config();
+    of_vm.calls.max_per_vm = 1;
+    for (config, of_all) in [(config(), true), (of_vm, false)] {
+        let mut scene = Scene::registered(config, Some(&tc_sdp()));
+        if of_all {
+            scene.engine.set_call_limit(1);
+        }
+        scene.events.clear();
+        agent(&mut scene, &crcx(1, "sendrecv", &vm_sdp()));
+        at_gateway(&mut scene);
+        for id in 2..5 {
+            let endpoint = format!("aaln/{id}");
+            let more = crcx(id, "sendrecv", &vm_sdp()).replace("aaln/1", &endpoint);
+            passes_to_gateway(&mut scene, &more);
+            passes_to_vm(&mut scene, &created(id, &gateway_sdp()));
+        }
+        let limited = |event: &&Event| match event {
+            Event::Call(view) => view.reason == Some(Reason::Limit) && view.protocol == "mgcp",
+            _ => false,
+        };
+        assert_eq!(scene.events.iter().filter(limited).count(), 3, "{of_all}");
+        assert_eq!(scene.engine.calls().len(), 1);
+        // Another VM's is another matter where the VM is full.
+        let other = vm_sdp().replace("10.71.1.11", "10.71.1.12");
+        let command = crcx(9, "sendrecv", &other);
+        scene.put(Side::Vm, "10.71.1.12:2727", GATEWAY, &command);
+        assert_eq!(text(&scene.gateway.pop_front().unwrap().payload), command);
+        assert_eq!(scene.engine.calls().len(), if of_all { 1 } else { 2 });
+    }
+}
+
+/// A call that is over makes room for another.
+#[test]
+fn an_ended_call_makes_room() {
+    let (mut scene, _) = up(config());
     scene.engine.set_call_limit(1);
-    agent(&mut scene, &crcx(1, "sendrecv", &vm_sdp()));
-    at_gateway(&mut scene);
-    let second = crcx(2, "sendrecv", &vm_sdp()).replace("aaln/1", "aaln/2");
-    passes_to_gateway(&mut scene, &second);
-    assert_eq!(scene.engine.calls().len(), 1);
+    passes_to_gateway(&mut scene, &dlcx(7));
+    passes_to_vm(&mut scene, "250 7 OK\r\n");
+    scene.is("ended", Path::Direct, None);
+    let command = crcx(8, "sendrecv", &vm_sdp());
+    agent(&mut scene, &command);
+    assert_eq!(at_gateway(&mut scene), with_tc(&command));
+    scene.is("setup", Path::Pending, None);
 }
 
 /// A delete of a connection whose create still waits: both go, in their order.

@@ -164,6 +164,28 @@ fn the_reply_is_valid_for_the_vm() {
     assert_eq!(audio(&scene.at_tc()), "10.71.3.31:8000 0 101");
 }
 
+/// Profiles of MGCP (NCS 1.0, TGCP 1.0) are bypassed like it; a command of ours speaks
+/// as the agent does.
+#[test]
+fn profiles() {
+    for version in ["MGCP 1.0 NCS 1.0", "MGCP 1.0 TGCP 1.0", "mgcp 1.0"] {
+        let mut scene = Scene::registered(config(), Some(&tc_sdp()));
+        let command = crcx(1, "sendrecv", &vm_sdp()).replace("MGCP 1.0", version);
+        agent(&mut scene, &command);
+        assert_eq!(at_gateway(&mut scene), with_tc(&command));
+        passes_to_vm(&mut scene, &created(1, &gateway_sdp()));
+        let invite = scene.at_tc();
+        let elsewhere = sdp("10.71.2.21:9400", "0 101", 1, "");
+        scene.tc_sends(Ua::tc().response(&invite, 200, &elsewhere));
+        is_request(&scene.at_tc(), Method::Ack);
+        let own = at_gateway(&mut scene);
+        let head = format!("MDCX 500000000 {ENDPOINT} {version}\r\n");
+        assert!(own.starts_with(&head), "{own}");
+        gateway(&mut scene, "200 500000000 OK\r\n");
+        scene.is("up", Path::Direct, None);
+    }
+}
+
 /// Two endpoints in one datagram, and a response beside them (§3.5.5): each its own
 /// call.
 #[test]
