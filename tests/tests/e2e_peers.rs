@@ -3,15 +3,14 @@
 
 use std::net::SocketAddrV4;
 
-use anyhow::ensure;
-use sidestep_tests::lab::{Site, in_lab};
+use anyhow::{Result, ensure};
+use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::kamailio::{self, Kamailio};
 use sidestep_tests::peers::linphone::Linphone;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
-    SET_UP, VM_TONE, Wires, dial_gateway, expect_reason, gateway, phone, requests, sip,
-    thin_client, wait_over,
+    SET_UP, VM_TONE, Wires, expect_reason, gateway, phone, requests, sip, thin_client, wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -19,44 +18,56 @@ use sidestep_tests::wait::seconds;
 /// through it, in calls of either side, and media goes direct all the same.
 #[test]
 fn calls_through_a_record_routing_proxy() {
-    in_lab(|lab| {
-        let behind = SocketAddrV4::new(Site::Gw.ip(), BEHIND_PROXY);
-        let setup = kamailio::Setup {
-            address: sip(Site::Gw),
-            gateway: behind,
-            vm: sip(Site::Vm1),
-            rtpengine: None,
-        };
-        let _proxy = Kamailio::start(lab, Site::Gw, &setup)?;
-        let sidestep = Sidestep::start(lab)?;
-        let _tc = thin_client(lab, &sidestep, |_| {})?;
-        let wires = Wires::start(lab)?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        let mut gw = Sipp::start(lab, Site::Gw, &behind_proxy("answer"))?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
-        let call = sidestep.wait_call(lab, "direct")?;
-        expect_reason(&call, None)?;
-        wires.hear_direct()?;
-        vm.hang_up()?;
-        gw.finish(seconds(5))?;
-        wait_over(lab, &sidestep)?;
+    in_lab(|lab| through_proxy(lab, false));
+}
 
-        let calling = behind_proxy("call").calling(sip(Site::Gw));
-        let mut gw = Sipp::start(lab, Site::Gw, &calling)?;
-        vm.wait_for("CALL_INCOMING", SET_UP)?;
-        vm.accept()?;
-        vm.wait_established(2, SET_UP)?;
-        sidestep.wait_call(lab, "direct")?;
-        wires.hear_direct()?;
-        vm.hang_up()?;
-        gw.finish(seconds(5))?;
-        wires.nothing_past_tap()?;
-        wait_over(lab, &sidestep)?;
-        let byes = requests(&wires.gateway.stop()?, "BYE", Site::Vm1.ip(), Site::Gw.ip());
-        ensure!(byes == 2, "{byes} BYE of the VM at the proxy");
-        Ok(())
-    });
+/// The same with TCP between VM and proxy, UDP between proxy and gateway.
+#[test]
+fn calls_through_a_proxy_over_tcp() {
+    in_lab(|lab| through_proxy(lab, true));
+}
+
+/// A call of the VM's and one to it, through a proxy before the gateway.
+fn through_proxy(lab: &Lab, tcp: bool) -> Result<()> {
+    let setup = kamailio::Setup {
+        address: sip(Site::Gw),
+        gateway: SocketAddrV4::new(Site::Gw.ip(), BEHIND_PROXY),
+        vm: sip(Site::Vm1),
+        tcp,
+        rtpengine: None,
+    };
+    let _proxy = Kamailio::start(lab, Site::Gw, &setup)?;
+    let sidestep = Sidestep::start(lab)?;
+    let _tc = thin_client(lab, &sidestep, |_| {})?;
+    let wires = Wires::start(lab)?;
+    let mut vm = phone(lab, Site::Vm1)?;
+    let mut gw = Sipp::start(lab, Site::Gw, &behind_proxy("answer"))?;
+    let transport = if tcp { "tcp" } else { "udp" };
+    vm.dial(&format!("sip:100@{};transport={transport}", sip(Site::Gw)))?;
+    vm.wait_established(1, SET_UP)?;
+    let call = sidestep.wait_call(lab, "direct")?;
+    expect_reason(&call, None)?;
+    wires.hear_direct()?;
+    vm.hang_up()?;
+    gw.finish(seconds(5))?;
+    wait_over(lab, &sidestep)?;
+
+    let calling = behind_proxy("call").calling(sip(Site::Gw));
+    let mut gw = Sipp::start(lab, Site::Gw, &calling)?;
+    vm.wait_for("CALL_INCOMING", SET_UP)?;
+    vm.accept()?;
+    vm.wait_established(2, SET_UP)?;
+    sidestep.wait_call(lab, "direct")?;
+    wires.hear_direct()?;
+    vm.hang_up()?;
+    gw.finish(seconds(5))?;
+    wires.nothing_past_tap()?;
+    wait_over(lab, &sidestep)?;
+    let byes = requests(&wires.gateway.stop()?, "BYE", Site::Vm1.ip(), Site::Gw.ip());
+    // Over TCP none crosses as a datagram.
+    let expected = if tcp { 0 } else { 2 };
+    ensure!(byes == expected, "{byes} BYE of the VM at the proxy by UDP");
+    Ok(())
 }
 
 /// Port of a gateway that has a proxy before it, on the same box.

@@ -152,6 +152,7 @@ fn by_kamailio(extent: &Extent, progress: &impl Fn(&str)) -> Result<Row> {
         address: proxy,
         gateway: sip(Site::Gw),
         vm: sip(Site::Vm1),
+        tcp: false,
         rtpengine: Some(SocketAddrV4::new(HOST, rtpengine::CONTROL)),
     };
     let kamailio = Kamailio::start(&lab, Site::Hv, &setup)?;

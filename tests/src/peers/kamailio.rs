@@ -18,6 +18,8 @@ pub struct Setup {
     pub gateway: SocketAddrV4,
     /// The VM.
     pub vm: SocketAddrV4,
+    /// Whether the VM is called over TCP.
+    pub tcp: bool,
     /// Control address of the rtpengine that relays the media; `None`: media is
     /// not its affair.
     pub rtpengine: Option<SocketAddrV4>,
@@ -42,6 +44,7 @@ impl Kamailio {
             .replace("@GATEWAY_IP@", &setup.gateway.ip().to_string())
             .replace("@GATEWAY_PORT@", &setup.gateway.port().to_string())
             .replace("@VM@", &setup.vm.to_string())
+            .replace("@TRANSPORT@", if setup.tcp { "tcp" } else { "udp" })
             .replace("@RTPENGINE@", rtpengine.as_deref().unwrap_or_default());
         let file = directory.join("kamailio.cfg");
         std::fs::write(&file, config)?;
