@@ -5,6 +5,7 @@ mod binary;
 mod fallback;
 mod fig5;
 mod fig6;
+mod ipv6;
 mod media;
 mod mg;
 #[path = "../mutation/mod.rs"]
