@@ -256,15 +256,27 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next element, if it has this tag.
-    pub(super) fn take(&mut self, tag: Tag) -> Result<Option<Element<'a>>, H248Error> {
-        let before = self.at;
-        match self.next()? {
-            Some(element) if element.tag == tag => Ok(Some(element)),
-            _ => {
-                self.at = before;
-                Ok(None)
+    /// Whether there is a next element and it has this tag.
+    #[inline]
+    fn is_next(&self, tag: Tag) -> Result<bool, H248Error> {
+        if self.at >= self.end {
+            return Ok(false);
+        }
+        match self.message.get(self.at) {
+            Some(&first) if first & 0x1f != 0x1f => {
+                Ok(Tag(u32::from(first >> 6) << 30 | u32::from(first & 0x1f)) == tag)
             }
+            _ => self.identifier(self.at).map(|(found, ..)| found == tag),
+        }
+    }
+
+    /// The next element, if it has this tag.
+    #[inline]
+    pub(super) fn take(&mut self, tag: Tag) -> Result<Option<Element<'a>>, H248Error> {
+        if self.is_next(tag)? {
+            self.next()
+        } else {
+            Ok(None)
         }
     }
 }
@@ -287,12 +299,14 @@ impl<'a> Element<'a> {
     }
 
     /// Where it is, identifier, length and end of contents included.
+    #[inline]
     pub(super) fn whole(&self) -> Range<usize> {
         let after = if self.indefinite { 2 } else { 0 };
         self.start..self.end + after
     }
 
     /// Where its contents are.
+    #[inline]
     pub(super) fn content(&self) -> Range<usize> {
         self.content..self.end
     }
@@ -315,6 +329,11 @@ impl<'a> Element<'a> {
         let more = octets.iter().skip(1).take_while(|&&byte| byte & 0x80 != 0);
         let end = if long { more.count() + 2 } else { 1 };
         octets.get(..end).unwrap_or_default()
+    }
+
+    /// Whether elements are its contents.
+    pub(super) fn is_constructed(&self) -> bool {
+        self.constructed
     }
 
     /// Whether it has the indefinite form.
@@ -366,6 +385,7 @@ impl<'a> Element<'a> {
     }
 
     /// An OCTET STRING of exactly `N` octets.
+    #[inline]
     pub(super) fn array<const N: usize>(&self) -> Result<[u8; N], H248Error> {
         let octets = self.octets()?;
         <[u8; N]>::try_from(octets.as_ref())
@@ -373,6 +393,7 @@ impl<'a> Element<'a> {
     }
 
     /// INTEGER or ENUMERATED of 0 to `largest`.
+    #[inline]
     pub(super) fn unsigned(&self, largest: u32) -> Result<u32, H248Error> {
         let octets = self.primitive()?;
         let Some(&first) = octets.first() else {

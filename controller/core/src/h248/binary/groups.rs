@@ -72,6 +72,11 @@ pub(super) fn write_lines(
     parm: &Element<'_>,
     out: &mut Vec<u8>,
 ) -> Result<Option<ValueForm>, H248Error> {
+    if let Some((letter, value)) = short_line(parm) {
+        let (text, form) = text_of(value);
+        write_line_of(letter, text, out);
+        return Ok(Some(form));
+    }
     let mut fields = parm.children("PropertyParm")?;
     let (Some(name), Some(values)) = (fields.take(Tag::context(0))?, fields.take(Tag::context(1))?)
     else {
@@ -90,11 +95,7 @@ pub(super) fn write_lines(
         let value = value.octets()?;
         let (text, in_form) = text_of(&value);
         form = form.or(Some(in_form));
-        out.extend_from_slice(&[letter, b'=']);
-        out.extend_from_slice(text);
-        if !text.ends_with(b"\n") {
-            out.extend_from_slice(b"\r\n");
-        }
+        write_line_of(letter, text, out);
     }
     if let Some(other) = values.next()? {
         return Err(other.error("an element of another type"));
@@ -102,6 +103,42 @@ pub(super) fn write_lines(
     // What may follow, `extraInfo` and extensions, is of no consequence here.
     while fields.next()?.is_some() {}
     Ok(Some(form.unwrap_or(ValueForm::Bare)))
+}
+
+/// Letter and value of a PropertyParm as nearly all are: a name, one value, nothing
+/// else, no length of more than one octet. What is not so takes the long way.
+fn short_line<'a>(parm: &Element<'a>) -> Option<(u8, &'a [u8])> {
+    let [
+        0x80,
+        4,
+        0,
+        0,
+        high,
+        low,
+        0xa1,
+        values,
+        0x04,
+        length,
+        value @ ..,
+    ] = parm.content_bytes()
+    else {
+        return None;
+    };
+    let (values, length) = (usize::from(*values), usize::from(*length));
+    let only = parm.is_constructed()
+        && length < 0x80
+        && length == value.len()
+        && values < 0x80
+        && values == length + 2;
+    only.then_some((letter(u16::from_be_bytes([*high, *low]))?, value))
+}
+
+fn write_line_of(letter: u8, text: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&[letter, b'=']);
+    out.extend_from_slice(text);
+    if !text.ends_with(b"\n") {
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 /// One property of a group, as it came.

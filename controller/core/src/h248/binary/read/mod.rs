@@ -26,7 +26,7 @@ use crate::h248::model::{Message, Span};
 /// A message's octets, all of them.
 pub(super) fn message(bytes: &[u8]) -> Result<Message<'_>, H248Error> {
     let mut reader = Reader::new(bytes, "MegacoMessage");
-    let whole = reader.take(Tag::SEQUENCE)?;
+    let whole = reader.next()?.filter(|whole| whole.tag == Tag::SEQUENCE);
     let whole = whole.ok_or_else(|| reader.error(0, "not a SEQUENCE"))?;
     let end = whole.whole().end;
     if end != bytes.len() {
@@ -38,31 +38,23 @@ pub(super) fn message(bytes: &[u8]) -> Result<Message<'_>, H248Error> {
 /// Components of a SEQUENCE, in their order.
 struct Fields<'a> {
     reader: Reader<'a>,
-    peeked: Option<Element<'a>>,
-    parent: Element<'a>,
+    /// Where the SEQUENCE begins.
+    start: usize,
 }
 
 impl<'a> Fields<'a> {
+    #[inline]
     fn of(element: &Element<'a>, construct: &'static str) -> Result<Self, H248Error> {
-        let mut reader = element.children(construct)?;
-        let peeked = reader.next()?;
         Ok(Self {
-            reader,
-            peeked,
-            parent: element.named(construct),
+            reader: element.children(construct)?,
+            start: element.start,
         })
     }
 
     /// The component `[number]`, if it is the next.
     #[inline]
     fn optional(&mut self, number: u32) -> Result<Option<Element<'a>>, H248Error> {
-        match &self.peeked {
-            Some(element) if element.tag == Tag::context(number) => {
-                let next = self.reader.next()?;
-                Ok(std::mem::replace(&mut self.peeked, next))
-            }
-            _ => Ok(None),
-        }
+        self.reader.take(Tag::context(number))
     }
 
     /// The component `[number]`; `missing` says what is wrong without it.
@@ -70,18 +62,18 @@ impl<'a> Fields<'a> {
     fn required(&mut self, number: u32, missing: &'static str) -> Result<Element<'a>, H248Error> {
         match self.optional(number)? {
             Some(element) => Ok(element),
-            None => Err(self.parent.error(missing)),
+            None => Err(self.reader.error(self.start, missing)),
         }
     }
 
     /// No more components of the `known` ones; extensions may follow.
+    #[inline]
     fn end(mut self, known: u32) -> Result<(), H248Error> {
-        while let Some(element) = self.peeked {
-            match element.tag.alternative() {
-                Some(number) if number < known => {
-                    return Err(element.error("a component out of its order"));
-                }
-                _ => self.peeked = self.reader.next()?,
+        while let Some(element) = self.reader.next()? {
+            if let Some(number) = element.tag.alternative()
+                && number < known
+            {
+                return Err(element.error("a component out of its order"));
             }
         }
         Ok(())
