@@ -1,5 +1,7 @@
 //! A place in a text message, and the smallest things that can stand there.
 
+use memchr::memchr;
+
 use super::token::Token;
 use crate::digits::number;
 use crate::h248::H248Error;
@@ -51,6 +53,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -59,10 +62,12 @@ impl<'a> Cursor<'a> {
         self.at >= self.bytes.len()
     }
 
+    #[cold]
     pub(super) fn error(&self, construct: &'static str, what: &'static str) -> H248Error {
         self.error_at(self.at, construct, what)
     }
 
+    #[cold]
     pub(super) fn error_at(
         &self,
         offset: usize,
@@ -77,11 +82,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next byte.
+    #[inline]
     pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
     /// Annex B `LWSP`: blanks, line ends and comments.
+    #[inline]
     pub(super) fn skip(&mut self) {
         while let Some(byte) = self.peek() {
             match byte {
@@ -97,6 +104,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes `byte`, with white space before and after it, if it is next.
+    #[inline]
     pub(super) fn take(&mut self, byte: u8) -> bool {
         self.skip();
         if self.peek() != Some(byte) {
@@ -108,6 +116,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes `byte`, with white space before and after it.
+    #[inline]
     pub(super) fn expect(
         &mut self,
         byte: u8,
@@ -122,6 +131,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// One or more `SafeChar`: a token, name, number or value.
+    #[inline]
     pub(super) fn word(&mut self, construct: &'static str) -> Read<&'a [u8]> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let length = rest.iter().position(|&b| !is_safe(b)).unwrap_or(rest.len());
@@ -133,6 +143,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A word as text; `SafeChar` is ASCII.
+    #[inline]
     pub(super) fn name(&mut self, construct: &'static str) -> Read<&'a str> {
         let at = self.at;
         let word = self.word(construct)?;
@@ -140,6 +151,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A token, or an error at it.
+    #[inline]
     pub(super) fn token(&mut self, construct: &'static str) -> Read<Token> {
         let at = self.at;
         Token::of(self.word(construct)?)
@@ -222,7 +234,7 @@ impl<'a> Cursor<'a> {
         let length = loop {
             let found = rest
                 .get(from..)
-                .and_then(|rest| rest.iter().position(|&b| b == b'}'))
+                .and_then(|rest| memchr(b'}', rest))
                 .map(|at| from + at)
                 .ok_or_else(|| self.error(construct, "} is missing"))?;
             if found == 0 || rest.get(found - 1) != Some(&b'\\') {
@@ -285,6 +297,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// From `start` to here.
+    #[inline]
     pub(super) fn since(&self, start: usize) -> Span {
         Span {
             start,

@@ -126,18 +126,22 @@ tokens! {
 const SLOTS: usize = 1024;
 const EMPTY: u8 = u8::MAX;
 
-/// Slots of [`FORMS`]' indexes, by the hash of either form.
+/// Slots of forms, by the hash of each: twice its token's index, and one more for the
+/// short form.
 static TABLE: [u8; SLOTS] = table();
 
+/// Of three bytes and the length, so that a long word costs no more than a short one.
+/// The factors are those with which few of the forms meet.
 const fn hash(word: &[u8]) -> usize {
-    let mut hash: u32 = 0x811c_9dc5;
-    let mut at = 0;
-    while at < word.len() {
-        // Letters lose their case; what else meets so is told apart by comparing.
-        hash = (hash ^ (word[at] | 0x20) as u32).wrapping_mul(0x0100_0193);
-        at += 1;
-    }
-    ((hash >> 16) ^ hash) as usize % SLOTS
+    let (Some(first), Some(last)) = (word.first(), word.last()) else {
+        return 0;
+    };
+    // Letters lose their case; what else meets so is told apart by comparing.
+    let length = word.len().wrapping_mul(7);
+    let first = (*first | 0x20) as usize * 31;
+    let middle = (word[word.len() / 2] | 0x20) as usize * 61;
+    let last = (*last | 0x20) as usize * 211;
+    (length ^ first ^ middle ^ last) % SLOTS
 }
 
 const fn table() -> [u8; SLOTS] {
@@ -145,19 +149,19 @@ const fn table() -> [u8; SLOTS] {
     let mut index = 0;
     while index < FORMS.len() {
         let (_, long, short) = FORMS[index];
-        put(&mut table, long.as_bytes(), index as u8);
-        put(&mut table, short.as_bytes(), index as u8);
+        put(&mut table, long.as_bytes(), index as u8 * 2);
+        put(&mut table, short.as_bytes(), index as u8 * 2 + 1);
         index += 1;
     }
     table
 }
 
-const fn put(table: &mut [u8; SLOTS], form: &[u8], index: u8) {
+const fn put(table: &mut [u8; SLOTS], form: &[u8], entry: u8) {
     let mut slot = hash(form);
     while table[slot] != EMPTY {
         slot = (slot + 1) % SLOTS;
     }
-    table[slot] = index;
+    table[slot] = entry;
 }
 
 impl Token {
@@ -165,11 +169,10 @@ impl Token {
     pub(super) fn of(word: &[u8]) -> Option<Self> {
         let mut slot = hash(word);
         loop {
-            let index = *TABLE.get(slot)?;
-            let (token, long, short) = FORMS.get(usize::from(index))?;
-            if word.eq_ignore_ascii_case(long.as_bytes())
-                || word.eq_ignore_ascii_case(short.as_bytes())
-            {
+            let entry = *TABLE.get(slot)?;
+            let (token, long, short) = FORMS.get(usize::from(entry / 2))?;
+            let form = if entry % 2 == 0 { long } else { short };
+            if word.eq_ignore_ascii_case(form.as_bytes()) {
                 return Some(*token);
             }
             slot = (slot + 1) % SLOTS;

@@ -192,7 +192,7 @@ impl<'a> Cursor<'a> {
         self.braced(construct, false, |c| {
             let at = c.at();
             let id = c.termination_id()?;
-            let token = Token::of(id.to_string().as_bytes());
+            let token = token_of(&id);
             if let [from, to] = ends.as_slice() {
                 let direction = match token {
                     Some(Token::Bothway) => TopologyDirection::Bothway,
@@ -278,7 +278,7 @@ impl<'a> Cursor<'a> {
         ) && terminations.len() == 1
             && terminations
                 .first()
-                .is_some_and(|id| Token::of(id.to_string().as_bytes()) == Some(Token::Context));
+                .is_some_and(|id| token_of(id) == Some(Token::Context));
         let mut end = self.at();
         let mut descriptors = Vec::new();
         self.skip();
@@ -286,7 +286,7 @@ impl<'a> Cursor<'a> {
             terminations.clear();
             self.braced(construct, false, |c| {
                 let id = c.termination_id()?;
-                if Token::of(id.to_string().as_bytes()) == Some(Token::Error) && c.has_value() {
+                if token_of(&id) == Some(Token::Error) && c.has_value() {
                     descriptors.push(Descriptor::Error(c.error_parts()?));
                 } else {
                     terminations.push(id);
@@ -320,5 +320,13 @@ impl<'a> Cursor<'a> {
             Ok(())
         })?;
         Ok(AuditDescriptor { items })
+    }
+}
+
+/// The token that a word is which was read as a termination's name.
+fn token_of(id: &TerminationId<'_>) -> Option<Token> {
+    match id {
+        TerminationId::Path(word) => Token::of(word.as_bytes()),
+        _ => None,
     }
 }
