@@ -172,7 +172,8 @@ impl Token {
             let entry = *TABLE.get(slot)?;
             let (token, long, short) = FORMS.get(usize::from(entry / 2))?;
             let form = if entry % 2 == 0 { long } else { short };
-            if word.eq_ignore_ascii_case(form.as_bytes()) {
+            // Nearly always in the very letters of Annex B.
+            if word == form.as_bytes() || word.eq_ignore_ascii_case(form.as_bytes()) {
                 return Some(*token);
             }
             slot = (slot + 1) % SLOTS;
