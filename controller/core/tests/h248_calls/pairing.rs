@@ -1,11 +1,13 @@
-//! Both ends of H.248: the VM is the gateway's controller, Sidestep the thin client's.
-//! Fig. 5 by its numbers.
+//! The VM is the controller of an H.248 gateway, Sidestep that of a thin client which is
+//! a gateway, too: of H.248 (Fig. 5 by its numbers) or of MGCP. With SIP are the other
+//! tests here.
 
 use sidestep_core::engine::{EngineConfig, Network, Path, Side};
 use sidestep_core::h248::{Encoding, text};
 use sidestep_core::registrar::Access;
 
 use super::mg::*;
+use super::scene::gateway_tc::{BOTH, What, local};
 use super::scene::{self, REGISTRAR, Scene, config};
 
 const TC_GATEWAY: &str = "10.71.2.21:2944";
@@ -109,4 +111,27 @@ fn fig5_from_501_to_516_with_h248_at_both_ends() {
     control.passes_to_mg(&subtract(50009));
     control.passes_to_mgc(&subtracted(50009));
     assert!(at_tc(&mut control).contains("S=rtp/7"));
+}
+
+#[test]
+fn a_thin_client_of_either_protocol_is_called_and_let_go() {
+    for tc in BOTH {
+        let mut control = Control(tc.registered());
+        control.mgc_says(&add(50003, &vm_sdp()));
+        let create = tc.expect(&mut control, What::Create);
+        tc.replies(&mut control, &create, Some(&local(9000)));
+        assert_eq!(remotes(&control.at_mg()), ["10.71.2.21:9000 0 8"]);
+        control.passes_to_mgc(&added(50003, &mg_sdp()));
+        let modify = tc.expect(&mut control, What::Modify);
+        assert!(modify.names(8000), "{modify:?}");
+        tc.replies(&mut control, &modify, None);
+        control.silence();
+        control.is("up", Path::Direct, None);
+
+        control.passes_to_mg(&subtract(50009));
+        let delete = tc.expect(&mut control, What::Delete);
+        tc.replies(&mut control, &delete, None);
+        control.passes_to_mgc(&subtracted(50009));
+        control.is("ended", Path::Direct, None);
+    }
 }
