@@ -11,12 +11,14 @@
 //! | `described` | descriptions of media, and `o=` versions that rise when they must |
 //! | `flows` | paths, anchor ports, flows |
 //! | `keep_alive` | the VM's media timer |
+//! | `media_path` | the anchor and flows of one call, and when they go |
 //! | `media_watch` | whether media is seen both ways, and still comes |
 //! | `reason` | the closed list of reasons |
 
 pub(crate) mod described;
 pub(crate) mod flows;
 pub(crate) mod keep_alive;
+pub(crate) mod media_path;
 pub(crate) mod media_watch;
 pub mod reason;
 

@@ -44,7 +44,7 @@ impl Call {
                 self.acknowledge(cx, &mut held);
                 let media = Media {
                     codecs: left,
-                    ..Anchor::for_gateway(self.anchor, &promised)
+                    ..Anchor::for_gateway(self.anchor(), &promised)
                 };
                 let body = self.told_gateway.say(offer.offer.with(&media, None));
                 self.offer_to(cx, Side::Net, body);

@@ -2,7 +2,7 @@
 
 use super::heard::Heard;
 use super::state::{Exchange, Progress, TakeOver, TcState};
-use super::{AFTERMATH, Call, Context, LINGER, LISTED, Reason};
+use super::{Call, Context, LINGER, LISTED, Reason};
 use crate::engine::Side;
 
 impl Call {
@@ -81,7 +81,7 @@ impl Call {
         self.owed_hand_back = None;
         self.take_over = TakeOver::Never;
         self.drop_tc(cx);
-        self.flows_until.get_or_insert(cx.now + LINGER);
+        self.media_path.go_by(cx.now + LINGER);
         if !self.is_over() {
             self.progress = Progress::Ending {
                 until: cx.now + LINGER,
@@ -92,7 +92,7 @@ impl Call {
     /// The BYE has been answered.
     pub(super) fn hung_up(&mut self, cx: &mut Context<'_>) {
         if matches!(self.progress, Progress::Ending { .. }) {
-            self.flows_until = Some(cx.now + AFTERMATH);
+            self.media_path.go_soon(cx.now);
             self.progress = Progress::Ended {
                 until: cx.now + LISTED,
             };

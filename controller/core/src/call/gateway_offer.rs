@@ -70,7 +70,7 @@ impl Call {
                     self.told_gateway.say(sdp.to_vec());
                     if offer.initial {
                         // The VM's early media is meant to be heard.
-                        self.have_flows(cx, Vec::new());
+                        self.media_path.install(cx, self.id, Vec::new());
                         self.vm = Described::answer(sdp, self.stream).ok();
                     }
                 }
@@ -151,7 +151,8 @@ impl Call {
         if choice != PathChoice::Vm {
             let vm = cx.config.vms.get(self.vm_index);
             let flows = vm.map(|vm| flows::guards_of_unanswered(vm, offer));
-            self.have_flows(cx, flows.unwrap_or_default());
+            self.media_path
+                .install(cx, self.id, flows.unwrap_or_default());
         }
     }
 
@@ -163,24 +164,26 @@ impl Call {
         {
             let vm = (&vm.media, told.rtp, told.rtcp);
             let flows = flows::guards(vm, &gateway.media);
-            self.have_flows(cx, flows);
+            self.media_path.install(cx, self.id, flows);
         }
     }
 
     /// The same in mid-call: the softphone may turn to the new offer's address
     /// before its answer is seen here.
     pub(super) fn guard_ahead(&mut self, cx: &mut Context<'_>, offer: &Media) {
-        let (Plane::Bypass, Some(vm), Some(mut flows)) = (self.plane, &self.vm, self.flows.clone())
+        let (Plane::Bypass, Some(vm), Some(flows)) =
+            (self.plane, &self.vm, self.media_path.flows())
         else {
             return;
         };
+        let mut flows = flows.to_vec();
         let vm = (&vm.media, offer.rtp, offer.rtcp);
         for guard in flows::guards(vm, offer) {
             if !flows.contains(&guard) {
                 flows.push(guard);
             }
         }
-        self.have_flows(cx, flows);
+        self.media_path.install(cx, self.id, flows);
     }
 
     /// Whether an incoming call can be bypassed.
@@ -241,7 +244,7 @@ impl Call {
         }
         let media = Media {
             codecs,
-            ..Anchor::for_gateway(self.anchor, &tc)
+            ..Anchor::for_gateway(self.anchor(), &tc)
         };
         let body = self.told_gateway.say(vm.with(&media, None));
         self.promised = Some(tc);

@@ -193,7 +193,8 @@ impl Call {
         // What the VM's softphone sends the moment it has the offer.
         let vm = cx.config.vms.get(self.vm_index);
         let guards = vm.map(|vm| flows::guards_of_unanswered(vm, &offer.offer.media));
-        self.have_flows(cx, guards.unwrap_or_default());
+        self.media_path
+            .install(cx, self.id, guards.unwrap_or_default());
         self.exchange = Exchange::VmAnswers(offer);
         self.pass_with(cx, &held.response, Some(&body));
         self.advance(cx, held.response.message.status().unwrap_or(0));
@@ -228,7 +229,7 @@ impl Call {
                 return self.pass(cx, heard);
             }
         };
-        let mut media = Anchor::for_gateway(self.anchor, &tc);
+        let mut media = Anchor::for_gateway(self.anchor(), &tc);
         let codecs = sdp::intersect(&offer.offer.media.codecs, &tc.codecs);
         media.codecs = cx.config.calls.codecs.apply(&codecs);
         if media.codecs.iter().all(Codec::is_auxiliary) {

@@ -45,7 +45,7 @@ impl Call {
             ],
             Plane::Pending => return None,
         };
-        Watched::new(self.flows.as_deref(), self.vm_holds, sides)
+        Watched::new(self.media_path.flows(), self.vm_holds, sides)
     }
 
     /// Asks what has been counted, when it is due.

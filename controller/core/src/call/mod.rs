@@ -59,11 +59,10 @@ use self::transit::{Rejections, Repeats, Repetition};
 use crate::bypass::described::{Described, Told, Undescribed, VmKey};
 use crate::bypass::flows::Anchor;
 use crate::bypass::keep_alive::KeepAlive;
+use crate::bypass::media_path::MediaPath;
 use crate::bypass::media_watch::MediaWatch;
 use crate::bypass::{Context, described, flows};
-use crate::engine::{
-    CallMedia, CallView, Datapath, EngineConfig, Event, Flow, Output, Path, PathChoice, Side,
-};
+use crate::engine::{CallMedia, CallView, EngineConfig, Event, Flow, Output, Path, Side};
 use crate::media::{Codec, Media};
 use crate::sip::Message;
 use crate::sip::dialog::Dialog;
@@ -74,9 +73,6 @@ use crate::time::Time;
 const LISTED: Duration = Duration::from_secs(60);
 /// How long a call that is hung up, or refused, waits for its last messages.
 const LINGER: Duration = Duration::from_secs(32);
-/// How long the flows of a call stay after its BYE was answered: a softphone
-/// stops sending when it has heard of it, not before.
-const AFTERMATH: Duration = Duration::from_secs(1);
 /// How long a call may ring: longer than proxies wait (Timer C, RFC 3261 §16.6).
 const SETUP: Duration = Duration::from_secs(600);
 /// How long the signalling of a call that is up may be silent: then its BYE went
@@ -139,13 +135,10 @@ pub(crate) struct Call {
     take_over: TakeOver,
     /// The bypass has failed before the call was up: handed back then.
     owed_hand_back: Option<Reason>,
-    anchor: Option<Anchor>,
-    /// What the datapath was told, if anything.
-    flows: Option<Vec<Flow>>,
+    /// What the datapath has of it.
+    media_path: MediaPath,
     /// The callee has said something.
     heard_of: bool,
-    /// When the flows of a call that is over go.
-    flows_until: Option<Time>,
     added: Vec<AddedRequest>,
     /// 2xx of the gateway's that we have acknowledged.
     own_acks: Vec<OwnAck>,
@@ -206,10 +199,8 @@ impl Call {
             vm_holds: false,
             take_over: TakeOver::Never,
             owed_hand_back: None,
-            anchor: None,
-            flows: None,
+            media_path: MediaPath::default(),
             heard_of: false,
-            flows_until: None,
             added: Vec::new(),
             own_acks: Vec::new(),
             reissue: None,
@@ -240,12 +231,12 @@ impl Call {
 
     /// The anchor it has.
     pub(crate) fn anchor(&self) -> Option<Anchor> {
-        self.anchor
+        self.media_path.anchor()
     }
 
     /// The flows that the datapath was told.
     pub(crate) fn flows(&self) -> Option<&[Flow]> {
-        self.flows.as_deref()
+        self.media_path.flows()
     }
 
     /// Its number.
@@ -286,7 +277,7 @@ impl Call {
     /// It goes before its time.
     pub(crate) fn forget(&mut self, cx: &mut Context<'_>) {
         self.end(cx);
-        self.end_flows(cx);
+        self.media_path.end(cx, self.id);
         self.progress = Progress::Ended { until: cx.now };
     }
 
@@ -348,7 +339,7 @@ impl Call {
         let state = self.progress.stage();
         match self.plane {
             Plane::Pending => (state, Path::Pending, None),
-            Plane::Bypass if self.anchor.is_some() || self.was_steered() => {
+            Plane::Bypass if self.anchor().is_some() || self.was_steered() => {
                 (state, Path::Steered, None)
             }
             Plane::Bypass => (state, Path::Direct, None),
@@ -399,7 +390,7 @@ impl Call {
             progress,
             owed,
             self.exchange_by,
-            self.flows_until,
+            self.media_path.due(),
             self.media_watch.as_ref().and_then(MediaWatch::due),
             self.repetition.as_ref().map(Repetition::due),
             self.reissue.as_ref().and_then(Reissue::due),
@@ -436,16 +427,14 @@ impl Call {
         }
         self.keep_vm_alive(cx);
         self.look_at_media(cx);
-        if self.flows_until.is_some_and(|until| until <= cx.now) {
-            self.end_flows(cx);
-        }
+        self.media_path.run_due(cx, self.id);
         match self.progress {
             Progress::Setup | Progress::Early | Progress::Up if self.silent_until() <= cx.now => {
                 self.end(cx);
             }
             Progress::Ending { until } if until <= cx.now => {
                 self.end(cx);
-                self.end_flows(cx);
+                self.media_path.end(cx, self.id);
                 self.repeats.clear();
                 self.added.clear();
                 self.reissue = None;
@@ -486,27 +475,16 @@ impl Call {
 
     // --- path and flows ---------------------------------------------------
 
-    /// Decides the path for the TC's and the gateway's addresses, and takes an
-    /// anchor where it is steered. Where they have not one IP version, nothing
-    /// but an anchor joins them.
+    /// Decides the path for the TC's and the gateway's addresses.
     fn decide(
         &mut self,
         cx: &mut Context<'_>,
         tc: SocketAddr,
         gateway: SocketAddr,
     ) -> Result<(), Reason> {
-        match flows::choose(&cx.config.paths, tc.ip(), gateway.ip()) {
-            PathChoice::Vm => Err(Reason::Policy),
-            PathChoice::Direct if tc.is_ipv4() == gateway.is_ipv4() => Ok(()),
-            PathChoice::Direct | PathChoice::Steered => {
-                if self.anchor.is_none() {
-                    let vm = cx.config.vms.get(self.vm_index);
-                    let anchor = vm.and_then(|vm| cx.anchors.take(vm, tc.ip(), gateway.ip()));
-                    self.anchor = Some(anchor.ok_or(Reason::NoAnchorPort)?);
-                }
-                Ok(())
-            }
-        }
+        let vm = self.vm_index;
+        let path = self.media_path.decide(cx, vm, tc.ip(), gateway.ip());
+        path.map(|_| ())
     }
 
     /// Tells the datapath the call's flows, where they have changed. A leg on
@@ -524,37 +502,11 @@ impl Call {
                 if nulls.into_iter().flatten().any(Media::is_null_address) {
                     return;
                 }
-                flows::bypass(tc, &gateway.media, self.anchor, guarded)
+                flows::bypass(tc, &gateway.media, self.anchor(), guarded)
             }
             _ => return,
         };
-        self.have_flows(cx, flows);
-    }
-
-    fn have_flows(&mut self, cx: &mut Context<'_>, flows: Vec<Flow>) {
-        if self.flows.as_deref().unwrap_or_default() != flows {
-            self.flows = Some(flows.clone());
-            let call = self.id;
-            cx.output
-                .push_back(Output::Datapath(Datapath::Set { call, flows }));
-        }
-    }
-
-    /// The media of a call that is over has stopped.
-    fn end_flows(&mut self, cx: &mut Context<'_>) {
-        self.flows_until = None;
-        if self.flows.take().is_some() {
-            let call = self.id;
-            cx.output
-                .push_back(Output::Datapath(Datapath::Remove { call }));
-        }
-        self.give_back_anchor(cx);
-    }
-
-    fn give_back_anchor(&mut self, cx: &mut Context<'_>) {
-        if let Some(anchor) = self.anchor.take() {
-            cx.anchors.give_back(anchor);
-        }
+        self.media_path.install(cx, self.id, flows);
     }
 }
 

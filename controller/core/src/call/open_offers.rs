@@ -160,7 +160,7 @@ impl Call {
         let offers = self.answered_in(heard).is_some();
         let body = match heard.side {
             Side::Vm => {
-                let body = described.with(&Anchor::for_gateway(self.anchor, &promised), None);
+                let body = described.with(&Anchor::for_gateway(self.anchor(), &promised), None);
                 self.told_gateway.say(body)
             }
             Side::Net => {
@@ -212,7 +212,7 @@ impl Call {
         let Some(promised) = self.promised.clone() else {
             return self.pass(cx, heard);
         };
-        let mut media = Anchor::for_gateway(self.anchor, &promised);
+        let mut media = Anchor::for_gateway(self.anchor(), &promised);
         if !media.codecs.is_empty() {
             let codecs = sdp::intersect(&offer.media.codecs, &promised.codecs);
             media.codecs = cx.config.calls.codecs.apply(&codecs);

@@ -129,7 +129,7 @@ impl Call {
         self.dialog
             .begin_again(&heard.message, heard.side, heard.src, heard.dst);
         self.progress = Progress::Setup;
-        self.flows_until = None;
+        self.media_path.stay();
     }
 
     fn response(&mut self, cx: &mut Context<'_>, heard: Heard) {
@@ -247,7 +247,7 @@ impl Call {
             Side::Net => self.gateway = described,
         }
         if self.vm.is_none() || self.gateway.is_none() {
-            self.have_flows(cx, Vec::new());
+            self.media_path.install(cx, self.id, Vec::new());
         }
         self.set_flows(cx);
     }
@@ -263,9 +263,9 @@ impl Call {
         if self.vm.is_some() && self.gateway.is_some() {
             self.set_flows(cx);
         } else {
-            self.have_flows(cx, Vec::new());
+            self.media_path.install(cx, self.id, Vec::new());
         }
-        self.give_back_anchor(cx);
+        self.media_path.give_back_anchor(cx);
     }
 
     /// A message of the call could not be parsed, and has gone its way.

@@ -75,7 +75,7 @@ impl Call {
         self.exchange = Exchange::Idle;
         self.exchange_by = None;
         self.drop_tc(cx);
-        self.give_back_anchor(cx);
+        self.media_path.give_back_anchor(cx);
     }
 
     /// VM or gateway have something to agree on first.

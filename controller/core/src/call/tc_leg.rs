@@ -32,7 +32,7 @@ impl Call {
     /// holds the call, the TC's microphone is not to be heard.
     fn gateway_for_tc(&self, cx: &Context<'_>) -> Result<Media, Reason> {
         let gateway = self.gateway.as_ref().ok_or(Reason::SdpNotUnderstood)?;
-        let mut media = allowed(cx, &Anchor::for_tc(self.anchor, &gateway.media))?;
+        let mut media = allowed(cx, &Anchor::for_tc(self.anchor(), &gateway.media))?;
         if self.vm_holds {
             media.direction = Direction::Inactive;
         }
@@ -344,7 +344,7 @@ impl Call {
         };
         let direction = (!self.vm_holds).then_some(offer.media.direction);
         self.exchange_by = None;
-        let body = vm.with(&Anchor::for_gateway(self.anchor, &offer.media), direction);
+        let body = vm.with(&Anchor::for_gateway(self.anchor(), &offer.media), direction);
         let body = self.told_gateway.say(body);
         self.offer_to(cx, Side::Net, body);
         self.exchange = Exchange::GatewayAnswersTc(offer);

@@ -109,7 +109,7 @@ impl Call {
         let Some(tc) = self.tc.media.clone() else {
             return self.leave_to_vm(cx, &offer.request, Reason::TcLost);
         };
-        let mut media = Anchor::for_gateway(self.anchor, &tc);
+        let mut media = Anchor::for_gateway(self.anchor(), &tc);
         if media.codecs.is_empty() && !cx.config.calls.codecs.is_silent() {
             // Its codecs are not known: the VM's, as far as they may be used.
             let Ok(allowed) = allowed(cx, &offer.offer.media) else {
@@ -281,7 +281,7 @@ impl Call {
         self.acknowledge(cx, &mut held);
         let body = offer
             .offer
-            .with(&Anchor::for_gateway(self.anchor, &tc), None);
+            .with(&Anchor::for_gateway(self.anchor(), &tc), None);
         let body = self.told_gateway.say(body);
         self.promised = Some(tc);
         self.exchange_by = None;

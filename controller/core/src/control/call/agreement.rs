@@ -21,7 +21,7 @@ impl Call {
     /// TC's microphone is not to be heard.
     pub(super) fn gateway_for_tc(&self) -> Option<Media> {
         let gateway = self.gateway.as_ref()?;
-        let mut media = Anchor::for_tc(self.anchor, &gateway.media);
+        let mut media = Anchor::for_tc(self.media_path.anchor(), &gateway.media);
         let held = self.vm.as_ref().is_some_and(Described::is_hold);
         media.direction = if held {
             Direction::Inactive
@@ -90,7 +90,10 @@ impl Call {
             .as_ref()
             .filter(|_| !held)
             .map(|offer| offer.media.direction);
-        let body = vm.with(&Anchor::for_gateway(self.anchor, &media), direction);
+        let body = vm.with(
+            &Anchor::for_gateway(self.media_path.anchor(), &media),
+            direction,
+        );
         self.ask(cx, body, Purpose::Media { media, answer_to });
     }
 
@@ -199,7 +202,7 @@ impl Call {
         self.promised = None;
         self.tc.drop(cx, TcState::Gone(reason));
         self.set_flows(cx);
-        self.give_back_anchor(cx);
+        self.media_path.give_back_anchor(cx);
     }
 }
 

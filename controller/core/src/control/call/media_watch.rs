@@ -35,7 +35,7 @@ impl Call {
             self.gateway.as_ref().map(|gateway| &gateway.media),
             self.tc.media.as_ref().filter(|_| bypassed),
         ];
-        let watched = Watched::new(self.flows.as_deref(), held, sides);
+        let watched = Watched::new(self.media_path.flows(), held, sides);
         let before = self.media_watch.take();
         self.media_watch =
             MediaWatch::follow(cx.now, &cx.config.media_watch, before, watched, bypassed);

@@ -36,10 +36,11 @@ use super::message::{Name, Selector};
 use crate::bypass::described::{Described, Told};
 use crate::bypass::flows::{self, Anchor};
 use crate::bypass::keep_alive::KeepAlive;
+use crate::bypass::media_path::MediaPath;
 use crate::bypass::media_watch::MediaWatch;
 use crate::bypass::{Context, Reason};
 use crate::engine::{
-    CallMedia, CallView, Datapath, EngineConfig, Event, Flow, Output, Path, PathChoice, Transport,
+    CallMedia, CallView, EngineConfig, Event, Output, Path, PathChoice, Transport,
 };
 use crate::media::{Direction, Media};
 use crate::time::Time;
@@ -48,8 +49,6 @@ use crate::time::Time;
 const LISTED: Duration = Duration::from_secs(60);
 /// How long a call that is deleted, or begins, waits for its reply.
 const LINGER: Duration = Duration::from_secs(32);
-/// How long flows stay after the delete was replied to.
-const AFTERMATH: Duration = Duration::from_secs(1);
 /// How long the signalling of a call may be silent: then its delete went another
 /// way, or was never sent.
 const STALE: Duration = Duration::from_secs(24 * 3600);
@@ -164,11 +163,8 @@ pub(crate) struct Call {
     rounds: u8,
     /// It is to go back to the VM when nothing is in flight.
     falling: Option<Reason>,
-    anchor: Option<Anchor>,
-    /// What the datapath was told, if anything.
-    flows: Option<Vec<Flow>>,
-    /// When the flows of a call that is over go.
-    flows_until: Option<Time>,
+    /// What the datapath has of it.
+    media_path: MediaPath,
     keep_alive: Option<KeepAlive>,
     media_watch: Option<MediaWatch>,
     /// When the TC's answer is given up.
@@ -218,9 +214,7 @@ impl Call {
             outbox: None,
             rounds: 0,
             falling: None,
-            anchor: None,
-            flows: None,
-            flows_until: None,
+            media_path: MediaPath::default(),
             keep_alive: None,
             media_watch: None,
             answer_by: None,
@@ -280,7 +274,7 @@ impl Call {
     /// It goes before its time.
     pub(super) fn forget(&mut self, cx: &mut Context<'_>) {
         self.end(cx);
-        self.end_flows(cx);
+        self.media_path.end(cx, self.id);
     }
 
     /// The command that is to be sent, once.
@@ -316,9 +310,9 @@ impl Call {
             media_seen: self.media_watch.as_ref().and_then(MediaWatch::state),
             tries: Vec::new(),
             media: CallMedia {
-                vm: self.vm.as_ref().map(|vm| vm.media.clone()),
-                gateway: self.gateway.as_ref().map(|g| g.media.clone()),
-                tc: self.tc.media.clone(),
+                vm: self.vm.as_ref().map(|vm| vm.media.shown()),
+                gateway: self.gateway.as_ref().map(|g| g.media.shown()),
+                tc: self.tc.media.as_ref().map(Media::shown),
             },
         }
     }
@@ -332,7 +326,7 @@ impl Call {
         };
         match self.plane {
             Plane::Pending => (state, Path::Pending, None),
-            Plane::Bypass if self.anchor.is_some() || self.was_steered() => {
+            Plane::Bypass if self.media_path.anchor().is_some() || self.was_steered() => {
                 (state, Path::Steered, None)
             }
             Plane::Bypass => (state, Path::Direct, None),
@@ -370,7 +364,7 @@ impl Call {
             Some(progress),
             owed,
             self.answer_by,
-            self.flows_until,
+            self.media_path.due(),
             self.keep_alive.as_ref().map(KeepAlive::due),
             self.media_watch.as_ref().and_then(MediaWatch::due),
         ]
@@ -392,9 +386,7 @@ impl Call {
         }
         self.keep_vm_alive(cx);
         self.look_at_media(cx);
-        if self.flows_until.is_some_and(|until| until <= cx.now) {
-            self.end_flows(cx);
-        }
+        self.media_path.run_due(cx, self.id);
         match self.progress {
             Progress::Setup if self.last_heard + LINGER <= cx.now => self.gone(cx),
             Progress::Up if self.last_heard + STALE <= cx.now => self.gone(cx),
@@ -433,35 +425,24 @@ impl Call {
 
     // --- path and flows ---------------------------------------------------
 
-    /// Decides the path for the TC's address, and takes an anchor where it is
-    /// steered.
+    /// Decides the path for the TC's address.
     fn decide(&mut self, cx: &mut Context<'_>, tc: SocketAddr) -> Result<(), Reason> {
         let gateway = self.way.gateway.ip();
-        match flows::choose(&cx.config.paths, tc.ip(), gateway) {
-            PathChoice::Vm => Err(Reason::Policy),
-            PathChoice::Direct if tc.is_ipv4() == gateway.is_ipv4() => {
-                // Its signalling is of another IP version than its media, and nobody
-                // knows of the anchor yet.
-                if self.promised.is_none() && self.gateway.is_none() {
-                    self.give_back_anchor(cx);
-                }
-                Ok(())
-            }
-            PathChoice::Direct | PathChoice::Steered => {
-                if self.anchor.is_none() {
-                    let vm = cx.config.vms.get(self.vm_index);
-                    let anchor = vm.and_then(|vm| cx.anchors.take(vm, tc.ip(), gateway));
-                    self.anchor = Some(anchor.ok_or(Reason::NoAnchorPort)?);
-                }
-                Ok(())
-            }
+        let path = self
+            .media_path
+            .decide(cx, self.vm_index, tc.ip(), gateway)?;
+        // Its signalling is of another IP version than its media, and nobody knows of
+        // the anchor yet.
+        if path == PathChoice::Direct && self.promised.is_none() && self.gateway.is_none() {
+            self.media_path.give_back_anchor(cx);
         }
+        Ok(())
     }
 
     /// The TC's media as the gateway is to know it.
     fn tc_for_gateway(&self) -> Option<Media> {
         let tc = self.tc.media.as_ref()?;
-        Some(Anchor::for_gateway(self.anchor, tc))
+        Some(Anchor::for_gateway(self.media_path.anchor(), tc))
     }
 
     /// Tells the datapath the call's flows, where they have changed. A side on hold
@@ -482,34 +463,15 @@ impl Call {
                     return;
                 }
                 match tc {
-                    Some(tc) => flows::bypass(tc, &gateway.media, self.anchor, Some(guarded)),
+                    Some(tc) => {
+                        let anchor = self.media_path.anchor();
+                        flows::bypass(tc, &gateway.media, anchor, Some(guarded))
+                    }
                     None => flows::guards(guarded, &gateway.media),
                 }
             }
         };
-        if self.flows.as_deref().unwrap_or_default() != flows {
-            self.flows = Some(flows.clone());
-            let call = self.id;
-            cx.output
-                .push_back(Output::Datapath(Datapath::Set { call, flows }));
-        }
-    }
-
-    /// The media of a call that is over has stopped.
-    fn end_flows(&mut self, cx: &mut Context<'_>) {
-        self.flows_until = None;
-        if self.flows.take().is_some() {
-            let call = self.id;
-            cx.output
-                .push_back(Output::Datapath(Datapath::Remove { call }));
-        }
-        self.give_back_anchor(cx);
-    }
-
-    fn give_back_anchor(&mut self, cx: &mut Context<'_>) {
-        if let Some(anchor) = self.anchor.take() {
-            cx.anchors.give_back(anchor);
-        }
+        self.media_path.install(cx, self.id, flows);
     }
 
     // --- the end ----------------------------------------------------------
@@ -528,14 +490,14 @@ impl Call {
         self.promised = None;
         self.tc.drop(cx, TcState::Idle);
         let until = cx.now + LINGER;
-        self.flows_until = Some(until);
+        self.media_path.go_by(until);
         self.progress = Progress::Ending { until };
     }
 
     /// The delete was replied to.
     pub(super) fn deleted(&mut self, cx: &mut Context<'_>) {
         if matches!(self.progress, Progress::Ending { .. }) {
-            self.flows_until = Some(cx.now + AFTERMATH);
+            self.media_path.go_soon(cx.now);
             self.progress = Progress::Ended {
                 until: cx.now + LISTED,
             };
