@@ -58,6 +58,7 @@ fn only_vms_must_be_given() {
     assert!(config.calls.emergency.contains(&"112".to_owned()));
     assert_eq!(config.calls.codecs, CodecPolicy::default());
     assert_eq!(config.calls.max_per_vm, 1000);
+    assert_eq!(config.calls.max_per_thin_client, 1000);
     assert_eq!(config.daemon.max_flows, 131_072);
     assert_eq!(
         config.daemon.socket,
@@ -72,13 +73,14 @@ fn only_vms_must_be_given() {
 fn calls_and_their_codecs() {
     let text = format!(
         "{SOUND}calls: {{emergency: [112, \"000\"], codecs: {{prefer: [opus, L16/16000], \
-         forbid: [G729]}}, max_per_vm: 50}}\n"
+         forbid: [G729]}}, max_per_vm: 50, max_per_thin_client: 2}}\n"
     );
     let core = read(&text).expect("sound").engine([0; 32], 1);
     assert_eq!(core.calls.emergency, ["112", "000"]);
     assert_eq!(core.calls.codecs.prefer, ["opus", "L16/16000"]);
     assert_eq!(core.calls.codecs.forbid, ["G729"]);
     assert_eq!(core.calls.max_per_vm, 50);
+    assert_eq!(core.calls.max_per_thin_client, 2);
     let none = format!("{SOUND}calls: {{emergency: []}}\n");
     assert_eq!(read(&none).expect("sound").calls.emergency, [""; 0]);
 }

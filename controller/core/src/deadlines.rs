@@ -36,6 +36,11 @@ impl<K: Ord + Clone> Deadlines<K> {
         }
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_time.len()
+    }
+
     /// Whose deadline is the first.
     pub(crate) fn peek(&self) -> Option<&K> {
         self.by_time.first().map(|(_, key)| key)

@@ -11,7 +11,11 @@ pub(super) const EMERGENCY: [&str; 7] = ["112", "911", "999", "000", "110", "118
 
 /// Reads the section; `None` where something in it is faulty, and reported.
 pub(super) fn read(root: &Fields<'_>, faults: &mut Faults) -> Option<CallPolicy> {
-    let calls = root.section("calls", &["emergency", "codecs", "max_per_vm"], faults);
+    let calls = root.section(
+        "calls",
+        &["emergency", "codecs", "max_per_vm", "max_per_thin_client"],
+        faults,
+    );
     let codecs = calls.section("codecs", &["prefer", "forbid"], faults);
     let default = CallPolicy::default();
     Some(CallPolicy {
@@ -36,16 +40,20 @@ pub(super) fn read(root: &Fields<'_>, faults: &mut Faults) -> Option<CallPolicy>
             prefer: names(&codecs, "prefer", faults)?,
             forbid: names(&codecs, "forbid", faults)?,
         },
-        max_per_vm: calls
-            .number_or(
-                "max_per_vm",
-                default.max_per_vm,
-                1..=10_000,
-                "a number of calls",
-                faults,
-            )?
-            .value,
+        max_per_vm: most(&calls, "max_per_vm", default.max_per_vm, faults)?,
+        max_per_thin_client: most(
+            &calls,
+            "max_per_thin_client",
+            default.max_per_thin_client,
+            faults,
+        )?,
     })
+}
+
+/// A limit of calls.
+fn most(calls: &Fields<'_>, key: &str, default: usize, faults: &mut Faults) -> Option<usize> {
+    let most = calls.number_or(key, default, 1..=10_000, "a number of calls", faults)?;
+    Some(most.value)
 }
 
 /// A list of codecs, as `PCMU` or `L16/16000`.

@@ -47,6 +47,19 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Whether a thin client may have one more leg.
+    ///
+    /// # Errors
+    ///
+    /// It has as many as it may.
+    pub(crate) fn has_room_for_leg(&self, binding: &Binding) -> Result<(), Reason> {
+        if self.tc.legs_of(&binding.user) < self.config.calls.max_per_thin_client {
+            Ok(())
+        } else {
+            Err(Reason::Limit)
+        }
+    }
+
     pub(crate) fn send(&mut self, datagram: Datagram) {
         self.output.push_back(Output::Send(datagram));
     }

@@ -39,7 +39,7 @@ reasons! {
     SipNotUnderstood = "sip-not-understood", "A message of the call could not be parsed; it was forwarded as it came.";
     AlreadyUp = "already-up", "The call began before Sidestep saw it.";
     NoAnchorPort = "no-anchor-port", "All anchor ports of the VM's address are in use, or it has no address of the needed IP version.";
-    Limit = "limit", "The flow map is full, or the VM has as many calls as it may.";
+    Limit = "limit", "The flow map is full, or the VM or the thin client has as many calls as it may.";
     DatapathRefused = "datapath-refused", "The kernel refused the call's flows.";
     GatewayRefused = "gateway-refused", "The gateway refused the thin client's media with an error other than for codecs.";
     TcLost = "tc-lost", "The thin client's leg failed during the call.";

@@ -17,6 +17,9 @@ use crate::time::Time;
 
 /// 2xx that we have acknowledged and that may come again.
 const OWN_ACKS: usize = 8;
+/// Requests of our own that are remembered: one at a time is under way, but for BYEs;
+/// the others are there to be acknowledged again, and the oldest go.
+const ADDED: usize = 16;
 /// How often a re-INVITE is tried again after a 491.
 const TRIES: u8 = 8;
 
@@ -128,6 +131,11 @@ impl Call {
             datagram.transport.is_reliable(),
         );
         send_effects(cx, &datagram, &effects);
+        if self.added.len() >= ADDED {
+            let done = |a: &AddedRequest| !a.transaction.is_pending() && a.retry.is_none();
+            let oldest = self.added.iter().position(done).unwrap_or(0);
+            self.added.remove(oldest);
+        }
         self.added.push(AddedRequest {
             toward,
             method,

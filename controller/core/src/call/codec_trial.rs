@@ -19,6 +19,9 @@ use super::{Call, Context};
 use crate::engine::Side;
 use crate::media::{Codec, Media};
 
+/// Codecs that a call remembers as refused: there are not as many.
+const TRIES: usize = 64;
+
 impl Call {
     /// The TC refuses what the gateway has chosen. False: there is nothing else to
     /// try.
@@ -69,7 +72,8 @@ impl Call {
         let chosen = self.gateway.iter().flat_map(|g| g.media.codecs.iter());
         for codec in chosen.filter(|codec| !codec.is_auxiliary()) {
             let is = |other: &Codec| other.same_encoding(codec);
-            if !taken.iter().any(is) && !self.tries.iter().any(is) {
+            let room = self.tries.len() < TRIES;
+            if room && !taken.iter().any(is) && !self.tries.iter().any(is) {
                 self.tries.push(codec.clone());
             }
         }

@@ -198,6 +198,7 @@ impl Call {
             (_, true) => return Err(Reason::Stopping),
         };
         self.tc.user = Some(binding.user.clone());
+        cx.has_room_for_leg(binding)?;
         let media = binding.media.as_ref().map(|media| allowed(cx, media));
         self.tc.media = media.transpose()?;
         let tc = binding.media.as_ref().map_or(binding.address, |m| m.rtp);

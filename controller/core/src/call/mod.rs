@@ -286,6 +286,17 @@ impl Call {
         matches!(self.progress, Progress::Ended { until } if until <= now)
     }
 
+    /// How many entries are remembered of it.
+    pub(crate) fn held(&self) -> usize {
+        self.open_offers.len()
+            + self.tries.len()
+            + self.added.len()
+            + self.own_acks.len()
+            + self.repeats.len()
+            + self.rejections.len()
+            + self.dialog.held()
+    }
+
     /// Whether an offer of ours to the VM or the gateway is not answered.
     pub(crate) fn is_waiting(&self) -> bool {
         self.exchange.is_ours()

@@ -50,6 +50,9 @@ impl Call {
                 let Some(binding) = cx.binding else {
                     return Consent::Failed(Reason::TcNotRegistered);
                 };
+                if let Err(reason) = cx.has_room_for_leg(binding) {
+                    return Consent::Failed(reason);
+                }
                 self.tc.told = Told::default();
                 let session = u64::from(cx.identifiers.below(u32::MAX));
                 let offer = self.tc.told.say(sdp::describe(&media, session, 1));

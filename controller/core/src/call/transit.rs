@@ -61,6 +61,10 @@ impl Repeats {
         true
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.changed.len() + self.requests.len()
+    }
+
     pub(super) fn clear(&mut self) {
         self.changed.clear();
     }
@@ -72,6 +76,10 @@ pub(super) struct Rejections(VecDeque<(Side, Vec<u8>, Vec<u8>)>);
 
 impl Rejections {
     const KEPT: usize = 8;
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 
     fn find(&self, heard: &Heard) -> Option<&Vec<u8>> {
         let cancels = *heard.message.method() == Method::Cancel;

@@ -78,7 +78,8 @@ impl Call {
             return self.send_offer(cx, offer);
         }
         let tc = binding.media.as_ref().map_or(binding.address, |m| m.rtp);
-        if let Err(reason) = self.decide(cx, tc, gateway) {
+        let room = cx.has_room_for_leg(binding);
+        if let Err(reason) = room.and_then(|()| self.decide(cx, tc, gateway)) {
             return self.leave_to_vm(cx, &offer.request, reason);
         }
         // What it registered once has no key for this call. And where the gateway

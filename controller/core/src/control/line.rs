@@ -13,6 +13,8 @@ use crate::time::Time;
 
 /// Connections that are no call's and are remembered.
 const CONNECTIONS: usize = 4096;
+/// Transactions that are remembered at once; beyond, the oldest go before their time.
+const TRANSACTIONS: usize = 4096;
 /// Datagrams that may wait at once.
 const HELD: usize = 256;
 
@@ -121,6 +123,11 @@ impl Line {
             && self.connections.is_empty()
     }
 
+    /// How much is remembered.
+    pub(super) fn held(&self) -> usize {
+        self.expiry.len() + self.own_expiry.len() + self.held.len() + self.connections.len()
+    }
+
     // --- transactions -----------------------------------------------------
 
     pub(super) fn transaction(&mut self, asker: Side, id: u32) -> Option<&mut Transaction> {
@@ -140,7 +147,7 @@ impl Line {
     pub(super) fn expire(&mut self, now: Time) -> Vec<(u32, Transaction)> {
         let mut unanswered = Vec::new();
         while let Some((at, asker, id)) = self.expiry.front().copied() {
-            if at > now {
+            if at > now && self.expiry.len() <= TRANSACTIONS {
                 break;
             }
             self.expiry.pop_front();
@@ -153,7 +160,7 @@ impl Line {
             }
         }
         while let Some((at, id)) = self.own_expiry.front().copied() {
-            if at > now {
+            if at > now && self.own_expiry.len() <= TRANSACTIONS {
                 break;
             }
             self.own_expiry.pop_front();

@@ -21,18 +21,38 @@ pub struct Replies {
 impl Replies {
     /// The reply to a request that has come before.
     pub fn get(&mut self, now: Time, from: SocketAddr, transaction: u32) -> Option<&Datagram> {
+        self.expire(now);
+        self.replies.get(&(from, transaction))
+    }
+
+    /// Forgets what is older than T-HIST.
+    pub fn expire(&mut self, now: Time) {
         while let Some((at, key)) = self.order.front().copied()
-            && (at + REMEMBERED <= now || self.order.len() > CAPACITY)
+            && at + REMEMBERED <= now
         {
             self.order.pop_front();
             self.replies.remove(&key);
         }
-        self.replies.get(&(from, transaction))
+    }
+
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
     }
 
     /// Keeps the reply to a request that has none yet.
     pub fn put(&mut self, now: Time, from: SocketAddr, transaction: u32, reply: Datagram) {
         let key = (from, transaction);
+        while self.order.len() >= CAPACITY
+            && let Some((_, oldest)) = self.order.pop_front()
+        {
+            self.replies.remove(&oldest);
+        }
         if self.replies.insert(key, reply).is_none() {
             self.order.push_back((now, key));
         }

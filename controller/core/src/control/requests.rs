@@ -153,6 +153,16 @@ impl<K: Ord + Clone> Requests<K> {
             .filter(|_| self.due.next().is_some_and(|at| at <= now))
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// When the next is due.
     pub fn next(&self) -> Option<Time> {
         self.due.next()

@@ -45,15 +45,15 @@ pub struct Engine {
     pub(super) identifiers: Identifiers,
     pub(super) output: VecDeque<Output>,
     /// Faults that have been reported.
-    faults: HashSet<(SocketAddr, &'static str)>,
+    pub(super) faults: HashSet<(SocketAddr, &'static str)>,
     /// Messages that could not be understood, by kind.
     malformed: BTreeMap<&'static str, u64>,
     /// Calls whose INVITE could not be parsed.
-    nonsense: VecDeque<(usize, Vec<u8>)>,
+    pub(super) nonsense: VecDeque<(usize, Vec<u8>)>,
     /// VMs one of whose calls has just ended.
     freed: Vec<usize>,
     /// Calls, by VM, that wait for another one to end.
-    waiting: BTreeSet<(usize, u32)>,
+    pub(super) waiting: BTreeSet<(usize, u32)>,
     pub(super) stopping: bool,
     /// Where changes are kept for the next run.
     pub(super) journal: Option<Journal>,

@@ -10,6 +10,7 @@
 mod api;
 mod dispatch;
 mod gateway_control;
+mod held;
 mod journal;
 mod policy;
 mod protocol;
@@ -20,6 +21,7 @@ pub use api::{
     PathChoice, PathRule, Side, ThinClientConfig, TimeoutAction, Transport, VmConfig,
 };
 pub use dispatch::Engine;
+pub use held::Held;
 pub use journal::{Entry, Key, Restored, UnknownKey};
 pub use policy::{CallPolicy, CodecPolicy};
 pub use protocol::Protocol;

@@ -16,6 +16,9 @@ pub struct CallPolicy {
     /// Calls of one VM that are followed at once; further ones pass untouched
     /// with the reason `limit`.
     pub max_per_vm: usize,
+    /// Legs that one thin client has at once; further calls pass untouched with the
+    /// reason `limit`.
+    pub max_per_thin_client: usize,
 }
 
 impl Default for CallPolicy {
@@ -24,6 +27,7 @@ impl Default for CallPolicy {
             emergency: Vec::new(),
             codecs: CodecPolicy::default(),
             max_per_vm: 1000,
+            max_per_thin_client: 1000,
         }
     }
 }

@@ -41,8 +41,13 @@ pub(super) struct Answered {
 impl Answered {
     /// The response to the same datagram, if it was answered within timer J.
     pub(super) fn get(&mut self, now: Time, request: Fingerprint) -> Option<&Datagram> {
-        self.forget(|at, _| at + LIFETIME <= now);
+        self.expire(now);
         self.replies.get(&request)
+    }
+
+    /// Forgets what is older than timer J.
+    pub(super) fn expire(&mut self, now: Time) {
+        self.forget(|at, _| at + LIFETIME <= now);
     }
 
     /// Keeps a response to a request that has none yet.
@@ -51,6 +56,11 @@ impl Answered {
         if self.replies.insert(request, reply).is_none() {
             self.order.push_back((now, request));
         }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
     }
 
     fn forget(&mut self, too_much: impl Fn(Time, usize) -> bool) {

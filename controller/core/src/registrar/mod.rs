@@ -220,6 +220,7 @@ impl Registrar {
 
     /// Removes the bindings that have ended by `now`.
     pub fn expire(&mut self, now: Time) -> Vec<Event> {
+        self.answered.expire(now);
         let mut events = Vec::new();
         while let Some(account) = self.ends.take_due(now) {
             self.touched.insert(account);
@@ -228,6 +229,15 @@ impl Registrar {
             }
         }
         events
+    }
+
+    /// How many entries are remembered: bindings, nonces used, answers.
+    pub(crate) fn held(&self) -> usize {
+        let accounts = self.accounts.iter();
+        let of_accounts: usize = accounts
+            .map(|a| usize::from(a.binding.is_some()) + a.used.len())
+            .sum();
+        of_accounts + self.answered.len()
     }
 
     /// When the next binding ends.

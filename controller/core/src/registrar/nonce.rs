@@ -109,6 +109,11 @@ pub(super) struct UsedNonces {
 }
 
 impl UsedNonces {
+    /// How many are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.counts.len()
+    }
+
     /// Takes this use of a nonce. False: its count has been used before (a
     /// replay), or the nonce is too old to know.
     ///

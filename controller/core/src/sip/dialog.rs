@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::{Message, Method, Name, NameAddr, RequestBuilder, SipUri};
 use crate::engine::{Datagram, Side, Transport};
 
+/// Steps that are remembered of a side's numbers. What was sent before the oldest is
+/// not sent again.
+const STEPS: usize = 64;
+
 /// How the CSeq numbers of one side's requests are shifted (RFC 3261 §12.2.1.1:
 /// numbers rise strictly). Each request of our own takes a number; every later
 /// one of the side that it seems to come from moves up.
@@ -83,7 +87,12 @@ impl CseqShift {
     fn push(&mut self, first: u32, offset: u32) {
         match self.steps.last_mut() {
             Some(last) if last.0 == first => last.1 = offset,
-            _ => self.steps.push((first, offset)),
+            _ => {
+                if self.steps.len() >= STEPS {
+                    self.steps.remove(0);
+                }
+                self.steps.push((first, offset));
+            }
         }
     }
 }
@@ -186,6 +195,11 @@ impl Dialog {
             Side::Net => record_route(invite),
         };
         self.learn_request(invite, side);
+    }
+
+    /// How many entries are remembered of it.
+    pub(crate) fn held(&self) -> usize {
+        self.vm.cseq.steps.len() + self.gateway.cseq.steps.len() + self.route.len()
     }
 
     /// A message has come from `side` over `transport`.

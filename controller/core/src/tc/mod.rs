@@ -132,6 +132,15 @@ pub(crate) struct Numbers {
     sip: sip::Numbers,
 }
 
+/// How much of the thin clients is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Held {
+    /// Legs, with what of each still ends.
+    pub(crate) legs: usize,
+    /// Transactions, and answers for when a request comes again.
+    pub(crate) transactions: usize,
+}
+
 /// All thin-client legs.
 #[derive(Debug)]
 pub struct TcAgent {
@@ -263,6 +272,22 @@ impl TcAgent {
     /// request that can be answered, else nothing.
     pub fn handle_unparsed(&mut self, src: SocketAddr, dst: SocketAddr, bytes: &[u8]) {
         self.sip.handle_unparsed(src, dst, bytes);
+    }
+
+    /// How many legs a thin client, by its user name, has that are not over.
+    pub(crate) fn legs_of(&self, user: &str) -> usize {
+        self.sip.legs_of(user) + self.h248.legs_of(user) + self.mgcp.legs_of(user)
+    }
+
+    /// How many legs, those that are over and still end among them, transactions and
+    /// answers are remembered.
+    pub(crate) fn held(&self) -> Held {
+        let mut held = self.sip.held();
+        for other in [self.h248.held(), self.mgcp.held()] {
+            held.legs += other.legs;
+            held.transactions += other.transactions;
+        }
+        held
     }
 
     /// Calls whose legs have changed since this was asked last.

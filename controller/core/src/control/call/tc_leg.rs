@@ -105,6 +105,9 @@ impl TcLeg {
                 let Some(binding) = cx.binding else {
                     return Consent::Failed(Reason::TcNotRegistered);
                 };
+                if let Err(reason) = cx.has_room_for_leg(binding) {
+                    return Consent::Failed(reason);
+                }
                 self.told = Told::default();
                 self.knows = Some(media.clone());
                 let session = u64::from(cx.identifiers.below(u32::MAX));

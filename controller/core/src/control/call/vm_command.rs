@@ -80,6 +80,7 @@ impl Call {
         }
         let binding = cx.binding.ok_or(Reason::TcNotRegistered)?;
         self.tc.user = Some(binding.user.clone());
+        cx.has_room_for_leg(binding)?;
         let registered = binding.media.clone();
         let tc = registered.as_ref().map_or(binding.address, |m| m.rtp);
         self.decide(cx, tc)?;

@@ -26,6 +26,9 @@ use crate::time::Time;
 /// ports than they listen at.
 type LineKey = (&'static str, usize, IpAddr);
 
+/// Gateways of one VM that are remembered at once; what others say passes untouched.
+const LINES: usize = 256;
+
 /// All calls of gateway control.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
@@ -105,7 +108,14 @@ impl Room {
                 return Err(error);
             }
         };
-        self.lines.entry(key).or_insert_with(|| Line::new(codec));
+        if !self.lines.contains_key(&key) {
+            let of_vm = |line: &&LineKey| line.1 == vm;
+            if self.lines.len() >= LINES && self.lines.keys().filter(of_vm).count() >= LINES {
+                forward(cx, datagram);
+                return Ok(());
+            }
+            self.lines.insert(key, Line::new(codec));
+        }
         self.expire(cx, key);
         self.take(cx, numbers, key, datagram, message.as_ref());
         self.tidy(cx, numbers, key);
@@ -436,6 +446,12 @@ impl Room {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.calls.len()
+    }
+
+    /// How much is remembered of lines: each of them, and what is on it.
+    pub(crate) fn held(&self) -> usize {
+        let lines: usize = self.lines.values().map(Line::held).sum();
+        self.lines.len() + lines + self.requests.len()
     }
 
     /// How many there are of a VM.

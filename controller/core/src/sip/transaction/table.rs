@@ -213,6 +213,18 @@ impl<U: Clone> Transactions<U> {
         self.deadlines.set(&Key::Client(key.clone()), None);
     }
 
+    /// Forgets a request of a peer's; when it comes again it is a new one.
+    pub(crate) fn abandon_server(&mut self, key: &ServerKey) {
+        self.servers.remove(key);
+        self.deadlines.set(&Key::Server(key.clone()), None);
+    }
+
+    /// Whether a request would begin a transaction.
+    pub(crate) fn would_begin(&self, request: &Message) -> bool {
+        let key = ServerKey::of_request(request).filter(|_| *request.method() != Method::Ack);
+        key.is_some_and(|key| !self.servers.contains_key(&key))
+    }
+
     /// Runs the timers that have run out by `now`.
     pub fn timeout(&mut self, now: Time) -> Vec<Expired<U>> {
         let mut expired = Vec::new();

@@ -15,7 +15,7 @@ use crate::deadlines::Deadlines;
 use crate::engine::{Datagram, Event, Network, Side, Transport};
 use crate::registrar::Binding;
 use crate::sip::identifiers::Identifiers;
-use crate::tc::{CallProgress, LegId, TcOutput};
+use crate::tc::{CallProgress, Held, LegId, TcOutput};
 use crate::time::Time;
 
 /// How often a thin client that takes calls is asked whether it is there: nothing
@@ -110,6 +110,20 @@ impl<W: Wire> Agent<W> {
             since: binding.since,
         };
         self.audits.set(&index, Some(now));
+    }
+
+    /// How many legs a thin client has that are not over.
+    pub(in crate::tc) fn legs_of(&self, user: &str) -> usize {
+        let client = self.clients.iter().position(|c| c.user == user);
+        client.map_or(0, |client| self.legs.standing(client))
+    }
+
+    /// How much is remembered.
+    pub(in crate::tc) fn held(&self) -> Held {
+        Held {
+            legs: self.legs.len(),
+            transactions: self.purposes.len().max(self.requests.len()) + self.replies.len(),
+        }
     }
 
     /// Calls a thin client; see [`crate::tc::TcAgent::invite`].
@@ -230,6 +244,7 @@ impl<W: Wire> Agent<W> {
     /// Runs the timers that have run out by `now`.
     pub(in crate::tc) fn handle_timeout(&mut self, now: Time) {
         self.now = now;
+        self.replies.expire(now);
         self.legs.handle_timeout(now);
         while let Some(due) = self.requests.take_due(now) {
             match due {

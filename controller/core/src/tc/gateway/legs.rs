@@ -86,6 +86,19 @@ impl<H: Clone> Legs<H> {
         self.settle(serial, None);
     }
 
+    /// How many there are, those that still end among them.
+    pub(in crate::tc) fn len(&self) -> usize {
+        self.legs.len()
+    }
+
+    /// How many of a thin client (its index) are not over.
+    pub(in crate::tc) fn standing(&self, client: usize) -> usize {
+        self.of(client)
+            .filter_map(|serial| self.legs.get(&serial))
+            .filter(|leg| leg.id.is_some())
+            .count()
+    }
+
     /// The answer to the thin client's offer.
     pub(in crate::tc) fn ack(&mut self, id: LegId, answer: Option<&[u8]>) {
         self.with(id, |leg| {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::leg::{Leg, Stage};
 use crate::engine::{Datagram, Side, Transport};
 use crate::sip::identifiers::Identifiers;
 use crate::sip::transaction::{Addresses, ClientKey, ServerKey, Transactions};
-use crate::sip::{Message, Name, ResponseBuilder};
+use crate::sip::{Message, Method, Name, ResponseBuilder};
 use crate::tc::{LegId, TcEvent, TcOutput};
 use crate::time::Time;
 
@@ -55,6 +56,10 @@ pub(super) struct Owned {
 
 /// Keys remembered of a leg before those that are over are looked for.
 const OWNED: usize = 16;
+/// Transactions of a leg in each direction that are remembered. Beyond, the oldest of
+/// ours that is answered goes before its time, and the peer's requests are refused
+/// without state.
+const TRANSACTIONS: usize = 200;
 
 impl Context {
     /// Sends a request of a leg in a transaction of its own.
@@ -70,6 +75,11 @@ impl Context {
         if owned.len() >= OWNED {
             owned.retain(|key| self.transactions.has_client(key));
         }
+        if owned.len() >= TRANSACTIONS {
+            let answered = |key: &ClientKey| !self.transactions.is_pending(key);
+            let oldest = owned.iter().position(answered).unwrap_or(0);
+            self.transactions.abandon(&owned.remove(oldest));
+        }
         owned.push(key.clone());
         self.transactions.send(now, key, addresses, request, user);
     }
@@ -81,6 +91,34 @@ impl Context {
             owned.retain(|key| self.transactions.has_server(key));
         }
         owned.push(key);
+    }
+
+    /// Whether a request of a leg's peer is one too many to be remembered: with what
+    /// it is answered then, without state. A BYE is heard as long as the leg stands.
+    pub(super) fn is_flooded(&mut self, leg: &Leg, request: &Message) -> Option<u16> {
+        let owned = &mut self.owned.get_mut(&leg.serial)?.servers;
+        if owned.len() < TRANSACTIONS || !self.transactions.would_begin(request) {
+            return None;
+        }
+        owned.retain(|key| self.transactions.has_server(key));
+        let is_over = matches!(leg.stage, Stage::Over { .. });
+        match request.method() {
+            _ if owned.len() < TRANSACTIONS => None,
+            Method::Bye if is_over => Some(200),
+            Method::Bye => None,
+            _ => Some(503),
+        }
+    }
+
+    /// Forgets the transactions of a leg before their time.
+    pub(super) fn abandon(&mut self, serial: Serial) {
+        let owned = self.owned.remove(&serial).unwrap_or_default();
+        for key in owned.clients {
+            self.transactions.abandon(&key);
+        }
+        for key in owned.servers {
+            self.transactions.abandon_server(&key);
+        }
     }
 
     /// Sends outside of the transactions: an ACK, a response without state.

@@ -100,6 +100,8 @@ pub(super) struct Leg {
     pub(super) serial: Serial,
     /// What its caller has numbered it.
     pub(super) number: LegId,
+    /// User name of its thin client.
+    pub(super) user: String,
     /// `None`: its caller has done with it.
     pub(super) id: Option<LegId>,
     pub(super) dialog: Dialog,
@@ -125,6 +127,7 @@ impl Leg {
         let mut leg = Self {
             serial,
             number,
+            user: to.0.user.clone(),
             id: Some(number),
             dialog: Dialog::new(to, port, &mut cx.identifiers),
             stage: Stage::Calling,

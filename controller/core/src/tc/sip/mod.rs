@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use self::context::{Context, Incoming, Owned, Purpose, Serial};
+use self::context::{Context, Incoming, Owned, Purpose, Serial, plain};
 use self::leg::{Leg, Stage};
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ use crate::sip::identifiers::{Identifiers, derive};
 use crate::sip::received::{mark_received, reply_address};
 use crate::sip::transaction::{Addresses, Expired, Kept, RequestFate, ResponseFate, Transactions};
 use crate::sip::{Message, Method};
-use crate::tc::{LegId, TcOutput};
+use crate::tc::{Held, LegId, TcOutput};
 use crate::time::Time;
 
 /// All legs with SIP telephones.
@@ -40,10 +40,24 @@ pub(super) struct Agent {
     by_call_id: BTreeMap<Vec<u8>, Serial>,
     /// All legs of a number, also those that are over.
     by_number: BTreeMap<LegId, Vec<Serial>>,
+    /// By user name.
+    clients: BTreeMap<String, Client>,
     wakes: Deadlines<Serial>,
     next: Serial,
     /// Calls whose legs have changed since [`Self::take_touched`].
     touched: BTreeSet<LegId>,
+}
+
+/// Legs of one thin client that are over and still remembered, for what comes late;
+/// beyond, the oldest go before their time.
+const LINGERING: usize = 1000;
+
+/// The legs of one thin client.
+#[derive(Debug, Default)]
+struct Client {
+    standing: BTreeSet<Serial>,
+    /// Those that are over, oldest first.
+    lingering: VecDeque<Serial>,
 }
 
 /// A leg taken out to be kept, or put in again.
@@ -77,6 +91,7 @@ impl Agent {
             by_id: BTreeMap::new(),
             by_call_id: BTreeMap::new(),
             by_number: BTreeMap::new(),
+            clients: BTreeMap::new(),
             wakes: Deadlines::default(),
             next: 0,
             touched: BTreeSet::new(),
@@ -86,6 +101,22 @@ impl Agent {
     /// Calls whose legs have changed since this was asked last.
     pub(super) fn take_touched(&mut self) -> BTreeSet<LegId> {
         std::mem::take(&mut self.touched)
+    }
+
+    /// How many legs a thin client has that are not over.
+    pub(super) fn legs_of(&self, user: &str) -> usize {
+        self.clients.get(user).map_or(0, |c| c.standing.len())
+    }
+
+    /// How much is remembered.
+    pub(super) fn held(&self) -> Held {
+        let owned = self.cx.owned.values();
+        let keys: usize = owned.map(|o| o.clients.len() + o.servers.len()).sum();
+        let lingering: usize = self.clients.values().map(|c| c.lingering.len()).sum();
+        Held {
+            legs: self.legs.len().max(self.by_call_id.len()).max(lingering),
+            transactions: self.cx.transactions.len().max(keys),
+        }
     }
 
     /// Copies of the legs with this number: the one that stands, and those that
@@ -209,6 +240,13 @@ impl Agent {
             }
             return true;
         };
+        if let Some(status) = self.cx.is_flooded(leg, message) {
+            let to_tag = leg.dialog.local_tag.clone();
+            let request = mark_received(message.clone(), src);
+            let response = plain(&request, status, Some(&to_tag)).build();
+            self.cx.send(addresses, response);
+            return true;
+        }
         match self.cx.transactions.request(now, message, addresses) {
             RequestFate::New(key) => {
                 self.cx.requested(leg.serial, key.clone());
@@ -314,6 +352,13 @@ impl Agent {
         };
         self.touched.insert(leg.number);
         self.by_call_id.remove(leg.dialog.call_id.as_bytes());
+        if let Some(client) = self.clients.get_mut(&leg.user) {
+            client.standing.remove(&serial);
+            client.lingering.retain(|other| *other != serial);
+            if client.standing.is_empty() && client.lingering.is_empty() {
+                self.clients.remove(&leg.user);
+            }
+        }
         if let Some(serials) = self.by_number.get_mut(&leg.number) {
             serials.retain(|other| *other != serial);
             if serials.is_empty() {
@@ -334,6 +379,22 @@ impl Agent {
         let is_over = matches!(leg.stage, Stage::Over { .. });
         if is_over && self.by_id.get(&leg.number) == Some(&serial) {
             self.by_id.remove(&leg.number);
+        }
+        let client = match self.clients.get_mut(&leg.user) {
+            Some(client) => client,
+            None => self.clients.entry(leg.user.clone()).or_default(),
+        };
+        if !is_over {
+            client.standing.insert(serial);
+        } else if client.standing.remove(&serial) || !client.lingering.contains(&serial) {
+            client.lingering.push_back(serial);
+        }
+        if client.lingering.len() > LINGERING
+            && let Some(oldest) = client.lingering.pop_front()
+        {
+            self.cx.abandon(oldest);
+            self.forget(oldest);
+            self.wakes.set(&oldest, None);
         }
     }
 }
