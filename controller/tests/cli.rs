@@ -11,7 +11,9 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use sidestep::admin::rows::{CallRow, ClientRow, CounterRow, FlowRow, LegsRow, MediaRow};
+use sidestep::admin::rows::{
+    CallRow, ClientRow, CounterRow, FlowRow, LegsRow, MediaRow, UnreadRow, VmRow,
+};
 use sidestep_core::call::Reason;
 
 /// Fields that scripts may count on, in the README's order.
@@ -21,6 +23,7 @@ const FLOW_FIELDS: &str = "call path leg from to packets bytes lost late reorder
                            remote_jitter_ms round_trip_ms mos first_seen last_seen";
 const CALL_FIELDS: &str =
     "id vm thin_client gateway protocol state path reason started media_seen tries";
+const VM_FIELDS: &str = "name tap attached address address6 thin_clients calls unread";
 const CLIENT_FIELDS: &str = "name vm protocol address media codecs expires";
 
 fn flow(leg: &str, packets: u64) -> FlowRow {
@@ -97,6 +100,23 @@ fn client() -> ClientRow {
     }
 }
 
+fn vm() -> VmRow {
+    VmRow {
+        name: "desk-17".into(),
+        tap: "tap17".into(),
+        attached: true,
+        address: "10.71.1.11".into(),
+        address6: None,
+        thin_clients: vec!["tc17".into()],
+        calls: 2,
+        unread: vec![UnreadRow {
+            reason: Reason::SignallingEncrypted.code().into(),
+            begun: 3,
+            last_seen: "2026-01-02T03:04:05Z".into(),
+        }],
+    }
+}
+
 /// What stands for the daemon: answers each question with `answer`'s rows.
 fn daemon(name: &str, answer: impl Fn(&str) -> Value + Send + 'static) -> PathBuf {
     let socket = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -124,6 +144,9 @@ fn rows(question: &str) -> Value {
             json!({"ok": [call(7, "direct", None), call(8, "vm", Some(Reason::TcNoAnswer))]})
         }
         "clients" => json!({"ok": [client()]}),
+        "vms" => {
+            json!({"ok": [vm(), VmRow { name: "desk-18".into(), unread: Vec::new(), ..vm() }]})
+        }
         "counters" => json!({"ok": [
             CounterRow { name: "guarded".into(), value: 12_345 },
             CounterRow { name: "not-rtp".into(), value: 0 },
@@ -165,6 +188,7 @@ fn json_lists_have_the_promised_fields() {
         ("flows", FLOW_FIELDS),
         ("calls", CALL_FIELDS),
         ("clients", CLIENT_FIELDS),
+        ("vms", VM_FIELDS),
     ] {
         let text = ask(&socket, &[list, "--json"]);
         let array: Vec<Value> = serde_json::from_str(&text).expect("one JSON array");
@@ -175,6 +199,20 @@ fn json_lists_have_the_promised_fields() {
             }
         }
     }
+}
+
+#[test]
+fn a_vm_whose_signalling_is_not_read_says_why() {
+    let socket = daemon("vms.sock", rows);
+    let vms = ask(&socket, &["vms"]);
+    let lines: Vec<&str> = vms.lines().collect();
+    assert!(lines[1].contains("signalling-encrypted"), "{vms}");
+    assert!(!lines[2].contains("signalling"), "{vms}");
+    let explained = format!(
+        "\nsignalling-encrypted: {}\n",
+        Reason::SignallingEncrypted.meaning()
+    );
+    assert!(vms.contains(&explained), "{vms}");
 }
 
 #[test]
@@ -465,7 +503,7 @@ fn the_readme_lists_every_field() {
     let flow = json!(flow("gateway->tc", 1));
     let call = json!(call(1, "direct", None));
     let client = json!(client());
-    for row in [flow, call, client] {
+    for row in [flow, call, client, json!(vm())] {
         for field in row.as_object().expect("a row is an object").keys() {
             let cell = format!("| `{field}` |");
             assert!(readme.contains(&cell), "the README has no line {cell}");
@@ -478,7 +516,7 @@ fn the_readme_names_every_command_in_its_help() {
     let help = sidestep(&["--help"]);
     let help = String::from_utf8(help.stdout).expect("UTF-8");
     for command in [
-        "run", "flows", "calls", "clients", "status", "counters", "doctor", "decode",
+        "run", "flows", "calls", "clients", "vms", "status", "counters", "doctor", "decode",
     ] {
         assert!(
             help.contains(&format!("\n  {command} ")),

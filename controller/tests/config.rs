@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sidestep::config::{Config, ConfigErrors, load, parse};
+use sidestep_abi::door::PortClass;
 use sidestep_core::engine::{CodecPolicy, Network, PathChoice, TimeoutAction};
 use sidestep_core::registrar::Access;
 
@@ -90,8 +91,16 @@ fn calls_and_their_codecs() {
 fn protocols_by_ports() {
     let text = format!("{SOUND}signalling: {{sip: [5060, 5062], h248: [], mgcp: [2427]}}\n");
     let config = read(&text).expect("sound");
-    assert_eq!(config.signalling.connection_ports(), [5060, 5062]);
-    assert_eq!(config.signalling.datagram_ports(), [2427]);
+    assert_eq!(
+        config.signalling.port_classes(),
+        [
+            (5060, PortClass::Gateway),
+            (5062, PortClass::Gateway),
+            (2427, PortClass::GatewayDatagrams),
+            (5061, PortClass::Encrypted),
+            (5070, PortClass::Registrar),
+        ]
+    );
     let limits = config.signalling.connections;
     assert_eq!((limits.all, limits.per_vm), (4096, 256));
     let limits = config.signalling.messages;

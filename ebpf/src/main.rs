@@ -29,6 +29,7 @@ mod packet;
 mod rewrite;
 mod rtp_stats;
 mod tap;
+mod unread;
 mod uplink;
 mod verdict;
 mod wide;

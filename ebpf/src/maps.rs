@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use sidestep_abi::{
     counter::COUNTERS_LEN,
-    door::{ConnectionKey, Door, FragmentKey, Neighbour, NeighbourKey, Vm},
+    door::{ConnectionKey, Door, FragmentKey, Neighbour, NeighbourKey, UnreadKey, UnreadSeen, Vm},
     flow::{Address, AnchorKey, FlowAction, FlowKey, FlowKey4, FlowStats},
 };
 
@@ -47,6 +47,9 @@ pub static NEIGHBOURS: LruHashMap<NeighbourKey, Neighbour> = LruHashMap::pinned(
 // Not an LRU map: under a flood of SYNs that would push out connections which live.
 #[map]
 pub static CONNECTIONS: HashMap<ConnectionKey, u64> = HashMap::pinned(32_768, 0);
+
+#[map]
+pub static UNREAD: LruHashMap<UnreadKey, UnreadSeen> = LruHashMap::pinned(8_192, 0);
 
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, u64> = LruHashMap::pinned(4_096, 0);

@@ -51,6 +51,18 @@ pub struct Tcp {
     pub urgent_be: u16,
 }
 
+/// The common header of RFC 9260 §3.1, and the type of the first chunk.
+#[repr(C, packed(2))]
+#[derive(Clone, Copy)]
+pub struct Sctp {
+    pub src_port_be: u16,
+    pub dst_port_be: u16,
+    pub tag_be: u32,
+    pub checksum: u32,
+    pub chunk: u8,
+    pub chunk_flags: u8,
+}
+
 /// Where IP begins in a frame without tags.
 pub const UNTAGGED: usize = size_of::<Ethernet>();
 
@@ -65,6 +77,7 @@ const HEADERS_LEN: usize = UNTAGGED
     + size_of::<ReportBlock>();
 
 /// The protocols that are looked into.
+pub const PROTOCOL_SCTP: u8 = 132;
 pub const PROTOCOL_TCP: u8 = 6;
 pub const PROTOCOL_UDP: u8 = 17;
 
@@ -261,6 +274,9 @@ pub trait Ip: Copy {
     /// Whether TCP is in it, and nothing between.
     fn is_tcp(&self) -> bool;
 
+    /// Whether SCTP is in it, and nothing between.
+    fn is_sctp(&self) -> bool;
+
     /// The protocol that errors about this version come by.
     const ERRORS: u8;
 
@@ -371,6 +387,22 @@ impl<I: Ip> Packet<I> {
     #[inline(always)]
     pub fn parse_tcp(&self, window: &Window) -> Result<Parsed, Refusal> {
         self.ip().parse(window, self.l3, PROTOCOL_TCP)
+    }
+
+    /// Whether this is SCTP, and which part of its datagram.
+    #[inline(always)]
+    pub fn parse_sctp(&self, window: &Window) -> Result<Parsed, Refusal> {
+        self.ip().parse(window, self.l3, PROTOCOL_SCTP)
+    }
+
+    /// The SCTP header of a packet that is not a later fragment.
+    #[inline(always)]
+    pub fn sctp(&self, window: &Window, parsed: &Parsed) -> Result<&'static Sctp, Refusal> {
+        match window.at::<Sctp>(parsed.l4) {
+            // SAFETY: bounds checked by `at`; it is read before the packet can move.
+            Some(sctp) => Ok(unsafe { &*sctp }),
+            None => Err(Refusal::Truncated),
+        }
     }
 
     /// Whether this is ICMP, and which part of its datagram.

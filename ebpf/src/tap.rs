@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use sidestep_abi::{
     counter::Counter,
-    door::{Door, MARK, Neighbour, NeighbourKey, PortClass, Side, Vm},
+    door::{Door, MARK, Neighbour, NeighbourKey, PortClass, Side, Unread, Vm},
     flow::{Address, FlowAction, FlowKind},
 };
 
@@ -23,6 +23,7 @@ use crate::{
         Window,
     },
     rtp_stats::{self, Met},
+    unread,
     verdict::{self, Handled, Refusal, Verdict},
 };
 
@@ -31,6 +32,10 @@ const RELAY: u8 = FlowKind::Relay as u8;
 const GATEWAY: u8 = PortClass::Gateway as u8;
 const GATEWAY_DATAGRAMS: u8 = PortClass::GatewayDatagrams as u8;
 const REGISTRAR: u8 = PortClass::Registrar as u8;
+const ENCRYPTED: u8 = PortClass::Encrypted as u8;
+
+/// The chunk that begins an association (RFC 9260 §3.3.2).
+const SCTP_INIT: u8 = 1;
 
 /// Key of the neighbour that a VM talked to last.
 pub const ANYWHERE: Address = [0; 16];
@@ -82,15 +87,18 @@ enum Look {
     Signalling,
     /// A segment of TCP.
     Stream,
+    /// A packet of SCTP.
+    Association,
 }
 
-/// Three looks, each with the stack for itself.
+/// Several looks, each with the stack for itself.
 #[inline(always)]
 fn one_after_the_other<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Verdict {
     match look::<I>(ctx, side, ifindex)? {
         Look::Handled(handled) => Ok(handled),
         Look::Signalling => signalling::<I>(ctx, side, ifindex),
         Look::Stream => stream::<I>(ctx, side, ifindex),
+        Look::Association => association::<I>(ctx, side, ifindex),
     }
 }
 
@@ -100,6 +108,9 @@ fn look<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Result<Look, Refusa
     let packet = Frame::of(&window)?.packet::<I>(&window, UNTAGGED)?;
     if packet.ip().is_tcp() {
         return Ok(Look::Stream);
+    }
+    if packet.ip().is_sctp() {
+        return Ok(Look::Association);
     }
     let parsed = packet.parse(&window)?;
     // SAFETY: a helper without arguments.
@@ -211,7 +222,13 @@ fn stream<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Verdict {
     }
     let segment = packet.tcp(&window, &parsed)?;
     let (src_port_be, dst_port_be) = (segment.tcp().src_port_be, segment.tcp().dst_port_be);
-    if class_of(dst_port_be) != GATEWAY && class_of(src_port_be) != GATEWAY {
+    let (src_class, dst_class) = (class_of(src_port_be), class_of(dst_port_be));
+    if dst_class == ENCRYPTED || src_class == ENCRYPTED && dst_class != GATEWAY {
+        known_vm(&packet, side, ifindex)?;
+        let (vm, _) = ends(&packet, side);
+        return Err(unread::note(vm, Unread::Encrypted, segment.opens(), now_ns));
+    }
+    if dst_class != GATEWAY && src_class != GATEWAY {
         return Err(Refusal::NotOurs);
     }
     let vm = known_vm(&packet, side, ifindex)?;
@@ -234,6 +251,30 @@ fn stream<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Verdict {
         door(side)?
     };
     take(packet, &parsed, side, door, now_ns)
+}
+
+/// A packet of SCTP: it passes, and where its ports are those of signalling that is
+/// noted.
+#[inline(never)]
+fn association<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Verdict {
+    let window = Window::of_skb(ctx)?;
+    let packet = Frame::of(&window)?.packet::<I>(&window, UNTAGGED)?;
+    let parsed = packet.parse_sctp(&window)?;
+    if parsed.fragment == Fragment::Later {
+        return Err(Refusal::NotOurs);
+    }
+    let sctp = packet.sctp(&window, &parsed)?;
+    let (src_port_be, dst_port_be) = (sctp.src_port_be, sctp.dst_port_be);
+    let begins = sctp.chunk == SCTP_INIT;
+    let is_signalling = |class: u8| class != 0 && class != REGISTRAR;
+    if !is_signalling(class_of(dst_port_be)) && !is_signalling(class_of(src_port_be)) {
+        return Err(Refusal::NotOurs);
+    }
+    known_vm(&packet, side, ifindex)?;
+    let (vm, _) = ends(&packet, side);
+    // SAFETY: a helper without arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    Err(unread::note(vm, Unread::Sctp, begins, now_ns))
 }
 
 /// The VM that a packet is of, if it is one of this tap's.

@@ -49,6 +49,10 @@ pub enum Refusal {
     ConnectionNotTaken,
     /// A connection begins, but there are as many as there may be.
     ConnectionLimit,
+    /// A connection with TLS begins that nobody here may read.
+    SignallingEncrypted,
+    /// An association of SCTP begins between signalling ports.
+    SignallingSctp,
     /// A frame from the namespace whose tap or MACs are not known.
     NoNeighbour,
     /// A frame from the namespace that is not IP between hosts.
@@ -97,6 +101,8 @@ const fn refused(refusal: Refusal) -> (Action, Option<Counter>) {
         Refusal::NotOurVm => (Action::Pass, Some(Counter::NotOurVm)),
         Refusal::ConnectionNotTaken => (Action::Pass, Some(Counter::ConnectionNotTaken)),
         Refusal::ConnectionLimit => (Action::Pass, Some(Counter::ConnectionLimit)),
+        Refusal::SignallingEncrypted => (Action::Pass, Some(Counter::SignallingEncrypted)),
+        Refusal::SignallingSctp => (Action::Pass, Some(Counter::SignallingSctp)),
         Refusal::NoNeighbour => (Action::Drop, Some(Counter::DoorNoNeighbour)),
         Refusal::DoorForeign => (Action::Drop, Some(Counter::DoorForeign)),
         Refusal::SteeredTransit => (Action::Pass, Some(Counter::SteeredTransit)),

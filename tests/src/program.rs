@@ -20,7 +20,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::time::{ClockId, clock_gettime};
 use sidestep_abi::counter::{Counter, Event};
 use sidestep_abi::door::{
-    ConnectionKey, Door, Neighbour, NeighbourKey, PortClass, Side, VM_CONNECTIONS, Vm,
+    ConnectionKey, Door, Neighbour, NeighbourKey, PortClass, Side, Unread, UnreadKey, UnreadSeen,
+    VM_CONNECTIONS, Vm,
 };
 use sidestep_abi::flow::{self, AnchorKey, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats};
 use sidestep_abi::{map, program};
@@ -377,6 +378,15 @@ impl Programs {
     /// The connections that are taken.
     pub fn connections(&mut self) -> HashMap<&mut MapData, ConnectionKey, u64> {
         self.hash(map::CONNECTIONS)
+    }
+
+    /// What of a VM's signalling passed because it cannot be read.
+    pub fn unread(&mut self, vm: &str, why: Unread) -> Option<UnreadSeen> {
+        let key = UnreadKey {
+            vm: address(vm),
+            why: why as u32,
+        };
+        self.hash(map::UNREAD).get(&key, 0).ok()
     }
 
     /// A door.

@@ -262,6 +262,19 @@ fn otherwise_tls_passes_as_it_is() {
         vm.flush()?;
         gateway.join().expect("no panic")?;
         ensure!(sidestep.counter(lab, "daemon-connections-accepted")? == 0);
+        // And the operator can see why this VM's calls are not seen.
+        ensure!(sidestep.counter(lab, "signalling-encrypted")? == 1);
+        let vms = sidestep.query(lab, "vms")?;
+        let unread = |name: &str| {
+            let vm = vms.iter().find(|vm| vm["name"] == name);
+            vm.map(|vm| vm["unread"].clone()).unwrap_or_default()
+        };
+        let seen = &unread("desk-1")[0];
+        ensure!(
+            seen["reason"] == "signalling-encrypted" && seen["begun"] == 1,
+            "{vms:?}"
+        );
+        ensure!(unread("desk-2") == json!([]), "{vms:?}");
         Ok(())
     });
 }

@@ -1,9 +1,13 @@
 //! Signalling crosses the door whole: large, odd or broken, from several VMs at
 //! once, whichever way they are attached.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddrV4, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, recv, sendto, socket,
+};
 use sidestep_tests::lab::{Namespace, Site, in_lab};
 use sidestep_tests::peers::baresip::{self, Baresip};
 use sidestep_tests::peers::capture::Capture;
@@ -13,7 +17,7 @@ use sidestep_tests::stage::{
     GATEWAY_TONE, SET_UP, TC_TONE, dial_gateway, gateway, hear, invite, phone, sip, stock_client,
     wait_over,
 };
-use sidestep_tests::wait::seconds;
+use sidestep_tests::wait::{seconds, wait_for};
 
 /// Makes an INVITE of more than 4,000 octets: three packets of an MTU of 1,500.
 fn padding() -> String {
@@ -205,5 +209,40 @@ fn tap_that_returns_is_taken_again() {
         vm.hang_up()?;
         gw.finish(seconds(5))?;
         wait_over(lab, &sidestep)
+    });
+}
+
+/// SCTP is not looked into: it arrives as it was sent, and its VM says so.
+#[test]
+fn sctp_passes_and_its_vm_says_so() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        let raw = || -> Result<OwnedFd> {
+            let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+            let protocol = SockProtocol::Sctp;
+            Ok(socket(AddressFamily::Inet, SockType::Raw, flags, protocol)?)
+        };
+        let here = lab.namespace(Site::Vm1).enter(raw)??;
+        let there = lab.namespace(Site::Gw).enter(raw)??;
+        // From port 40,001 to that of H.248; an INIT without parameters (RFC 9260
+        // §3.3.2) whose checksum nobody looks at.
+        let ports = [40_001_u16.to_be_bytes(), 2944_u16.to_be_bytes()].concat();
+        let init = [&ports[..], &[0; 8], &[1, 0, 0, 20], &[7; 16]].concat();
+        let to = SockaddrIn::from(SocketAddrV4::new(Site::Gw.ip(), 0));
+        sendto(here.as_raw_fd(), &init, &to, MsgFlags::empty())?;
+        let mut buffer = [0; 100];
+        let length = wait_for("the INIT at the gateway", seconds(5), || {
+            recv(there.as_raw_fd(), &mut buffer, MsgFlags::empty()).ok()
+        })?;
+        // Behind its IP header.
+        ensure!(buffer[20..length] == init, "changed on its way");
+        ensure!(sidestep.counter(lab, "signalling-sctp")? == 1);
+        let vms = sidestep.query(lab, "vms")?;
+        let seen = &vms[0]["unread"][0];
+        ensure!(
+            seen["reason"] == "signalling-sctp" && seen["begun"] == 1,
+            "{vms:?}"
+        );
+        Ok(())
     });
 }

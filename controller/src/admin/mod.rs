@@ -1,6 +1,6 @@
 //! Telling people and scripts what the daemon knows, over a Unix socket.
 //!
-//! In: one line of JSON, `{"get":"flows"|"calls"|"clients"|"status"|"counters"}`.
+//! In: one line of JSON, `{"get":"flows"|"calls"|"clients"|"vms"|"status"|"counters"}`.
 //! Out: one line, `{"ok":[…]}` with the rows of [`rows`], or `{"error":"…"}`. A
 //! connection may ask again and again.
 

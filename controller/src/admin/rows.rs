@@ -1,4 +1,4 @@
-//! What `flows`, `calls`, `clients`, `status` and `counters` answer: the rows'
+//! What `flows`, `calls`, `clients`, `vms`, `status` and `counters` answer: the rows'
 //! field names are a promise to scripts.
 //!
 //! Times are RFC 3339 in UTC. What is not known is `null`, never a made-up value.
@@ -148,6 +148,38 @@ pub struct ClientRow {
     pub codecs: Vec<String>,
     /// When its registration ends.
     pub expires: String,
+}
+
+/// A VM.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VmRow {
+    /// Its name.
+    pub name: String,
+    /// Its tap.
+    pub tap: String,
+    /// Whether the tap is there, with the programs on it.
+    pub attached: bool,
+    /// Its IPv4 address.
+    pub address: String,
+    /// Its IPv6 address, if it has one that takes part in calls.
+    pub address6: Option<String>,
+    /// User names of its registered thin clients.
+    pub thin_clients: Vec<String>,
+    /// Its calls that have not ended.
+    pub calls: usize,
+    /// Its signalling that cannot be read.
+    pub unread: Vec<UnreadRow>,
+}
+
+/// Signalling of a VM's that passes because it cannot be read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnreadRow {
+    /// Code of the reason.
+    pub reason: String,
+    /// Connections that have begun.
+    pub begun: u64,
+    /// When anything of them was seen last.
+    pub last_seen: String,
 }
 
 /// The daemon.

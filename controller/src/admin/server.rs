@@ -33,6 +33,8 @@ pub enum List {
     Calls,
     /// Rows of [`super::rows::ClientRow`].
     Clients,
+    /// Rows of [`super::rows::VmRow`].
+    Vms,
     /// One [`super::rows::StatusRow`].
     Status,
     /// Rows of [`super::rows::CounterRow`].

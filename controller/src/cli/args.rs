@@ -39,6 +39,14 @@ Examples:
   sidestep clients
   sidestep clients --json | jq -r '.[].name'";
 
+const VMS_EXAMPLES: &str = "\
+A VM whose signalling cannot be read (TLS without the certificates for it, SCTP) has
+a reason: its calls go through it, and `sidestep calls` does not know them.
+
+Examples:
+  sidestep vms
+  sidestep vms --json | jq -r '.[] | select(.unread != []) | .name'";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -52,6 +60,9 @@ pub enum Command {
     /// Show the registered thin clients
     #[command(after_long_help = CLIENTS_EXAMPLES)]
     Clients(ListArgs),
+    /// Show the VMs: thin clients, calls, and why calls of one are not seen
+    #[command(after_long_help = VMS_EXAMPLES)]
+    Vms(ListArgs),
     /// Show the daemon: version, since when, interfaces, numbers
     Status(ListArgs),
     /// Show what the kernel programs and the daemon have counted

@@ -1,4 +1,4 @@
-//! `sidestep calls`, `clients`, `status` and `counters`: one list each.
+//! `sidestep calls`, `clients`, `vms`, `status` and `counters`: one list each.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -19,6 +19,8 @@ pub enum List {
     Calls,
     /// `sidestep clients`
     Clients,
+    /// `sidestep vms`
+    Vms,
     /// `sidestep status`
     Status,
     /// `sidestep counters`
@@ -30,6 +32,7 @@ impl List {
         match self {
             Self::Calls => "calls",
             Self::Clients => "clients",
+            Self::Vms => "vms",
             Self::Status => "status",
             Self::Counters => "counters",
         }
@@ -40,6 +43,7 @@ impl List {
         match self {
             Self::Calls if rows.is_empty() => "no calls\n".to_owned(),
             Self::Calls => render(&CALLS, rows, width) + &reasons(rows),
+            Self::Vms => render(&VMS, rows, width) + &reasons(&unread(rows)),
             Self::Clients if rows.is_empty() => "no thin client is registered\n".to_owned(),
             Self::Clients => render(&CLIENTS, rows, width),
             Self::Status => rows.iter().map(status).collect(),
@@ -112,6 +116,35 @@ static CLIENTS: [Column; 7] = [
     column("EXPIRES", 4, |row| until(row, "expires")),
 ];
 
+static VMS: [Column; 9] = [
+    column("VM", 0, |row| plain(row, "name")),
+    column("TAP", 2, |row| plain(row, "tap")),
+    column("ATTACHED", 3, |row| plain(row, "attached")),
+    column("ADDRESS", 1, |row| plain(row, "address")),
+    column("ADDRESS6", 5, |row| plain(row, "address6")),
+    column("THIN CLIENTS", 1, |row| plain(row, "thin_clients")),
+    Column {
+        align: Align::Right,
+        ..column("CALLS", 2, |row| plain(row, "calls"))
+    },
+    column("NOT SEEN FOR", 0, |row| {
+        let reasons: Vec<String> = unread(std::slice::from_ref(row))
+            .iter()
+            .map(|unread| plain(unread, "reason"))
+            .collect();
+        match reasons.as_slice() {
+            [] => "-".to_owned(),
+            reasons => reasons.join(", "),
+        }
+    }),
+    column("LAST SEEN", 4, |row| {
+        let unread = unread(std::slice::from_ref(row));
+        unread
+            .first()
+            .map_or("-".to_owned(), |row| ago(row, "last_seen"))
+    }),
+];
+
 static INTERFACES: [Column; 7] = [
     column("INTERFACE", 0, |row| plain(row, "name")),
     column("ROLE", 0, |row| plain(row, "role")),
@@ -149,6 +182,14 @@ fn counters(rows: &[Row], width: Option<usize>) -> String {
         text += &format!("({} more stand at 0; --json has all)\n", zeros.len());
     }
     text
+}
+
+/// What of VMs' signalling cannot be read.
+fn unread(vms: &[Row]) -> Vec<Row> {
+    let lists = vms.iter().filter_map(|row| row.get("unread").cloned());
+    lists
+        .flat_map(|list| client::objects(list).unwrap_or_default())
+        .collect()
 }
 
 /// What the codes in the table mean, each once.

@@ -36,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Flows(args) => flows::run(args, &mut out),
         Command::Calls(args) => list::run(List::Calls, args, &mut out),
         Command::Clients(args) => list::run(List::Clients, args, &mut out),
+        Command::Vms(args) => list::run(List::Vms, args, &mut out),
         Command::Status(args) => list::run(List::Status, args, &mut out),
         Command::Counters(args) => list::run(List::Counters, args, &mut out),
         Command::Config(args) => Ok(config_check::run(args)),

@@ -167,9 +167,10 @@ fn vm_name(vm: &DraftVm) -> Option<&str> {
 
 fn ports(draft: &Draft, faults: &mut Faults) {
     let gateway = || draft.sip.iter().chain(&draft.h248).chain(&draft.mgcp);
-    unique(gateway().map(|at| (at, &at.value)), "a port", faults);
+    let all = || gateway().chain(&draft.tls_ports);
+    unique(all().map(|at| (at, &at.value)), "a port", faults);
     if let Some(registrar) = &draft.registrar
-        && let Some(taken) = gateway().find(|at| at.value == registrar.value)
+        && let Some(taken) = all().find(|at| at.value == registrar.value)
     {
         let what = format!(
             "{} is also {}; thin clients register at a port of their own, as 5070",
@@ -353,6 +354,7 @@ fn build(draft: Draft) -> Option<Config> {
             h248: draft.h248.into_iter().map(|at| at.value).collect(),
             mgcp: draft.mgcp.into_iter().map(|at| at.value).collect(),
             registrar: draft.registrar?.value,
+            tls_ports: draft.tls_ports.into_iter().map(|at| at.value).collect(),
             tls: draft.tls,
             connections: ConnectionLimits {
                 all: draft.connections?,

@@ -24,6 +24,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sidestep_abi::door::PortClass;
 use sidestep_core::engine::{
     CallPolicy, ExpiresConfig, MediaWatchConfig, PathRule, ThinClientConfig,
 };
@@ -98,7 +99,9 @@ pub struct SignallingConfig {
     pub mgcp: Vec<u16>,
     /// UDP port of the registrar, at each VM's own address.
     pub registrar: u16,
-    /// What it takes to look into encrypted SIP. `None`: it passes.
+    /// TCP ports of gateways to which VMs connect with TLS. Empty: none are known.
+    pub tls_ports: Vec<u16>,
+    /// What it takes to look into encrypted SIP. `None`: it passes, and is noted.
     pub tls: Option<TlsConfig>,
     /// How many connections are taken.
     pub connections: ConnectionLimits,
@@ -107,17 +110,24 @@ pub struct SignallingConfig {
 }
 
 impl SignallingConfig {
-    /// Ports between VMs and gateways to which connections are made.
-    pub fn connection_ports(&self) -> Vec<u16> {
-        let tls = self.tls.iter().flat_map(|tls| &tls.ports);
+    /// Every port of signalling, once, and what the taps do with it.
+    pub fn port_classes(&self) -> Vec<(u16, PortClass)> {
+        let encrypted = match self.tls {
+            Some(_) => PortClass::Gateway,
+            None => PortClass::Encrypted,
+        };
         let plain = self.sip.iter().chain(&self.h248);
-        plain.chain(tls).copied().collect()
-    }
-
-    /// Ports between VMs and gateways of which only datagrams are taken (RFC 3435
-    /// §3.5.3: MGCP is carried by UDP).
-    pub fn datagram_ports(&self) -> Vec<u16> {
-        self.mgcp.clone()
+        let plain = plain.map(|port| (*port, PortClass::Gateway));
+        // RFC 3435 §3.5.3: MGCP is carried by UDP.
+        let datagrams = self.mgcp.iter();
+        let datagrams = datagrams.map(|port| (*port, PortClass::GatewayDatagrams));
+        let encrypted = self.tls_ports.iter().map(|port| (*port, encrypted));
+        let registrar = [(self.registrar, PortClass::Registrar)];
+        plain
+            .chain(datagrams)
+            .chain(encrypted)
+            .chain(registrar)
+            .collect()
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) struct Draft {
     pub sip: Vec<At<u16>>,
     pub h248: Vec<At<u16>>,
     pub mgcp: Vec<At<u16>>,
+    pub tls_ports: Vec<At<u16>>,
     pub tls: Option<TlsConfig>,
     pub connections: Option<usize>,
     pub connections_per_vm: Option<usize>,
@@ -150,6 +151,15 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
         faults.error(signalling.line_of("sip"), &signalling.path_of("sip"), what);
     }
 
+    let h248 = ports(&signalling, "h248", &[2944, 2945], faults);
+    let mgcp = ports(&signalling, "mgcp", &[2427, 2727], faults);
+    let registrar = signalling.number_or("registrar", 5070, 1..=65535, "a UDP port", faults);
+    let mut tls_ports = ports(&tls, "ports", &[5061], faults);
+    if tls.get("ports").is_none() {
+        let others = || sip.iter().chain(&h248).chain(&mgcp).chain(&registrar);
+        tls_ports.retain(|tls| others().all(|other| other.value != tls.value));
+    }
+
     Draft {
         socket: daemon.path_or("socket", DEFAULT_SOCKET, faults),
         pins: daemon.path_or("pins", DEFAULT_PINS, faults),
@@ -172,9 +182,10 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
             .filter_map(|item| item.text(faults))
             .collect(),
         sip,
-        h248: ports(&signalling, "h248", &[2944, 2945], faults),
-        mgcp: ports(&signalling, "mgcp", &[2427, 2727], faults),
-        tls: super::tls::read(&tls, folder, faults),
+        h248,
+        mgcp,
+        tls: super::tls::read(&tls, folder, &tls_ports, faults),
+        tls_ports,
         connections: connections
             .number_or("limit", 4096, 1..=30_000, CONNECTIONS, faults)
             .map(|at| at.value),
@@ -199,7 +210,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
                 faults,
             )
             .map(|at| at.value),
-        registrar: signalling.number_or("registrar", 5070, 1..=65535, "a UDP port", faults),
+        registrar,
         realm: registration.text_or("realm", "sidestep", faults),
         expires_min: expires.number_or("min", 60, 1..=3600, SECONDS, faults),
         expires_default: expires.number_or("default", 600, 1..=604_800, SECONDS, faults),

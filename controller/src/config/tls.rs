@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::fault::Faults;
 use super::fields::Fields;
-use super::read::ports;
+use super::read::At;
 use crate::door::{Tls, TlsConfig};
 
 /// Its keys.
@@ -17,10 +17,16 @@ pub(super) const KEYS: [&str; 6] = [
     "client_key",
 ];
 
-/// Reads the section. `None`: it is not there, or faulty, and reported. `folder`:
-/// where relative paths start from.
-pub(super) fn read(tls: &Fields<'_>, folder: &Path, faults: &mut Faults) -> Option<TlsConfig> {
-    if KEYS.iter().all(|key| tls.get(key).is_none()) {
+/// Reads the section. `None`: it has no certificates, or is faulty, and reported.
+/// `folder`: where relative paths start from; `ports`: those of the section.
+pub(super) fn read(
+    tls: &Fields<'_>,
+    folder: &Path,
+    ports: &[At<u16>],
+    faults: &mut Faults,
+) -> Option<TlsConfig> {
+    let mut files = KEYS.iter().filter(|key| **key != "ports");
+    if files.all(|key| tls.get(key).is_none()) {
         return None;
     }
     let mut file = |key: &str, hint: &str| {
@@ -42,10 +48,7 @@ pub(super) fn read(tls: &Fields<'_>, folder: &Path, faults: &mut Faults) -> Opti
         }
     };
     let config = TlsConfig {
-        ports: ports(tls, "ports", &[5061], faults)
-            .into_iter()
-            .map(|at| at.value)
-            .collect(),
+        ports: ports.iter().map(|at| at.value).collect(),
         certificate: certificate?,
         key: key?,
         trust: trust?,

@@ -50,6 +50,13 @@ impl Interfaces {
             .collect()
     }
 
+    /// Whether an interface is there, with the programs on it.
+    pub fn is_attached(&self, name: &str) -> bool {
+        let named = |interface: &&Interface| interface.name == name;
+        let interface = self.all.iter().find(named);
+        interface.is_some_and(|interface| interface.attached.is_some())
+    }
+
     /// Whether a VM is on a switch of this host, rather than routed by it.
     pub fn is_bridged(&self, vm: Ipv4Addr) -> bool {
         let tap = self.all.iter().find(|interface| {

@@ -115,9 +115,7 @@ fn open(
     interfaces: &mut Interfaces,
 ) -> Result<(Door, Changes, impl Future<Output = ()> + use<>)> {
     datapath.configure(
-        &config.signalling.connection_ports(),
-        &config.signalling.datagram_ports(),
-        config.signalling.registrar,
+        &config.signalling.port_classes(),
         &config.vms.iter().map(VmAddresses::of).collect::<Vec<_>>(),
         &interfaces.names(),
     )?;

@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use sidestep_abi::door::Unread;
+use sidestep_core::call::Reason;
+use sidestep_core::time::Time;
 
 use super::serve::Daemon;
-use crate::admin::rows::{CounterRow, DoorRow, StatusRow};
+use crate::admin::rows::{CounterRow, DoorRow, StatusRow, UnreadRow, VmRow};
 use crate::admin::{List, view};
 use crate::clock::{self, Wall, nanoseconds};
+use crate::config::VmConfig;
+use crate::datapath::VmAddresses;
 
 impl Daemon {
     /// The rows of a list.
@@ -24,9 +29,54 @@ impl Daemon {
                 let clients = self.engine.clients();
                 values(clients.iter().map(|client| view::client(client, &wall)))
             }
+            List::Vms => values(self.vms(&wall)),
             List::Status => values([self.status(&wall)]),
             List::Counters => values(self.counters()),
         }
+    }
+
+    fn vms(&self, wall: &Wall) -> Vec<VmRow> {
+        let (calls, clients) = (self.engine.calls(), self.engine.clients());
+        let row = |vm: &VmConfig| VmRow {
+            name: vm.name.clone(),
+            tap: vm.tap.clone(),
+            attached: self.interfaces.is_attached(&vm.tap),
+            address: vm.address.to_string(),
+            address6: vm.address6.map(|address| address.to_string()),
+            thin_clients: clients
+                .iter()
+                .filter(|client| client.vm == vm.name)
+                .map(|client| client.name.clone())
+                .collect(),
+            calls: calls
+                .iter()
+                .filter(|call| call.vm == vm.name && call.state != "ended")
+                .count(),
+            unread: self.unread(vm, wall),
+        };
+        self.config.vms.iter().map(row).collect()
+    }
+
+    /// What of a VM's signalling passes because it cannot be read; of both its
+    /// addresses together.
+    fn unread(&self, vm: &VmConfig, wall: &Wall) -> Vec<UnreadRow> {
+        let seen = self.datapath.maps.unread(VmAddresses::of(vm).all());
+        let row = |why: Unread| {
+            let seen = seen.iter().filter(|(of, _)| *of == why);
+            let (begun, last_ns) = seen.fold((0, 0), |(begun, last_ns), (_, seen)| {
+                (begun + seen.begun, last_ns.max(seen.last_ns))
+            });
+            let reason = match why {
+                Unread::Encrypted => Reason::SignallingEncrypted,
+                Unread::Sctp => Reason::SignallingSctp,
+            };
+            (last_ns != 0).then(|| UnreadRow {
+                reason: reason.code().to_owned(),
+                begun,
+                last_seen: wall.rfc3339(Time::from_origin(Duration::from_nanos(last_ns))),
+            })
+        };
+        Unread::ALL.into_iter().filter_map(row).collect()
     }
 
     fn status(&self, wall: &Wall) -> StatusRow {

@@ -11,7 +11,7 @@ use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, SockMap};
 use sidestep_abi::counter::Counter;
 use sidestep_abi::door::{
     ConnectionKey, DOOR_LISTENERS, Door, LEASE_NS, Neighbour, NeighbourKey, PortClass, Side,
-    VM_CONNECTIONS, Vm,
+    Unread, UnreadKey, UnreadSeen, VM_CONNECTIONS, Vm,
 };
 use sidestep_abi::flow::{self, Address};
 use sidestep_abi::map;
@@ -28,6 +28,7 @@ pub struct Maps {
     counters: PerCpuArray<MapData, u64>,
     door_sockets: SockMap<MapData>,
     connections: HashMap<MapData, ConnectionKey, u64>,
+    unread: HashMap<MapData, UnreadKey, UnreadSeen>,
     /// VMs of which no further connections are taken.
     full: HashSet<IpAddr>,
 }
@@ -61,34 +62,17 @@ impl Maps {
             counters: take(ebpf, map::COUNTERS)?,
             door_sockets: take(ebpf, map::DOOR_SOCKETS)?,
             connections: take(ebpf, map::CONNECTIONS)?,
+            unread: take(ebpf, map::UNREAD)?,
             full: HashSet::new(),
         })
     }
 
-    /// The ports to take, and no others.
-    pub fn set_signalling_ports(
-        &mut self,
-        gateway: &[u16],
-        datagrams: &[u16],
-        registrar: u16,
-    ) -> Result<()> {
-        let wanted = |port: u16| {
-            if gateway.contains(&port) {
-                Some(PortClass::Gateway)
-            } else if datagrams.contains(&port) {
-                Some(PortClass::GatewayDatagrams)
-            } else if port == registrar {
-                Some(PortClass::Registrar)
-            } else {
-                None
-            }
-        };
-        for port in gateway.iter().chain(datagrams).copied().chain([registrar]) {
-            if let Some(class) = wanted(port) {
-                self.signalling_ports
-                    .insert(port.to_be(), class as u8, 0)
-                    .with_context(|| format!("cannot have port {port} taken"))?;
-            }
+    /// The ports that are signalling, each once, and no others.
+    pub fn set_signalling_ports(&mut self, ports: &[(u16, PortClass)]) -> Result<()> {
+        for (port, class) in ports {
+            self.signalling_ports
+                .insert(port.to_be(), *class as u8, 0)
+                .with_context(|| format!("cannot have port {port} taken"))?;
         }
         let pinned: Vec<u16> = self
             .signalling_ports
@@ -96,7 +80,8 @@ impl Maps {
             .filter_map(Result::ok)
             .collect();
         for port in pinned {
-            if wanted(u16::from_be(port)).is_none() {
+            let is_wanted = |(wanted, _): &(u16, PortClass)| wanted.to_be() == port;
+            if !ports.iter().any(is_wanted) {
                 self.signalling_ports.remove(&port)?;
             }
         }
@@ -246,6 +231,26 @@ impl Maps {
         };
         let neighbour = self.neighbours.get(&key, 0).ok()?;
         Some(neighbour.vm_mac)
+    }
+
+    /// Signalling of these addresses that passed because it cannot be read: why, how
+    /// many connections have begun, and when anything was seen last (ns of
+    /// CLOCK_MONOTONIC).
+    pub fn unread(&self, vm: impl Iterator<Item = IpAddr>) -> Vec<(Unread, UnreadSeen)> {
+        let keys = vm.flat_map(|vm| {
+            let vm = flow::address(vm);
+            Unread::ALL.map(|why| {
+                (
+                    why,
+                    UnreadKey {
+                        vm,
+                        why: why as u32,
+                    },
+                )
+            })
+        });
+        keys.filter_map(|(why, key)| Some((why, self.unread.get(&key, 0).ok()?)))
+            .collect()
     }
 
     /// What the programs have counted, over all CPUs.

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use aya::Ebpf;
+use sidestep_abi::door::PortClass;
 use sidestep_abi::flow::{self, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowLeg};
 use sidestep_core::engine::{self, Flow, Leg};
 use sidestep_core::time::Time;
@@ -149,9 +150,8 @@ impl Datapath {
         self.first_call
     }
 
-    /// Tells the programs the ports (those between VMs and gateways, the same for
-    /// datagrams only, the registrar's) and the VMs, and forgets what only an
-    /// earlier configuration had. No signalling is taken until the door is open and the
+    /// Tells the programs the ports and the VMs, and forgets what only an earlier
+    /// configuration had. No signalling is taken until the door is open and the
     /// lease runs.
     ///
     /// # Errors
@@ -159,15 +159,12 @@ impl Datapath {
     /// A map is full.
     pub fn configure(
         &mut self,
-        gateway_ports: &[u16],
-        datagram_ports: &[u16],
-        registrar: u16,
+        ports: &[(u16, PortClass)],
         vms: &[VmAddresses],
         interfaces: &[&str],
     ) -> Result<()> {
         self.maps.end_lease()?;
-        self.maps
-            .set_signalling_ports(gateway_ports, datagram_ports, registrar)?;
+        self.maps.set_signalling_ports(ports)?;
         self.vms = vms.to_vec();
         let addresses: Vec<IpAddr> = vms.iter().flat_map(|vm| vm.all()).collect();
         self.maps.keep_vms(&addresses)?;

@@ -101,6 +101,10 @@ counters! {
     /// Uplink: ICMP error about a steered packet, translated and sent to whom it
     /// concerns.
     ErrorTranslated = 36, "error-translated";
+    /// Tap: connection with TLS that nobody here may read; passed.
+    SignallingEncrypted = 37, "signalling-encrypted";
+    /// Tap: association of SCTP between signalling ports; passed.
+    SignallingSctp = 38, "signalling-sctp";
 }
 
 /// Size of the `COUNTERS` array.

@@ -19,6 +19,45 @@ pub enum PortClass {
     Registrar = 2,
     /// As `Gateway`, but only datagrams: no connection to such a port is taken.
     GatewayDatagrams = 3,
+    /// TLS between a VM and its gateways that nobody here may read: it passes, and
+    /// is noted in `UNREAD`.
+    Encrypted = 4,
+}
+
+/// Key of signalling that passes because it cannot be read: whose, and why.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UnreadKey {
+    /// The VM's address.
+    pub vm: Address,
+    /// An [`Unread`].
+    pub why: u32,
+}
+
+/// Why signalling cannot be read.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unread {
+    /// TLS, without the operator's certificates.
+    Encrypted = 1,
+    /// SCTP (RFC 9260).
+    Sctp = 2,
+}
+
+impl Unread {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Encrypted, Self::Sctp];
+}
+
+/// How much signalling passed so.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnreadSeen {
+    /// Connections, or associations, that have begun.
+    pub begun: u64,
+    /// When anything of them was seen last, ns of bpf_ktime_get_ns, to a second or
+    /// so.
+    pub last_ns: u64,
 }
 
 /// A VM, by each of its addresses: which tap it is on.
@@ -142,7 +181,9 @@ pub const MARK: u32 = 0x51de_0000;
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{ConnectionKey, Door, FragmentKey, Neighbour, NeighbourKey, Vm};
+    use super::{
+        ConnectionKey, Door, FragmentKey, Neighbour, NeighbourKey, UnreadKey, UnreadSeen, Vm,
+    };
 
     // SAFETY: repr(C), no padding, every bit pattern is a value.
     unsafe impl aya::Pod for Vm {}
@@ -156,4 +197,8 @@ mod pod {
     unsafe impl aya::Pod for FragmentKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Door {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for UnreadKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for UnreadSeen {}
 }

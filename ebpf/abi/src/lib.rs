@@ -39,6 +39,9 @@ pub mod map {
     /// TCP connections that are taken, by [`crate::door::ConnectionKey`] → when a
     /// segment came last (`u64`).
     pub const CONNECTIONS: &str = "CONNECTIONS";
+    /// Signalling that cannot be read, by [`crate::door::UnreadKey`] →
+    /// [`crate::door::UnreadSeen`].
+    pub const UNREAD: &str = "UNREAD";
     /// First fragments taken lately → when (`u64`, bpf_ktime_get_ns).
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// The two door links.

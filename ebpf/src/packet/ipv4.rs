@@ -2,7 +2,9 @@
 
 use sidestep_abi::flow::{Address, FlowAction, FlowKey, FlowKey4};
 
-use super::{FiveTuple, Fragment, Ip, PROTOCOL_TCP, PROTOCOL_UDP, Parsed, Udp, Window};
+use super::{
+    FiveTuple, Fragment, Ip, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, Parsed, Udp, Window,
+};
 use crate::{
     maps::FLOWS4,
     rewrite::{Change, fold},
@@ -175,6 +177,11 @@ impl Ip for Ipv4 {
     #[inline(always)]
     fn is_tcp(&self) -> bool {
         self.protocol == PROTOCOL_TCP
+    }
+
+    #[inline(always)]
+    fn is_sctp(&self) -> bool {
+        self.protocol == PROTOCOL_SCTP
     }
 
     #[inline(always)]

@@ -2,7 +2,9 @@
 
 use sidestep_abi::flow::{Address, FlowAction, FlowKey};
 
-use super::{FiveTuple, Fragment, Ip, PROTOCOL_TCP, PROTOCOL_UDP, Parsed, Udp, Window};
+use super::{
+    FiveTuple, Fragment, Ip, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, Parsed, Udp, Window,
+};
 use crate::{
     maps::FLOWS6,
     rewrite::fold,
@@ -186,6 +188,11 @@ impl Ip for Ipv6 {
     #[inline(always)]
     fn is_tcp(&self) -> bool {
         self.next_header == PROTOCOL_TCP
+    }
+
+    #[inline(always)]
+    fn is_sctp(&self) -> bool {
+        self.next_header == PROTOCOL_SCTP
     }
 
     #[inline(always)]
