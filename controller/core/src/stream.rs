@@ -7,6 +7,7 @@
 //! **Never harm a call.** A message that is too large goes on as it is. A stream
 //! that cannot be divided any more goes on as it is to its end.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -30,23 +31,45 @@ impl Default for Limits {
 
 /// What stands at the front of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Front {
+pub enum Front<'a> {
     /// A message: so many bytes.
     Message {
-        /// Bytes that it takes in the stream.
+        /// Bytes that it, or the end of it, takes in the stream.
         length: usize,
-        /// Those of them that are the message, without what only frames it.
-        message: Range<usize>,
+        /// The message, without what only frames it.
+        message: Cow<'a, [u8]>,
     },
     /// So many bytes of no message, or of one that is left alone.
     Untouched {
         /// How many; at least one.
         length: usize,
+        /// What goes on: these bytes; none while the framer keeps them (see
+        /// [`Framer::kept`]); with them, those that it has kept so far.
+        bytes: Cow<'a, [u8]>,
         /// Why, where it begins a message that is left alone.
         why: Option<&'static str>,
     },
     /// Not enough to say.
     Incomplete,
+}
+
+impl<'a> Front<'a> {
+    /// A message that takes the first `length` bytes of `front`, and is these of them.
+    pub fn message(front: &'a [u8], length: usize, message: Range<usize>) -> Self {
+        Self::Message {
+            length,
+            message: Cow::Borrowed(front.get(message).unwrap_or_default()),
+        }
+    }
+
+    /// The first `length` bytes of `front`, which go on as they are.
+    pub fn untouched(front: &'a [u8], length: usize, why: Option<&'static str>) -> Self {
+        Self::Untouched {
+            length,
+            bytes: Cow::Borrowed(front.get(..length).unwrap_or(front)),
+            why,
+        }
+    }
 }
 
 /// A stream cannot be divided: what is wrong, in words that do not vary with it.
@@ -62,7 +85,19 @@ pub trait Framer: Debug + Send {
     /// # Errors
     ///
     /// The stream cannot be divided, from its present front on.
-    fn front(&mut self, front: &[u8]) -> Result<Front, Unframed>;
+    fn front<'a>(&mut self, front: &'a [u8]) -> Result<Front<'a>, Unframed>;
+
+    /// What the framer has taken of a message and not given out: it goes on as it is
+    /// where the stream ends, or cannot be divided, before the message does.
+    fn kept(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Whether the front is amid a message that is left alone: nothing else can go
+    /// the same way before its end.
+    fn is_amid(&self) -> bool {
+        false
+    }
 
     /// A message as it stands in a stream.
     fn wrap(&self, message: Vec<u8>) -> Vec<u8> {
@@ -126,27 +161,37 @@ impl Stream {
         self.untouched
     }
 
+    /// Whether what has come ends amid a message that is left alone: nothing else
+    /// can go the same way before the rest of it.
+    pub fn is_amid(&self) -> bool {
+        !self.untouched && self.framer.as_ref().is_some_and(|framer| framer.is_amid())
+    }
+
     /// The next part, if it is there.
     pub fn next_part(&mut self) -> Option<Part> {
-        let front = self.buffer.get(self.start..).unwrap_or_default();
-        let Some(framer) = self.framer.as_mut().filter(|_| !self.untouched) else {
-            return self.rest(None);
-        };
-        match framer.front(front) {
-            Ok(Front::Incomplete) => None,
-            Ok(Front::Message { length, message }) => {
-                let part = front.get(message).unwrap_or_default().to_vec();
-                self.start += length.min(front.len());
-                Some(Part::Message(part))
-            }
-            Ok(Front::Untouched { length, why }) => {
-                let bytes = front.get(..length).unwrap_or(front).to_vec();
-                self.start += bytes.len();
-                Some(Part::Untouched { bytes, why })
-            }
-            Err(Unframed(why)) => {
-                self.untouched = true;
-                self.rest(Some(why))
+        loop {
+            let front = self.buffer.get(self.start..).unwrap_or_default();
+            let Some(framer) = self.framer.as_mut().filter(|_| !self.untouched) else {
+                return self.rest(None);
+            };
+            match framer.front(front) {
+                Ok(Front::Incomplete) => return None,
+                Ok(Front::Message { length, message }) => {
+                    let part = message.into_owned();
+                    self.start += length.min(front.len());
+                    return Some(Part::Message(part));
+                }
+                Ok(Front::Untouched { length, bytes, why }) => {
+                    let bytes = bytes.into_owned();
+                    self.start += length.min(front.len());
+                    if !bytes.is_empty() {
+                        return Some(Part::Untouched { bytes, why });
+                    }
+                }
+                Err(Unframed(why)) => {
+                    self.untouched = true;
+                    return self.rest(Some(why));
+                }
             }
         }
     }
@@ -158,8 +203,9 @@ impl Stream {
     }
 
     fn rest(&mut self, why: Option<&'static str>) -> Option<Part> {
-        let bytes = self.buffer.split_off(self.start);
-        self.buffer.clear();
+        let kept = self.framer.as_mut().map(|framer| framer.kept());
+        let mut bytes = kept.unwrap_or_default();
+        bytes.extend(self.buffer.drain(..).skip(self.start));
         self.start = 0;
         (!bytes.is_empty()).then_some(Part::Untouched { bytes, why })
     }

@@ -24,15 +24,19 @@ impl TpktFramer {
         Self { limits, skip: 0 }
     }
 
-    fn skipped(&mut self, front: &[u8], why: Option<&'static str>) -> Front {
+    fn skipped<'a>(&mut self, front: &'a [u8], why: Option<&'static str>) -> Front<'a> {
         let length = self.skip.min(front.len());
         self.skip -= length;
-        Front::Untouched { length, why }
+        Front::untouched(front, length, why)
     }
 }
 
 impl Framer for TpktFramer {
-    fn front(&mut self, front: &[u8]) -> Result<Front, Unframed> {
+    fn is_amid(&self) -> bool {
+        self.skip > 0
+    }
+
+    fn front<'a>(&mut self, front: &'a [u8]) -> Result<Front<'a>, Unframed> {
         if self.skip > 0 && !front.is_empty() {
             return Ok(self.skipped(front, None));
         }
@@ -56,10 +60,7 @@ impl Framer for TpktFramer {
         if front.len() < length {
             return Ok(Front::Incomplete);
         }
-        Ok(Front::Message {
-            length,
-            message: HEADER..length,
-        })
+        Ok(Front::message(front, length, HEADER..length))
     }
 
     /// A message that no packet can hold (over 65,531 octets) is not sent: a wrong

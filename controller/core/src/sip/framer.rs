@@ -62,7 +62,7 @@ impl SipFramer {
     }
 
     /// Length of the message at the front, whose header ends there.
-    fn measure(&mut self, front: &[u8]) -> Result<Front, Unframed> {
+    fn measure<'a>(&mut self, front: &'a [u8]) -> Result<Front<'a>, Unframed> {
         let head = head(front).map_err(unframed)?;
         let length = head
             .content_length
@@ -90,16 +90,20 @@ impl SipFramer {
         })
     }
 
-    fn skipped(&mut self, front: &[u8], why: Option<&'static str>) -> Front {
+    fn skipped<'a>(&mut self, front: &'a [u8], why: Option<&'static str>) -> Front<'a> {
         let length = self.skip.min(front.len());
         self.skip -= length;
         self.begin_anew();
-        Front::Untouched { length, why }
+        Front::untouched(front, length, why)
     }
 }
 
 impl Framer for SipFramer {
-    fn front(&mut self, front: &[u8]) -> Result<Front, Unframed> {
+    fn is_amid(&self) -> bool {
+        self.skip > 0
+    }
+
+    fn front<'a>(&mut self, front: &'a [u8]) -> Result<Front<'a>, Unframed> {
         if front.is_empty() {
             return Ok(Front::Incomplete);
         }
@@ -114,10 +118,7 @@ impl Framer for SipFramer {
                 .take_while(|b| matches!(b, b'\r' | b'\n' | 0))
                 .count();
             if empty > 0 {
-                return Ok(Front::Untouched {
-                    length: empty,
-                    why: None,
-                });
+                return Ok(Front::untouched(front, empty, None));
             }
             self.check_first_line(front)?;
             match header_end(front, self.scanned) {
@@ -141,10 +142,7 @@ impl Framer for SipFramer {
         match self.whole {
             Some(whole) if whole <= front.len() => {
                 self.begin_anew();
-                Ok(Front::Message {
-                    length: whole,
-                    message: 0..whole,
-                })
+                Ok(Front::message(front, whole, 0..whole))
             }
             _ => Ok(Front::Incomplete),
         }
