@@ -1,11 +1,14 @@
 #!/usr/bin/env escript
-%% Erlang/OTP's megaco as a media gateway controller and as a media gateway: its own
-%% engine and transports, our users on top. Protocol version 1.
+%% Erlang/OTP's megaco as a media gateway controller, as a media gateway, and as a thin
+%% client that is one: its own engine and transports, our users on top. Protocol
+%% version 1.
 %%
 %%   megaco.escript mgc OWN-IP TRANSPORT ENCODING
 %%   megaco.escript mg OWN-IP TRANSPORT ENCODING MGC-IP
+%%   megaco.escript tc OWN-IP TRANSPORT ENCODING MGC-IP MGC-PORT
 %%
-%% TRANSPORT is udp or tcp, ENCODING pretty, compact or ber; ports are the standard's.
+%% TRANSPORT is udp or tcp, ENCODING pretty, compact or ber; ports are the standard's
+%% where none is given.
 %% What happens is told in lines on standard output; standard input takes commands:
 %%
 %%   mgc  add IP PORT     a context of a line and an RTP termination whose Remote is
@@ -15,6 +18,10 @@
 %%        subtract        all of the context; `subtracted`
 %%        calls N IP PORT N times add and subtract; `calls N MS`
 %%   mg   off-hook        a Notify of al/of; `notified`
+%%   tc   off-hook, on-hook
+%%
+%% A gateway tells `remote IP PORT` and `signals NAME...` as it is told them, and
+%% `local IP PORT`: where it receives the context that is made.
 -mode(compile).
 
 -export([handle_connect/2, handle_connect/3, handle_disconnect/3, handle_syntax_error/3,
@@ -32,9 +39,14 @@ main(["mgc", Own, Transport, Encoding]) ->
     tell("listening", []),
     commands(fun mgc/1);
 main(["mg", Own, Transport, Encoding, Mgc]) ->
+    gateway(Own, Transport, Encoding, Mgc, integer_to_list(port_of(Encoding)));
+main(["tc", Own, Transport, Encoding, Mgc, MgcPort]) ->
+    gateway(Own, Transport, Encoding, Mgc, MgcPort).
+
+gateway(Own, Transport, Encoding, Mgc, MgcPort) ->
     start(Own, Encoding),
     {Port, Handle} = receive_handle(Own, Transport, Encoding),
-    {Connection, Control} = connect(Transport, Port, Handle, Mgc),
+    {Connection, Control} = connect(Transport, Port, Handle, Mgc, list_to_integer(MgcPort)),
     {ok, Peer} = megaco:connect(Handle, preliminary_mid, Connection, Control),
     put(peer, Peer),
     {ok, _} = called([action(0, [service_change()])]),
@@ -46,8 +58,11 @@ start(Own, Encoding) ->
     ets:new(state, [named_table, public]),
     ets:insert(state, [{own, Own}, {encoding, Encoding}, {contexts, 0}]).
 
+port_of("ber") -> 2945;
+port_of(_) -> 2944.
+
 receive_handle(Own, Transport, Encoding) ->
-    Port = case Encoding of "ber" -> 2945; _ -> 2944 end,
+    Port = port_of(Encoding),
     Mid = {ip4Address, {'IP4Address', octets(Own), Port}},
     ok = megaco:start_user(Mid, [{user_mod, ?MODULE}, {user_args, []}]),
     {megaco_receive_handle, Mid, _, _, _, Version} = megaco:user_info(Mid, receive_handle),
@@ -67,14 +82,14 @@ listen("tcp", Port, Handle) ->
     {ok, Transport} = megaco_tcp:start_transport(),
     megaco_tcp:listen(Transport, [{port, Port}, {receive_handle, Handle}]).
 
-connect("udp", Port, Handle, Mgc) ->
+connect("udp", Port, Handle, Mgc, MgcPort) ->
     {ok, Transport} = megaco_udp:start_transport(),
     {ok, Socket, Control} = megaco_udp:open(Transport, [{port, Port}, {receive_handle, Handle}]),
-    {megaco_udp:create_send_handle(Socket, list_to_tuple(octets(Mgc)), Port), Control};
-connect("tcp", Port, Handle, Mgc) ->
+    {megaco_udp:create_send_handle(Socket, list_to_tuple(octets(Mgc)), MgcPort), Control};
+connect("tcp", _, Handle, Mgc, MgcPort) ->
     {ok, Transport} = megaco_tcp:start_transport(),
     {ok, Socket, Control} = megaco_tcp:connect(
-        Transport, [{host, list_to_tuple(octets(Mgc))}, {port, Port}, {receive_handle, Handle}]),
+        Transport, [{host, list_to_tuple(octets(Mgc))}, {port, MgcPort}, {receive_handle, Handle}]),
     {Socket, Control}.
 
 octets(Ip) -> [list_to_integer(Part) || Part <- string:tokens(Ip, ".")].
@@ -140,11 +155,15 @@ called(Actions) ->
 
 %% ---- The gateway's commands.
 
-mg(["off-hook"]) ->
-    Event = {'ObservedEvent', "al/of", ?NONE, [], ?NONE},
+mg(["off-hook"]) -> notify("al/of");
+mg(["on-hook"]) -> notify("al/on").
+
+notify(Name) ->
+    Event = {'ObservedEvent', Name, ?NONE, [], ?NONE},
     Events = {'ObservedEventsDescriptor', 1, [Event]},
     Command = {'CommandRequest', {notifyReq, {'NotifyRequest', [line()], Events, ?NONE}}, ?NONE, ?NONE},
-    {ok, _} = called([action(0, [Command])]),
+    %% In the context that the line is in: the last that was made, if any.
+    {ok, _} = called([action(ets:lookup_element(state, contexts, 2), [Command])]),
     tell("notified", []).
 
 service_change() ->
@@ -244,21 +263,44 @@ reply(Context, {addReq, {'AmmRequest', [Asked], Descriptors}}) ->
                 [] -> ?NONE;
                 [Media] ->
                     heard(Media),
-                    Own = ets:lookup_element(state, own, 2),
-                    Port = integer_to_list(6000 + 2 * (Context rem 1000)),
-                    [media_descriptor(stream(?NONE, description(Own, Port), ?NONE))]
+                    case Id of
+                        Asked -> ?NONE;
+                        _ -> [media_descriptor(stream(?NONE, local(Context), ?NONE))]
+                    end
             end,
+    signalled(Descriptors),
     {addReply, {'AmmsReply', [Id], Audit}};
 reply(_, {modReq, {'AmmRequest', Ids, Descriptors}}) ->
     [heard(Media) || {mediaDescriptor, Media} <- Descriptors],
+    signalled(Descriptors),
     {modReply, {'AmmsReply', Ids, ?NONE}};
 reply(_, {subtractReq, {'SubtractRequest', Ids, _}}) ->
     tell("subtracted", []),
     {subtractReply, {'AmmsReply', Ids, ?NONE}};
+reply(_, {auditCapRequest, {'AuditRequest', _, _}}) ->
+    Media = media_descriptor(stream(?NONE, description("$", "$"), ?NONE)),
+    {auditCapReply, {auditResult, {'AuditResult', line(), [Media]}}};
+reply(_, {auditValueRequest, {'AuditRequest', Id, {'AuditDescriptor', Items}}})
+        when Items =:= ?NONE; Items =:= [] ->
+    Known = case Id of {megaco_term_id, true, _} -> line(); _ -> Id end,
+    {auditValueReply, {auditResult, {'AuditResult', Known, []}}};
 reply(_, {auditValueRequest, {'AuditRequest', Id, _}}) ->
     Remote = ets:lookup_element(state, remote, 2),
     Media = media_descriptor(stream(?NONE, ?NONE, Remote)),
     {auditValueReply, {auditResult, {'AuditResult', Id, [Media]}}}.
+
+%% Where a context's RTP is received.
+local(Context) ->
+    Own = ets:lookup_element(state, own, 2),
+    Port = integer_to_list(6000 + 2 * (Context rem 1000)),
+    tell("local ~s ~s", [Own, Port]),
+    description(Own, Port).
+
+%% What the gateway's party is to hear.
+signalled(Descriptors) ->
+    [tell("signals~s", [[[$\s, Name] || {signal, {'Signal', Name, _, _, _, _, _, _}} <- Signals]])
+     || {signalsDescriptor, Signals} <- Descriptors],
+    ok.
 
 %% What the gateway is told of the far end.
 heard({'MediaDescriptor', _, {_, Streams}}) ->

@@ -5,13 +5,15 @@
 use std::net::SocketAddrV4;
 
 use anyhow::{Result, ensure};
+use serde_json::json;
 use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::capture::Capture;
 use sidestep_tests::peers::megaco::{Form, Megaco, Transport};
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::speaker::Speaker;
 use sidestep_tests::stage::{
-    GATEWAY_TONE, VM_TONE, Wires, agree, expect_reason, frozen, hear, thin_client, wait_over,
+    GATEWAY_TONE, TC_TONE, VM_TONE, Wires, agree, expect_reason, frozen, hear, registrar,
+    thin_client, wait_over,
 };
 use sidestep_tests::wait::{seconds, wait_for};
 
@@ -43,22 +45,34 @@ fn without_sidestep_the_gateway_is_told_of_the_vm() {
     });
 }
 
-/// tshark's dissectors complain of nothing that the gateway is sent, in the VM's name
-/// or by the VM, and of nothing that the VM is sent which they had not complained of
+/// Messages of a form as tshark has them, over UDP and in TPKT.
+fn messages(form: Form) -> &'static str {
+    match form {
+        Form::Ber => "h248",
+        Form::Pretty | Form::Compact => "megaco",
+    }
+}
+
+/// What tshark's dissectors complain of among the messages from a site.
+fn malformed(lab: &Lab, wire: &Capture, from: Site, form: Form) -> Result<Vec<String>> {
+    let filter = format!(
+        "{} && ip.src == {} && _ws.malformed",
+        messages(form),
+        from.ip()
+    );
+    wire.dissect(lab, &filter)
+}
+
+/// They complain of nothing that the gateway and the thin client are sent, in the VM's
+/// name or by the VM, and of nothing that the VM is sent which they had not complained of
 /// as it left the gateway (in BER, of Erlang's reply to an audit).
 fn nothing_malformed(lab: &Lab, wires: &Wires, form: Form) -> Result<()> {
-    let malformed = |wire: &Capture, from: Site| {
-        let filter = format!(
-            "udp.port == {} && ip.src == {} && _ws.malformed",
-            form.port(),
-            from.ip()
-        );
-        wire.dissect(lab, &filter)
-    };
-    let sent = malformed(&wires.gateway, Site::Vm1)?;
-    ensure!(sent.is_empty(), "{sent:#?}");
-    let left = malformed(&wires.gateway, Site::Gw)?;
-    let came = malformed(&wires.tap, Site::Gw)?;
+    for wire in [&wires.gateway, &wires.thin_client] {
+        let sent = malformed(lab, wire, Site::Vm1, form)?;
+        ensure!(sent.is_empty(), "{sent:#?}");
+    }
+    let left = malformed(lab, &wires.gateway, Site::Gw, form)?;
+    let came = malformed(lab, &wires.tap, Site::Gw, form)?;
     ensure!(
         came.len() <= left.len(),
         "left the gateway: {left:#?}, came to the VM: {came:#?}"
@@ -119,19 +133,11 @@ fn goes_direct(transport: Transport, form: Form) {
         gateway.wait("subtracted")?;
         wait_over(lab, &sidestep)?;
 
-        if transport == Transport::Udp {
-            let protocol = match form {
-                Form::Ber => "h248",
-                Form::Pretty | Form::Compact => "megaco",
-            };
-            wait_for("messages on the wire", seconds(5), || {
-                let messages = format!("udp.port == {} && {protocol}", form.port());
-                let found = wires.gateway.dissect(lab, &messages).ok()?;
-                (found.len() >= 8).then_some(())
-            })?;
-            nothing_malformed(lab, &wires, form)?;
-        }
-        Ok(())
+        wait_for("messages on the wire", seconds(5), || {
+            let found = wires.gateway.dissect(lab, messages(form)).ok()?;
+            (found.len() >= 8).then_some(())
+        })?;
+        nothing_malformed(lab, &wires, form)
     });
 }
 
@@ -153,6 +159,63 @@ fn a_call_over_tcp_in_compact_text_goes_direct() {
 #[test]
 fn a_call_over_tcp_in_ber_goes_direct() {
     goes_direct(Transport::Tcp, Form::Ber);
+}
+
+/// Fig. 5 with Erlang/OTP on all three sides: the thin client is a stock gateway, too.
+fn with_a_stock_gateway_as_thin_client(form: Form) {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start_with(lab, &[], |config| {
+            let mid = format!("[{}]:{}", Site::Tc1.ip(), form.port());
+            config["thin_clients"][0] = json!({"user": "tc1", "vm": "desk-1",
+                "protocol": "h248", "mid": mid, "from": Site::Tc1.ip()});
+        })?;
+        // 501.
+        let registrar = registrar(Site::Vm1);
+        let mut tc = Megaco::thin_client(lab, Site::Tc1, Transport::Udp, form, registrar)?;
+        sidestep.wait_registered(lab, "tc1")?;
+        let wires = Wires::start(lab)?;
+        let (mut controller, mut gateway) = association(lab, Transport::Udp, form)?;
+
+        // 502, 503: the thin client describes itself, and has ringback, since the other
+        // party is called. 504, 505: the gateway is told of it.
+        let told = controller.add(VM_MEDIA)?;
+        ensure!(tc.wait("signals")? == ["cg/rt"]);
+        let near = tc.wait_address("local")?;
+        let remote = gateway.wait_address("remote")?;
+        ensure!(remote == near && *near.ip() == Site::Tc1.ip(), "{remote}");
+        // 508: of the gateway.
+        ensure!(tc.wait_address("remote")? == told);
+        // 510, 514: who answers ends it.
+        gateway.ask("off-hook", "notified")?;
+        ensure!(tc.wait("signals")?.is_empty());
+
+        // 516: media.
+        let gw = Speaker::start(lab, Site::Gw, told.port(), remote, GATEWAY_TONE)?;
+        let user = Speaker::start(lab, Site::Tc1, near.port(), told, TC_TONE)?;
+        let call = sidestep.wait_call(lab, "direct")?;
+        expect_reason(&call, None)?;
+        wires.hear_direct()?;
+        drop((gw, user));
+        let (near, far) = (Site::Tc1.ip(), Site::Gw.ip());
+        agree(lab, &sidestep, &wires.gateway, near, far)?;
+        agree(lab, &sidestep, &wires.thin_client, far, near)?;
+        wires.nothing_past_tap()?;
+
+        controller.ask("subtract", "subtracted")?;
+        tc.wait("subtracted")?;
+        wait_over(lab, &sidestep)?;
+        nothing_malformed(lab, &wires, form)
+    });
+}
+
+#[test]
+fn fig5_with_erlang_on_all_sides_in_text() {
+    with_a_stock_gateway_as_thin_client(Form::Compact);
+}
+
+#[test]
+fn fig5_with_erlang_on_all_sides_in_binary() {
+    with_a_stock_gateway_as_thin_client(Form::Ber);
 }
 
 /// No thin client: the gateway is told of the VM, and the call says why.

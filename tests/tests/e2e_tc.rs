@@ -4,12 +4,15 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use sidestep_tests::lab::{Lab, Site, in_lab};
+use sidestep_tests::peers::Process;
+use sidestep_tests::peers::megaco::{Form, Megaco, Transport};
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
+use sidestep_tests::peers::speaker::Speaker;
 use sidestep_tests::peers::thin_client::ThinClient;
 use sidestep_tests::stage::{
-    SET_UP, Wires, agree, dial_gateway, expect_reason, frozen, gateway, phone, sip, thin_client,
-    wait_over,
+    SET_UP, TC_TONE, Wires, agree, dial_gateway, expect_reason, frozen, gateway, phone, registrar,
+    sip, thin_client, wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -45,7 +48,28 @@ fn start(lab: &Lab, (account, keys): (Value, Value)) -> Result<(Sidestep, ThinCl
     Ok((sidestep, tc))
 }
 
-/// What is on the wires is what was counted, and none of it went through the VM.
+/// The call is direct, and thin client and gateway hear each other.
+fn heard(lab: &Lab, sidestep: &Sidestep, wires: &Wires) -> Result<()> {
+    let call = sidestep.wait_call(lab, "direct")?;
+    expect_reason(&call, None)?;
+    ensure!(
+        call["thin_client"] == "tc1" && call["protocol"] == "sip",
+        "{call}"
+    );
+    wires.hear_direct()
+}
+
+/// What is on the wires is what was counted, and none of it went through the VM, while
+/// the senders are still.
+fn counted(lab: &Lab, sidestep: &Sidestep, wires: &Wires, senders: &[&Process]) -> Result<()> {
+    frozen(senders, || {
+        let (near, far) = (Site::Tc1.ip(), Site::Gw.ip());
+        agree(lab, sidestep, &wires.gateway, near, far)?;
+        agree(lab, sidestep, &wires.thin_client, far, near)
+    })?;
+    wires.nothing_past_tap()
+}
+
 fn talk(
     lab: &Lab,
     sidestep: &Sidestep,
@@ -53,19 +77,8 @@ fn talk(
     tc: &mut ThinClient,
     gw: &mut Sipp,
 ) -> Result<()> {
-    let call = sidestep.wait_call(lab, "direct")?;
-    expect_reason(&call, None)?;
-    ensure!(
-        call["thin_client"] == "tc1" && call["protocol"] == "sip",
-        "{call}"
-    );
-    wires.hear_direct()?;
-    frozen(&[tc.process(), gw.process()], || {
-        let (near, far) = (Site::Tc1.ip(), Site::Gw.ip());
-        agree(lab, sidestep, &wires.gateway, near, far)?;
-        agree(lab, sidestep, &wires.thin_client, far, near)
-    })?;
-    wires.nothing_past_tap()
+    heard(lab, sidestep, wires)?;
+    counted(lab, sidestep, wires, &[tc.process(), gw.process()])
 }
 
 /// Fig. 5 at the thin client, Fig. 3 at the gateway.
@@ -126,4 +139,89 @@ fn fig6_with_an_mgcp_thin_client() {
 #[test]
 fn fig6_with_an_h248_thin_client_in_text() {
     incoming(h248("text"));
+}
+
+/// Erlang/OTP's megaco as the thin client, with RTP of the lab's.
+fn stock(lab: &Lab, transport: Transport, form: Form) -> Result<(Sidestep, Megaco)> {
+    let sidestep = Sidestep::start_with(lab, &[], |config| {
+        let mid = format!("[{}]:{}", Site::Tc1.ip(), form.port());
+        config["thin_clients"][0] = json!({"user": "tc1", "vm": "desk-1", "protocol": "h248",
+            "mid": mid, "from": Site::Tc1.ip()});
+    })?;
+    let tc = Megaco::thin_client(lab, Site::Tc1, transport, form, registrar(Site::Vm1))?;
+    // 501: ServiceChange, AuditValue, AuditCapabilities.
+    let client = sidestep.wait_registered(lab, "tc1")?;
+    ensure!(
+        client["protocol"] == "h248" && client["codecs"] == json!(["PCMA/8000"]),
+        "{client}"
+    );
+    Ok((sidestep, tc))
+}
+
+/// Fig. 5 with a stock gateway as thin client, Fig. 3 at the gateway.
+fn outgoing_with_a_stock_gateway(transport: Transport, form: Form) {
+    in_lab(|lab| {
+        let (sidestep, mut tc) = stock(lab, transport, form)?;
+        let wires = Wires::start(lab)?;
+        let mut gw = gateway(lab, "answer")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial_gateway(&mut vm)?;
+        // 502, 503: where it receives. 508: of the gateway.
+        let local = tc.wait_address("local")?;
+        let remote = tc.wait_address("remote")?;
+        ensure!(*remote.ip() == Site::Gw.ip(), "{remote}");
+        let speaker = Speaker::start(lab, Site::Tc1, local.port(), remote, TC_TONE)?;
+        vm.wait_established(1, SET_UP)?;
+        heard(lab, &sidestep, &wires)?;
+        drop(speaker);
+        counted(lab, &sidestep, &wires, &[gw.process()])?;
+        vm.hang_up()?;
+        tc.wait("subtracted")?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}
+
+/// Fig. 6 with a stock gateway as thin client, Fig. 4 at the gateway; its user hangs up.
+fn incoming_with_a_stock_gateway(transport: Transport, form: Form) {
+    in_lab(|lab| {
+        let (sidestep, mut tc) = stock(lab, transport, form)?;
+        let wires = Wires::start(lab)?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        let mut gw = Sipp::start(lab, Site::Gw, &Run::new("call").calling(sip(Site::Vm1)))?;
+        vm.wait_for("CALL_INCOMING", SET_UP)?;
+        vm.accept()?;
+        // 606, 607.
+        let remote = tc.wait_address("remote")?;
+        ensure!(*remote.ip() == Site::Gw.ip(), "{remote}");
+        let local = tc.wait_address("local")?;
+        let speaker = Speaker::start(lab, Site::Tc1, local.port(), remote, TC_TONE)?;
+        heard(lab, &sidestep, &wires)?;
+        drop(speaker);
+        counted(lab, &sidestep, &wires, &[gw.process()])?;
+        tc.ask("on-hook", "notified")?;
+        tc.wait("subtracted")?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}
+
+#[test]
+fn fig5_with_erlang_as_thin_client_in_text() {
+    outgoing_with_a_stock_gateway(Transport::Udp, Form::Pretty);
+}
+
+#[test]
+fn fig5_with_erlang_as_thin_client_in_binary() {
+    outgoing_with_a_stock_gateway(Transport::Udp, Form::Ber);
+}
+
+#[test]
+fn fig6_with_erlang_as_thin_client_in_text() {
+    incoming_with_a_stock_gateway(Transport::Udp, Form::Compact);
+}
+
+#[test]
+fn fig6_with_erlang_as_thin_client_in_binary() {
+    incoming_with_a_stock_gateway(Transport::Udp, Form::Ber);
 }

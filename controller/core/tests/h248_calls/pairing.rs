@@ -94,7 +94,7 @@ fn fig5_from_501_to_516_with_h248_at_both_ends() {
     control.passes_to_mg("Reply = 10 { Context = 5000 { Notify = A5555 } }");
     // 514, 515: no ringback any more.
     let request = tc_replies(&mut control, "C=2000{MF=tel/1}");
-    assert!(request.contains("MF=tel/1{SG{}}"), "{request}");
+    assert!(request.contains("MF=tel/1{SG}"), "{request}");
     // 512, 513.
     control.passes_to_mg(
         "Transaction = 50005 { Context = 5000 { Modify = A5555 { Events = 1235 { al/on }, Signals { } } } }",

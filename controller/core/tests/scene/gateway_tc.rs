@@ -208,7 +208,7 @@ impl Tc {
         let signals = [
             ("ringback", "cg/rt", "S: G/rt"),
             ("ringing", "al/ri", "S: L/rg"),
-            ("quiet", "SG{}", "S: \r\n"),
+            ("quiet", "{SG}", "S: \r\n"),
         ];
         let found = signals.into_iter().find(|(_, h248, mgcp)| match self {
             Self::H248 => asked.text.contains(h248),

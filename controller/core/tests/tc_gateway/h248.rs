@@ -310,7 +310,7 @@ fn fig5_steps_514_and_515_ringback_stops() {
     let modify = expect(&mut bench, "C=2000{MF=tel/1{SG{cg/rt}}}");
     reply(&mut bench, modify, "C=2000{MF=tel/1}");
     bench.agent.progress(bench.now, LEG, CallProgress::Quiet);
-    let modify = expect(&mut bench, "C=2000{MF=tel/1{SG{}}}");
+    let modify = expect(&mut bench, "C=2000{MF=tel/1{SG}}");
     reply(&mut bench, modify, "C=2000{MF=tel/1}");
     bench.quiet();
 }
@@ -419,7 +419,7 @@ fn a_leg_ends_by_subtract_and_its_telephone_falls_silent() {
     let (modify, _) = got(&mut bench);
     reply(&mut bench, modify, "C=2000{MF=tel/1}");
     bench.agent.bye(bench.now, LEG);
-    let silent = SUBTRACT.replace("C=2000{", "C=2000{MF=tel/1{SG{}},");
+    let silent = SUBTRACT.replace("C=2000{", "C=2000{MF=tel/1{SG},");
     let subtract = expect(&mut bench, &silent);
     reply(&mut bench, subtract, "C=2000{MF=tel/1,S=tel/1,S=rtp/7}");
     bench.quiet();

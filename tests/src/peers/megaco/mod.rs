@@ -1,6 +1,6 @@
-//! Erlang/OTP's megaco: as a media gateway controller and as a media gateway, with our
-//! program on its engine (`erlang/megaco.escript`), and as the other codec
-//! ([`corpus`]).
+//! Erlang/OTP's megaco: as a media gateway controller, as a media gateway, and as a thin
+//! client that is one, with our program on its engine (`erlang/megaco.escript`), and as
+//! the other codec ([`corpus`]).
 
 pub mod corpus;
 
@@ -44,7 +44,7 @@ impl Form {
     }
 }
 
-/// A controller or a gateway.
+/// A controller, a gateway, or a thin client that is one.
 #[derive(Debug)]
 pub struct Megaco {
     process: Process,
@@ -56,7 +56,7 @@ pub struct Megaco {
 impl Megaco {
     /// A controller, listening.
     pub fn controller(lab: &Lab, site: Site, transport: Transport, form: Form) -> Result<Self> {
-        let mut controller = Self::start(lab, site, "mgc", transport, form, None)?;
+        let mut controller = Self::start(lab, site, "mgc", transport, form, &[])?;
         controller.wait("listening")?;
         Ok(controller)
     }
@@ -69,9 +69,24 @@ impl Megaco {
         form: Form,
         controller: Ipv4Addr,
     ) -> Result<Self> {
-        let mut gateway = Self::start(lab, site, "mg", transport, form, Some(controller))?;
+        let controller = controller.to_string();
+        let mut gateway = Self::start(lab, site, "mg", transport, form, &[controller])?;
         gateway.wait("registered")?;
         Ok(gateway)
+    }
+
+    /// A thin client, registered at its VM's `registrar`.
+    pub fn thin_client(
+        lab: &Lab,
+        site: Site,
+        transport: Transport,
+        form: Form,
+        registrar: SocketAddrV4,
+    ) -> Result<Self> {
+        let at = [registrar.ip().to_string(), registrar.port().to_string()];
+        let mut client = Self::start(lab, site, "tc", transport, form, &at)?;
+        client.wait("registered")?;
+        Ok(client)
     }
 
     fn start(
@@ -80,7 +95,7 @@ impl Megaco {
         role: &str,
         transport: Transport,
         form: Form,
-        controller: Option<Ipv4Addr>,
+        controller: &[String],
     ) -> Result<Self> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/erlang/megaco.escript");
         let mut command = lab.command(site, "escript");
@@ -94,7 +109,7 @@ impl Megaco {
             Form::Compact => "compact",
             Form::Ber => "ber",
         });
-        command.args(controller.map(|address| address.to_string()));
+        command.args(controller);
         let name = format!("megaco-{role}-{}", site.name());
         let (process, input) = Process::start_with_input(&name, lab.directory(), &mut command)?;
         Ok(Self {

@@ -155,8 +155,13 @@ impl Output {
         self.close();
     }
 
+    /// Without signals the token stands alone: so the syntax as corrected has it, and
+    /// Erlang/OTP reads no other; before, empty brackets stood there.
     pub(super) fn signals(&mut self, signals: &SignalsDescriptor<'_>) {
         self.token(Token::Signals);
+        if signals.signals.is_empty() {
+            return;
+        }
         self.open();
         for signal in &signals.signals {
             self.item();
