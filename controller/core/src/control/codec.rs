@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::message::{Dialect, Edit, Part, Place};
+use super::message::{Dialect, Edit, Part, Place, Segment};
 use crate::engine::Protocol;
 use crate::media::Direction;
 
@@ -51,8 +51,14 @@ pub trait Codec: fmt::Debug {
     }
 
     /// The reply to the whole transaction `id`: that of `first` without its refusal,
-    /// and that of `second` to what was left; with their indexes in their messages.
-    fn joined(&self, _first: (&[u8], usize), _second: (&[u8], usize), _id: u32) -> Option<Vec<u8>> {
+    /// and those of `rest`, one or the segments of one, to what was left; with their
+    /// indexes in their messages. Where `first` is a segment, this is, as the last.
+    fn joined(
+        &self,
+        _first: (&[u8], usize),
+        _rest: &[(&[u8], usize)],
+        _id: u32,
+    ) -> Option<Vec<u8>> {
         None
     }
 
@@ -62,6 +68,17 @@ pub trait Codec: fmt::Debug {
 
     /// Tells the sender of a reply that it has come: TransactionResponseAck, 000.
     fn acknowledge(&self, id: u32, dialect: &Dialect) -> Vec<u8>;
+
+    /// Tells the sender of a reply's segment that it has come: SegmentReply. `None`:
+    /// the protocol has no segments.
+    fn acknowledge_segment(
+        &self,
+        _id: u32,
+        _segment: Segment,
+        _dialect: &Dialect,
+    ) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// A message that was read.

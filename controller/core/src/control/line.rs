@@ -2,11 +2,11 @@
 //! what comes again leaves again with the same bytes and does nothing twice;
 //! datagrams that wait for a thin client; connections that are no call's.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::call::{Before, Way};
 use super::codec::Codec;
-use super::message::{Dialect, Edit, Kind, Place, Selector, Stream};
+use super::message::{Dialect, Edit, Kind, Name, Place, Segment, Selector, Stream};
 use super::requests::REMEMBERED;
 use crate::engine::{Datagram, Side};
 use crate::time::Time;
@@ -17,6 +17,8 @@ const CONNECTIONS: usize = 4096;
 const TRANSACTIONS: usize = 4096;
 /// Datagrams that may wait at once.
 const HELD: usize = 256;
+/// Segments of a reply that may wait for those before them, or for the last.
+const SEGMENTS: usize = 64;
 
 /// A VM and one gateway.
 #[derive(Debug)]
@@ -40,8 +42,7 @@ pub(super) struct Line {
 pub(super) struct Transaction {
     /// Changes of its request, as if it were the first part of a datagram.
     pub(super) edits: Vec<Edit>,
-    /// Changes of its reply; `None`: it has not come.
-    pub(super) reply: Option<Vec<Edit>>,
+    pub(super) replied: Replied,
     pub(super) asked: Vec<Wanted>,
     /// The request as it came, where it may have to go again without changes: its
     /// datagram, and its part in it.
@@ -51,6 +52,68 @@ pub(super) struct Transaction {
     pub(super) reissued: Option<(u32, Vec<u8>)>,
     /// The reply to what was not left, and its part in its message.
     pub(super) first: Option<(Vec<u8>, usize)>,
+    /// Number of the segment in which it was refused; 0: of the reply in one piece.
+    pub(super) refused: Option<u16>,
+}
+
+/// What has come of the reply to a transaction.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Replied {
+    /// Changes of its segments, by their numbers; of a reply in one piece under 0.
+    pub(super) edits: BTreeMap<u16, Vec<Edit>>,
+    /// The last segment has come.
+    pub(super) complete: bool,
+    /// Indexes of the operations of which is known what came.
+    pub(super) done: BTreeSet<usize>,
+    /// Of the others, terminations of which a segment has said a part.
+    pub(super) named: BTreeMap<usize, Name>,
+    /// Segments that came before their turn, alone in their datagrams.
+    early: BTreeMap<u16, Datagram>,
+}
+
+impl Replied {
+    /// What has been changed in this reply, or segment of one, when it came before.
+    pub(super) fn before(&self, segment: Option<Segment>) -> Option<&[Edit]> {
+        let number = segment.map_or(0, |segment| segment.number);
+        self.edits.get(&number).map(Vec::as_slice)
+    }
+
+    /// Whether others have to come before this segment.
+    pub(super) fn is_early(&self, segment: Option<Segment>) -> bool {
+        let next = self.edits.last_key_value().map_or(1, |(last, _)| last + 1);
+        segment.is_some_and(|segment| segment.number > next)
+    }
+
+    /// Keeps a segment until its turn. False: too many wait.
+    pub(super) fn keep(&mut self, segment: Segment, datagram: Datagram) -> bool {
+        let room = self.early.len() < SEGMENTS || self.early.contains_key(&segment.number);
+        if room {
+            self.early.insert(segment.number, datagram);
+        }
+        room
+    }
+
+    /// A reply, or a segment of one, has been looked at; the next, if it has come
+    /// already.
+    pub(super) fn looked_at(
+        &mut self,
+        segment: Option<Segment>,
+        edits: Vec<Edit>,
+    ) -> Option<Datagram> {
+        let number = segment.map_or(0, |segment| segment.number);
+        self.edits.insert(number, edits);
+        self.complete |= segment.is_none_or(|segment| segment.last);
+        self.early.remove(&number.checked_add(1)?)
+    }
+
+    /// An operation, whose termination has a name by what came of it so far.
+    pub(super) fn named(&self, index: usize, wanted: &Wanted) -> Wanted {
+        let mut wanted = wanted.clone();
+        if let Some(name) = self.named.get(&index) {
+            wanted.place.termination = Selector::One(name.clone());
+        }
+        wanted
+    }
 }
 
 /// An operation of a transaction, for the time when its reply comes.
@@ -72,6 +135,42 @@ pub(super) struct Own {
     pub(super) way: Way,
     pub(super) purpose: OwnPurpose,
     pub(super) answered: bool,
+    segments: BTreeMap<u16, (Datagram, usize)>,
+    last_segment: Option<u16>,
+}
+
+impl Own {
+    pub(super) fn new(dialect: Dialect, way: Way, purpose: OwnPurpose) -> Self {
+        Self {
+            dialect,
+            way,
+            purpose,
+            answered: false,
+            segments: BTreeMap::new(),
+            last_segment: None,
+        }
+    }
+
+    /// Its reply, or a segment of it, has come as the part `index` of a datagram: all
+    /// segments in their order, once they are there.
+    pub(super) fn gather(
+        &mut self,
+        segment: Option<Segment>,
+        (datagram, index): (&Datagram, usize),
+    ) -> Option<Vec<(Datagram, usize)>> {
+        let Some(segment) = segment else {
+            return Some(vec![(datagram.clone(), index)]);
+        };
+        if self.segments.len() < SEGMENTS {
+            self.segments
+                .insert(segment.number, (datagram.clone(), index));
+        }
+        if segment.last {
+            self.last_segment = Some(segment.number);
+        }
+        let all = self.last_segment.map(usize::from) == Some(self.segments.len());
+        all.then(|| self.segments.values().cloned().collect())
+    }
 }
 
 /// What it is for.
@@ -153,7 +252,7 @@ impl Line {
             self.expiry.pop_front();
             // While it is remembered, its id is no new one's.
             if let Some(old) = self.transactions.remove(&(asker, id))
-                && old.reply.is_none()
+                && !old.replied.complete
                 && asker == Side::Vm
             {
                 unanswered.push((id, old));

@@ -220,6 +220,8 @@ pub struct Stream {
 pub struct Reply {
     /// The transaction's id.
     pub id: u32,
+    /// Which segment of the reply this is, where it comes in several.
+    pub segment: Option<Segment>,
     /// Its sender wants to hear that it has come (RFC 3435 §3.5.6, H.248.1
     /// §8.2.3).
     pub wants_acknowledgement: bool,
@@ -228,6 +230,16 @@ pub struct Reply {
     /// What came of the operations, in their order; there may be several of one,
     /// where it had wildcards.
     pub results: Vec<Outcome>,
+}
+
+/// A segment of a reply (H.248.1 version 3, §8.2.5): results of some of the
+/// operations, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Number, from 1.
+    pub number: u16,
+    /// Whether it is the last.
+    pub last: bool,
 }
 
 /// What came of an operation.

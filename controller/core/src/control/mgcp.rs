@@ -278,6 +278,7 @@ fn reply(message: &mgcp::Message<'_>, code: u16) -> Reply {
     };
     Reply {
         id: message.transaction(),
+        segment: None,
         wants_acknowledgement: acknowledgement.is_some_and(<[u8]>::is_empty),
         error: None,
         results: vec![Outcome {

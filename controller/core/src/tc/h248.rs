@@ -26,11 +26,12 @@ use super::gateway::{
     Association, Command, Failure, Hook, Method, NotUnderstood, Question, Read, Reply, Said,
     Settings, Want, Wire,
 };
+use crate::control::message::Segment;
 use crate::h248::model::{
     AckRange, ActionReply, ActionRequest, AuditDescriptor, AuditItem, AuditToken, Body,
     CommandKind, CommandReply, CommandRequest, ContextId, ContextProperties, Description,
     Descriptor, ErrorDescriptor, EventsDescriptor, ItemName, LocalControl, MediaDescriptor,
-    Message, Mid, Octets, Reply as ReplyModel, ReplyResult, Request, RequestedEvent,
+    Message, Mid, Octets, Reply as ReplyModel, ReplyResult, Request, RequestedEvent, SegmentReply,
     ServiceChangeAddress, ServiceChangeDescriptor, ServiceChangeMethod, Signal, SignalParameter,
     SignalsDescriptor, Span, Stream, StreamMode, TerminationId, Transaction,
 };
@@ -670,13 +671,7 @@ fn register(change: &ServiceChangeDescriptor<'_>) -> Want {
 
 /// A reply of a thin client's.
 fn replied(reply: &ReplyModel<'_>, voice: &Voice) -> Said<Context> {
-    let mut told = Reply {
-        error: None,
-        handle: None,
-        local: None,
-        codecs: Vec::new(),
-        terminations: Vec::new(),
-    };
+    let mut told = Reply::empty();
     if let ReplyResult::Error(error) = &reply.result {
         told.error = Some(error.code);
     }
@@ -688,16 +683,30 @@ fn replied(reply: &ReplyModel<'_>, voice: &Voice) -> Said<Context> {
             hear(&mut told, action.context, command);
         }
     }
-    let acknowledgement = reply.immediate_ack.then(|| {
+    let whole = || {
         voice.say(Transaction::ResponseAck(vec![AckRange {
             first: reply.id,
             last: reply.id,
         }]))
-    });
+    };
+    let of_segment = |segment| {
+        voice.say(Transaction::Segment(SegmentReply {
+            id: reply.id,
+            segment,
+            id_span: Span::default(),
+        }))
+    };
     Said::Reply {
         transaction: reply.id,
         reply: told,
-        acknowledgement,
+        segment: reply.segment.map(|segment| Segment {
+            number: segment.number,
+            last: segment.complete,
+        }),
+        acknowledgement: match reply.segment {
+            Some(segment) => Some(of_segment(segment)),
+            None => reply.immediate_ack.then(whole),
+        },
     }
 }
 

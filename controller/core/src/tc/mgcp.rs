@@ -336,6 +336,7 @@ impl Mgcp {
                 Some(Said::Reply {
                     transaction,
                     reply: self.reply(message, code),
+                    segment: None,
                     acknowledgement: wants_ack
                         .then(|| ResponseBuilder::new(0, transaction).build()),
                 })

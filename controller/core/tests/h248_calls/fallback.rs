@@ -165,8 +165,8 @@ fn no_codec_in_common() {
 fn a_gateway_that_says_nothing_of_its_own_media() {
     for reply in [
         "Reply = 50003 { Context = 5000 { Add = A5555, Add = A5556 } }",
-        // The rest is to come.
-        "Reply = 50003/1 { Context = 5000 { Add = A5555, Add = A5556 } }",
+        // The only segment.
+        "Reply = 50003/1/END { Context = 5000 { Add = A5555, Add = A5556 } }",
     ] {
         let mut control = Control::registered(config());
         control.mgc_says(&add(50003, &vm_sdp()));

@@ -14,5 +14,6 @@ mod mutations;
 mod pairing;
 #[path = "../scene/mod.rs"]
 mod scene;
+mod segments;
 mod service;
 mod unusual;

@@ -622,3 +622,73 @@ fn mutated_messages() {
     assert!(said(&mut bench).contains("P=777001{"));
     expect(&mut bench, "C=-{AV=*{AT{}}}");
 }
+
+/// A segment of a reply; its acknowledgement is checked.
+fn segment(bench: &mut Bench, id: u32, number: &str, actions: &str) {
+    bench.hear(format!(
+        "!/3 [10.71.2.21]:2944 P={id}/{number}{{{actions}}}"
+    ));
+    let acknowledged = said(bench);
+    assert!(
+        acknowledged.ends_with(&format!("SM={id}/{}", number.replace("END", "&"))),
+        "{acknowledged}"
+    );
+}
+
+#[test]
+fn replies_in_segments_are_put_together_in_any_order() {
+    for order in [[0, 1], [1, 0]] {
+        let mut bench = bench();
+        bench.hear(RESTART);
+        said(&mut bench);
+        let audit = expect(&mut bench, "C=-{AV=*{AT{}}}");
+        let parts = [("1", "C=-{AV=ROOT{}}"), ("2/END", "C=-{AV=tel/1{}}")];
+        for at in order {
+            let (number, actions) = parts[at];
+            segment(&mut bench, audit, number, actions);
+            if at == order[0] {
+                // It comes again: it is acknowledged again.
+                segment(&mut bench, audit, number, actions);
+            }
+        }
+        let audit = expect(&mut bench, "C=-{AC=*{AT{M}}}");
+        let local = |payload: u8| {
+            format!(
+                "C=-{{AC=tel/1{{M{{ST=1{{L{{v=0\nc=IN IP4 $\nm=audio $ RTP/AVP {payload}\n}}}}}}}}}}"
+            )
+        };
+        let parts = [("1", local(0)), ("2/END", local(18))];
+        for at in order {
+            let (number, actions) = &parts[at];
+            segment(&mut bench, audit, number, actions);
+        }
+        bench.quiet();
+        let bound = bench.bound.clone().expect("registered");
+        let Signalling::H248 { codecs, .. } = &bound.signalling else {
+            panic!("{bound:?}");
+        };
+        let codecs: Vec<String> = codecs.iter().map(ToString::to_string).collect();
+        assert_eq!(codecs, ["PCMU/8000", "G729/8000"], "{order:?}");
+    }
+}
+
+#[test]
+fn a_leg_whose_add_is_answered_in_segments() {
+    let mut bench = registered();
+    bench.invite(Some(GATEWAY));
+    let (add, _) = got(&mut bench);
+    segment(&mut bench, add, "1", "C=2000{A=tel/1}");
+    // While the rest is to come the Add is not sent again at once.
+    bench.wait(3_000);
+    bench.quiet();
+    let rtp = format!("C=2000{{A=rtp/7{{M{{ST=1{{L{{{LOCAL}}}}}}}}}}}");
+    segment(&mut bench, add, "2/END", &rtp);
+    bench.answered();
+    bench.agent.ack_with(bench.now, LEG, None);
+    bench.agent.bye(bench.now, LEG);
+    let subtract = expect(&mut bench, SUBTRACT);
+    // An error in the last of them is one of the whole.
+    segment(&mut bench, subtract, "1", "C=2000{S=tel/1}");
+    segment(&mut bench, subtract, "2/END", "C=2000{ER=430{}}");
+    bench.quiet();
+}

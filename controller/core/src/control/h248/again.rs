@@ -4,7 +4,7 @@
 
 use crate::h248::model::{
     ActionReply, ActionRequest, Body, CommandReply, ContextId, ContextProperties, Descriptor,
-    Message, Reply, ReplyResult, Request, Span, Transaction,
+    Message, Reply, ReplyResult, Request, Segment, Span, Transaction,
 };
 use crate::h248::{self, Encoding};
 
@@ -28,7 +28,7 @@ pub(super) fn rest(
     };
     let mut actions = Vec::new();
     let mut before = from;
-    for (at, action) in request.actions.iter().enumerate() {
+    for action in &request.actions {
         if before >= action.commands.len() {
             before -= action.commands.len();
             continue;
@@ -40,7 +40,8 @@ pub(super) fn rest(
             action.audit = None;
             action.commands.drain(..before);
             if action.context == ContextId::CHOOSE {
-                let made = reply.actions().get(at).map(|made| made.context);
+                // The refusal is in the last action that the reply speaks of.
+                let made = reply.actions().last().map(|made| made.context);
                 action.context = made.filter(|made| made.is_specific())?;
             }
             before = 0;
@@ -58,20 +59,16 @@ pub(super) fn rest(
     written(&alone(&message, request), encoding)
 }
 
-/// The reply `index` of `first` without its refusal, and with what the reply `at` of
-/// `second` says of the rest; under the id `id`.
+/// The reply `index` of `first` without its refusal, and with what the replies `rest`,
+/// each by its index in its message, say of what was left; under the id `id`.
 pub(super) fn joined(
     (first, index): (&[u8], usize),
-    (second, at): (&[u8], usize),
+    rest: &[(&[u8], usize)],
     id: u32,
 ) -> Option<Vec<u8>> {
-    let encoding = Encoding::of(second)?;
+    let encoding = Encoding::of(first)?;
     let first = h248::parse(first).ok()?;
-    let second = h248::parse(second).ok()?;
     let Transaction::Reply(before) = first.transactions().get(index)? else {
-        return None;
-    };
-    let Transaction::Reply(after) = second.transactions().get(at)? else {
         return None;
     };
     let mut actions: Vec<ActionReply<'_>> = before.actions().to_vec();
@@ -79,32 +76,43 @@ pub(super) fn joined(
     if last.error.take().is_none() {
         last.commands.pop_if(|command| has_error(command));
     }
-    match &after.result {
-        ReplyResult::Error(error) => last.error = Some(error.clone()),
-        ReplyResult::Actions(more) => {
-            let mut more = more.iter().cloned();
-            // In the same context the same action goes on.
-            match more.next() {
-                Some(next) if next.context == last.context => {
-                    last.commands.extend(next.commands);
-                    last.error = next.error;
+    for (message, at) in rest {
+        let message = h248::parse(message).ok()?;
+        let Transaction::Reply(after) = message.transactions().get(*at)? else {
+            return None;
+        };
+        let last = actions.last_mut()?;
+        match &after.result {
+            ReplyResult::Error(error) => last.error = Some(error.clone()),
+            ReplyResult::Actions(more) => {
+                let mut more = more.iter().cloned();
+                // In the same context the same action goes on.
+                match more.next() {
+                    Some(next) if next.context == last.context => {
+                        last.commands.extend(next.commands);
+                        last.error = next.error;
+                    }
+                    Some(next) if last.commands.is_empty() => *last = next,
+                    Some(next) => actions.push(next),
+                    None => {}
                 }
-                Some(next) if last.commands.is_empty() => *last = next,
-                Some(next) => actions.push(next),
-                None => {}
+                actions.extend(more);
             }
-            actions.extend(more);
         }
     }
     let reply = Transaction::Reply(Reply {
         id,
-        segment: None,
+        // What came before it the VM has.
+        segment: before.segment.map(|segment| Segment {
+            complete: true,
+            ..segment
+        }),
         // Ours to acknowledge: its id is.
         immediate_ack: false,
         result: ReplyResult::Actions(actions),
         id_span: Span::default(),
     });
-    written(&alone(&second, reply), encoding)
+    written(&alone(&first, reply), encoding)
 }
 
 /// Binary has no way to say some things.
@@ -205,8 +213,20 @@ mod tests {
         ] {
             let first = format!("!/1 <g> {first}");
             let second = format!("!/1 <g> PN=3{{}} {second}");
-            let joined = joined((first.as_bytes(), 0), (second.as_bytes(), 1), 7);
+            let joined = joined((first.as_bytes(), 0), &[(second.as_bytes(), 1)], 7);
             assert_eq!(text(joined), format!("!/1 <g> {expected}"));
         }
+    }
+
+    #[test]
+    fn a_segment_that_refused_becomes_the_last() {
+        let first = b"!/3 <g> P=7/2{C=50{A=a,ER=449{}}}";
+        let rest = ["P=9/1{C=50{A=r}}", "P=9/2/END{C=50{MF=b},C=4{S=y}}"];
+        let rest = rest.map(|reply| format!("!/3 <g> {reply}"));
+        let rest: Vec<_> = rest.iter().map(|reply| (reply.as_bytes(), 0)).collect();
+        assert_eq!(
+            text(joined((first, 0), &rest, 7)),
+            "!/3 <g> P=7/2/&{C=50{A=a,A=r,MF=b},C=4{S=y}}"
+        );
     }
 }

@@ -13,7 +13,7 @@ mod words;
 mod tests;
 
 use super::codec::{Codec, Connection, Message, Unreadable};
-use super::message::{At, Dialect, Edit, End, Part};
+use super::message::{At, Dialect, Edit, End, Part, Segment};
 use crate::engine::Protocol;
 use crate::h248::model::{
     self, AckRange, ActionRequest, Body, CommandKind, ContextProperties, Descriptor, LocalControl,
@@ -135,8 +135,8 @@ impl Codec for H248 {
         again::rest(message, from, first, id)
     }
 
-    fn joined(&self, first: (&[u8], usize), second: (&[u8], usize), id: u32) -> Option<Vec<u8>> {
-        again::joined(first, second, id)
+    fn joined(&self, first: (&[u8], usize), rest: &[(&[u8], usize)], id: u32) -> Option<Vec<u8>> {
+        again::joined(first, rest, id)
     }
 
     fn pending(&self, id: u32, dialect: &Dialect) -> Vec<u8> {
@@ -150,6 +150,18 @@ impl Codec for H248 {
             last: id,
         };
         spoken(dialect, Transaction::ResponseAck(vec![range]))
+    }
+
+    fn acknowledge_segment(&self, id: u32, segment: Segment, dialect: &Dialect) -> Option<Vec<u8>> {
+        let acknowledgement = model::SegmentReply {
+            id,
+            segment: model::Segment {
+                number: segment.number,
+                complete: segment.last,
+            },
+            id_span: Span::default(),
+        };
+        Some(spoken(dialect, Transaction::Segment(acknowledgement)))
     }
 }
 

@@ -163,11 +163,15 @@ fn replies_errors_and_what_passes() {
     assert_eq!(passing.parts(), [Part::Pending(3), Part::Other]);
     assert_eq!(passing.edited(&[Edit::Drop { part: 0 }]), b"!/1 <g> K{1-2}");
     assert!(read("!/1 <g> ER=401{}").parts().is_empty());
-    let segments = read("!/3 <g> P=7/2{C=1{A=x}} P=7/1{C=1{A=x}} SM=7/1");
-    assert!(matches!(
-        segments.parts(),
-        [Part::Other, Part::Reply(_), Part::Other]
-    ));
+    let segments = read("!/3 <g> P=7/2/&{C=1{A=x}} P=7/1{C=1{A=x}} SM=7/1");
+    let [Part::Reply(second), Part::Reply(first), Part::Other] = segments.parts() else {
+        panic!("{segments:?}")
+    };
+    let segment = |number, last| Some(Segment { number, last });
+    assert_eq!(
+        (second.segment, first.segment),
+        (segment(2, true), segment(1, false))
+    );
     let error = H248.read(b"!/1 <g> T=1{C=1{A=$}").unwrap_err();
     assert_eq!(error.kind, "neither , nor the closing bracket");
 }

@@ -1,7 +1,7 @@
 //! Transactions in the neutral words, and the names of those words in H.248.
 
 use super::super::message::{
-    Kind, Name, Operation, Outcome, Part, Place, Reply, Request, Restart, Selector, Stream,
+    Kind, Name, Operation, Outcome, Part, Place, Reply, Request, Restart, Segment, Selector, Stream,
 };
 use super::dialect_of;
 use crate::digits::number;
@@ -51,9 +51,6 @@ pub(super) fn part(
                 operations,
             })
         }
-        // The first segment of a reply is the reply; others are of no operation that
-        // the machine could tell.
-        Transaction::Reply(reply) if reply.segment.is_some_and(|s| s.number > 1) => Part::Other,
         Transaction::Reply(reply) => {
             let mut results = Vec::new();
             for (a, action) in reply.actions().iter().enumerate() {
@@ -76,6 +73,10 @@ pub(super) fn part(
             }
             Part::Reply(Reply {
                 id: reply.id,
+                segment: reply.segment.map(|segment| Segment {
+                    number: segment.number,
+                    last: segment.complete,
+                }),
                 wants_acknowledgement: reply.immediate_ack,
                 error: match &reply.result {
                     ReplyResult::Error(error) => Some(error.code),

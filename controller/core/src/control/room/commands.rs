@@ -39,8 +39,7 @@ impl Room {
                         ..datagram
                     },
                 );
-                treated.dropped += 1;
-                treated.edits.push(Edit::Drop { part: index });
+                treated.drop(index);
                 return;
             }
             let edits = known.edits.iter().cloned();

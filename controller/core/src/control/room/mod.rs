@@ -4,6 +4,7 @@
 mod commands;
 mod reissue;
 mod replies;
+mod segments;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -67,6 +68,16 @@ struct Treated {
     going: Vec<(u32, Transaction)>,
     /// How many parts are left out.
     dropped: usize,
+    /// Segments of replies whose turn comes after this datagram.
+    next: Vec<Datagram>,
+}
+
+impl Treated {
+    /// The part at this index is left out.
+    fn drop(&mut self, index: usize) {
+        self.dropped += 1;
+        self.edits.push(Edit::Drop { part: index });
+    }
 }
 
 /// The codec of a protocol.
@@ -122,7 +133,8 @@ impl Room {
         Ok(())
     }
 
-    /// One datagram that was read, from a side or from those that waited.
+    /// One datagram that was read, from a side or from those that waited, and segments
+    /// that had to wait for it.
     fn take(
         &mut self,
         cx: &mut Context<'_>,
@@ -131,6 +143,37 @@ impl Room {
         datagram: Datagram,
         message: &dyn Message,
     ) {
+        for next in self.take_one(cx, numbers, key, datagram, message) {
+            self.take_again(cx, numbers, key, next);
+        }
+    }
+
+    /// A datagram that has waited.
+    fn take_again(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        key: LineKey,
+        datagram: Datagram,
+    ) {
+        let message = self
+            .lines
+            .get(&key)
+            .map(|line| line.codec.read(&datagram.payload));
+        match message {
+            Some(Ok(message)) => self.take(cx, numbers, key, datagram, message.as_ref()),
+            _ => forward(cx, datagram),
+        }
+    }
+
+    fn take_one(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        key: LineKey,
+        datagram: Datagram,
+        message: &dyn Message,
+    ) -> Vec<Datagram> {
         if datagram.side == Side::Vm {
             self.let_go_of_deleted(cx, numbers, key, message);
         }
@@ -148,10 +191,11 @@ impl Room {
             }
         }
         if !treated.waiting.is_empty() {
-            return self.hold(cx, key, datagram, message, &treated);
+            self.hold(cx, key, datagram, message, &treated);
+            return treated.next;
         }
         let Some(line) = self.lines.get_mut(&key) else {
-            return;
+            return treated.next;
         };
         for (id, transaction) in treated.going {
             let calls = transaction.asked.iter().flat_map(|wanted| &wanted.calls);
@@ -166,7 +210,7 @@ impl Room {
         }
         self.expiry.set(&key, line.next_expiry());
         if treated.dropped == message.parts().len() {
-            return;
+            return treated.next;
         }
         let payload = if treated.edits.is_empty() {
             datagram.payload
@@ -180,6 +224,7 @@ impl Room {
                 ..datagram
             },
         );
+        treated.next
     }
 
     /// A datagram has to wait. Where it comes again meanwhile, its sender hears that
@@ -238,10 +283,7 @@ impl Room {
             let Some(held) = ready.and_then(|at| line.held.remove(at)) else {
                 return;
             };
-            match line.codec.read(&held.datagram.payload) {
-                Ok(message) => self.take(cx, numbers, key, held.datagram, message.as_ref()),
-                Err(_) => forward(cx, held.datagram),
-            }
+            self.take_again(cx, numbers, key, held.datagram);
         }
     }
 
@@ -267,16 +309,9 @@ impl Room {
                 dst: call.way.gateway,
                 payload,
             };
-            line.note_own(
-                cx.now,
-                own,
-                Own {
-                    dialect: call.connection.dialect.clone(),
-                    way: call.way,
-                    purpose: OwnPurpose::Call(id),
-                    answered: false,
-                },
-            );
+            let dialect = call.connection.dialect.clone();
+            let purpose = OwnPurpose::Call(id);
+            line.note_own(cx.now, own, Own::new(dialect, call.way, purpose));
             self.requests.sent(cx.now, (key, own), &datagram);
             self.expiry.set(&key, line.next_expiry());
             cx.send(datagram);

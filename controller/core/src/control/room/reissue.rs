@@ -1,44 +1,50 @@
 //! A command of the VM's that names the TC and was refused goes again as the VM wrote
 //! it, and the VM hears of the second only.
 
-use super::super::line::{Own, OwnPurpose, Wanted};
-use super::super::message::{Edit, Part, Reply};
+use super::super::line::{Own, OwnPurpose, Replied, Wanted};
+use super::super::message::{Edit, Part, Reply, Segment};
 use super::replies::Results;
 use super::{LineKey, Room, Treated, forward, way};
 use crate::bypass::Context;
 use crate::engine::{Datagram, Side};
 
 /// The first operation that was refused, and why, where the TC's media may be the
-/// reason and nothing after it was done.
-pub(super) fn refused(asked: &[Wanted], reply: &Reply) -> Option<(usize, u16)> {
+/// reason and nothing after it was done. `replied`: what earlier segments of the reply
+/// have said.
+pub(super) fn refused(asked: &[Wanted], replied: &Replied, reply: &Reply) -> Option<(usize, u16)> {
+    let asked = asked.iter().enumerate();
+    let mut open = asked.filter(|(at, _)| !replied.done.contains(at));
     if let Some(code) = reply.error {
-        let any = asked.iter().any(|wanted| wanted.substituted);
-        return any.then_some((0, code));
+        let (first, wanted) = open.next()?;
+        let any = wanted.substituted || open.any(|(_, wanted)| wanted.substituted);
+        return any.then_some((first, code));
     }
     let mut results = Results::new(reply);
-    let mut outcomes = asked.iter().map(|wanted| results.of(wanted));
-    let mut at = 0;
-    let code = loop {
+    let mut outcomes = open.map(|(at, wanted)| {
+        let outcome = results.of(&replied.named(at, wanted));
+        (at, wanted.substituted, outcome.map(drop))
+    });
+    let (at, substituted, code) = loop {
         match outcomes.next()? {
-            Ok(_) => at += 1,
-            Err(code) => break code,
+            (_, _, Ok(())) => {}
+            (at, substituted, Err(code)) => break (at, substituted, code),
         }
     };
-    let substituted = asked.get(at).is_some_and(|wanted| wanted.substituted);
-    (substituted && code != 0 && outcomes.all(|outcome| outcome.is_err())).then_some((at, code))
+    let nothing_after = outcomes.all(|(_, _, outcome)| outcome.is_err());
+    (substituted && code != 0 && nothing_after).then_some((at, code))
 }
 
 impl Room {
     /// The transaction `id` of the VM's was refused from its operation `from` on, in
-    /// the reply `index` of `datagram`. False: its calls stay as they are, or it
-    /// cannot go again.
+    /// the reply `index` of `datagram`, or in this segment of it. False: its calls stay
+    /// as they are, or it cannot go again.
     pub(super) fn reissue(
         &mut self,
         cx: &mut Context<'_>,
         key: LineKey,
         id: u32,
         (from, code): (usize, u16),
-        (datagram, index): (&Datagram, usize),
+        (datagram, index, segment): (&Datagram, usize, Option<Segment>),
     ) -> bool {
         let line = self.lines.get_mut(&key);
         let Some(transaction) = line.and_then(|line| line.transaction(Side::Vm, id)) else {
@@ -56,10 +62,17 @@ impl Room {
             }
             self.after(cx, number);
         }
-        again
+        let sent = again
             && self
                 .send_again(cx, key, id, from, (datagram, index))
-                .is_some()
+                .is_some();
+        if sent
+            && let Some(line) = self.lines.get_mut(&key)
+            && let Some(transaction) = line.transaction(Side::Vm, id)
+        {
+            transaction.refused = Some(segment.map_or(0, |segment| segment.number));
+        }
+        sent
     }
 
     /// Under an id of our own, since the gateway has answered the VM's.
@@ -95,16 +108,8 @@ impl Room {
             Some(Part::Request(request)) => request.dialect.clone(),
             _ => Default::default(),
         };
-        line.note_own(
-            cx.now,
-            own,
-            Own {
-                dialect,
-                way: way(&datagram),
-                purpose: OwnPurpose::Reissue(id),
-                answered: false,
-            },
-        );
+        let purpose = OwnPurpose::Reissue(id);
+        line.note_own(cx.now, own, Own::new(dialect, way(&datagram), purpose));
         self.expiry.set(&key, line.next_expiry());
         forward(
             cx,
@@ -116,22 +121,29 @@ impl Room {
         Some(())
     }
 
-    /// The reply to the rest of a transaction of the VM's: with the reply to what was
-    /// done at once it is the reply to the whole.
+    /// The reply to the rest of a transaction of the VM's, or all segments of it: with
+    /// the reply to what was done at once it is the reply to the whole.
     pub(super) fn join(
         &mut self,
         cx: &mut Context<'_>,
         key: LineKey,
         id: u32,
         (first, part): (Vec<u8>, usize),
-        (datagram, index): (&Datagram, usize),
+        rest: &[(Datagram, usize)],
     ) {
         let Some(codec) = self.lines.get(&key).map(|line| line.codec) else {
             return;
         };
-        let second = (datagram.payload.as_slice(), index);
+        let Some((datagram, _)) = rest.last() else {
+            return;
+        };
+        let replies: Vec<(&[u8], usize)> = rest
+            .iter()
+            .map(|(datagram, index)| (datagram.payload.as_slice(), *index))
+            .collect();
         // What cannot be joined was refused, for all that the VM can know.
-        let payload = codec.joined((&first, part), second, id).unwrap_or(first);
+        let joined = codec.joined((&first, part), &replies, id);
+        let payload = joined.unwrap_or(first);
         let Ok(message) = codec.read(&payload) else {
             return;
         };

@@ -1,9 +1,11 @@
 //! Replies: to the VM's commands, to the gateway's, to our own.
 
 use super::super::call::{Before, Call};
-use super::super::line::{OwnPurpose, Wanted, is_at};
+use super::super::codec::Codec;
+use super::super::line::{Own, OwnPurpose, Wanted, is_at};
 use super::super::message::{At, Edit, End, Kind, Outcome, Reply, Selector, Stream};
 use super::reissue::refused;
+use super::segments::{alone, is_part, put_together};
 use super::{LineKey, Room, Treated};
 use crate::bypass::Context;
 use crate::bypass::described::Described;
@@ -28,23 +30,20 @@ impl Room {
         if asker == Side::Vm
             && let Some(own) = line.own(reply.id)
         {
+            // What the VM acknowledges is of another id, if it is anything.
+            acknowledge(cx, codec, own, reply);
             match own.purpose {
                 OwnPurpose::Reissue(vms) => {
-                    if reply.wants_acknowledgement {
-                        // The VM's is of another id.
-                        cx.send(Datagram {
-                            side: Side::Net,
-                            transport: own.way.transport,
-                            src: own.way.vm,
-                            dst: own.way.gateway,
-                            payload: codec.acknowledge(reply.id, &own.dialect),
-                        });
-                    }
                     let known = line.transaction(asker, vms);
                     if let Some(first) = known.and_then(|known| known.first.clone()) {
-                        treated.dropped += 1;
-                        treated.edits.push(Edit::Drop { part: index });
-                        return self.join(cx, key, vms, first, (datagram, index));
+                        treated.drop(index);
+                        let own = line.own(reply.id);
+                        let whole =
+                            own.and_then(|own| own.gather(reply.segment, (datagram, index)));
+                        if let Some(rest) = whole {
+                            self.join(cx, key, vms, first, &rest);
+                        }
+                        return;
                     }
                     treated.edits.push(Edit::Id {
                         part: index,
@@ -53,22 +52,42 @@ impl Room {
                     id = vms;
                 }
                 OwnPurpose::Call(call) => {
-                    treated.dropped += 1;
-                    treated.edits.push(Edit::Drop { part: index });
-                    return self.own_reply(cx, key, call, reply);
+                    treated.drop(index);
+                    if let Some(whole) = own.gather(reply.segment, (datagram, index)) {
+                        let reply = put_together(codec, reply, &whole);
+                        self.own_reply(cx, key, call, &reply);
+                    } else {
+                        self.requests.provisional(cx.now, &(key, reply.id));
+                    }
+                    return;
                 }
             }
         }
         let Some(transaction) = line.transaction(asker, id) else {
             return;
         };
-        if transaction.reissued.is_some() && id == reply.id {
-            // The answer to what the VM was not to hear of.
-            treated.dropped += 1;
-            treated.edits.push(Edit::Drop { part: index });
-            return;
+        let number = reply.segment.map_or(0, |segment| segment.number);
+        if id == reply.id && transaction.refused == Some(number) {
+            // The answer to what the VM was not to hear of, again.
+            let reissued = transaction.reissued.as_ref().map(|(own, _)| *own);
+            treated.drop(index);
+            return self.take_in(cx, key, reissued, reply);
         }
         self.conclude(cx, key, (asker, id), (datagram, index, reply), treated);
+    }
+
+    /// A segment that the VM does not get is acknowledged in its name, or it would come
+    /// for ever. `reissued`: the id of our own under which its transaction went again.
+    fn take_in(&mut self, cx: &mut Context<'_>, key: LineKey, reissued: Option<u32>, of: &Reply) {
+        let Some(line) = self.lines.get_mut(&key) else {
+            return;
+        };
+        let codec = line.codec;
+        if let Some(own) = reissued.and_then(|id| line.own(id))
+            && of.segment.is_some()
+        {
+            acknowledge(cx, codec, own, of);
+        }
     }
 
     /// The reply to a transaction, by who asked and its id: the part `index` of
@@ -81,29 +100,73 @@ impl Room {
         (datagram, index, reply): (&Datagram, usize, &Reply),
         treated: &mut Treated,
     ) {
-        let line = self.lines.get_mut(&key);
-        let Some(transaction) = line.and_then(|line| line.transaction(asker, id)) else {
+        let Some(line) = self.lines.get_mut(&key) else {
             return;
         };
-        if let Some(known) = &transaction.reply {
+        let codec = line.codec;
+        let Some(transaction) = line.transaction(asker, id) else {
+            return;
+        };
+        if let Some(known) = transaction.replied.before(reply.segment) {
             let edits = known.iter().cloned();
             treated.edits.extend(edits.map(|edit| edit.in_part(index)));
             return;
         }
-        let asked = transaction.asked.clone();
-        if asker == Side::Vm
-            && transaction.reissued.is_none()
-            && let Some(refused) = refused(&asked, reply)
-            && self.reissue(cx, key, id, refused, (datagram, index))
+        if let Some(segment) = reply.segment
+            && transaction.replied.is_early(reply.segment)
         {
-            treated.dropped += 1;
-            treated.edits.push(Edit::Drop { part: index });
+            // Which operation its results are of, those before it say.
+            if let Some(alone) = alone(codec, datagram, index)
+                && transaction.replied.keep(segment, alone)
+            {
+                treated.drop(index);
+            }
             return;
         }
+        let asked = transaction.asked.clone();
+        let mut replied = transaction.replied.clone();
+        if asker == Side::Vm
+            && transaction.reissued.is_none()
+            && let Some(refused) = refused(&asked, &replied, reply)
+            && self.reissue(cx, key, id, refused, (datagram, index, reply.segment))
+        {
+            treated.drop(index);
+            let line = self.lines.get_mut(&key);
+            let transaction = line.and_then(|line| line.transaction(asker, id));
+            let reissued = transaction.and_then(|transaction| transaction.reissued.as_ref());
+            let reissued = reissued.map(|(own, _)| *own);
+            return self.take_in(cx, key, reissued, reply);
+        }
+        let last = reply.segment.is_none_or(|segment| segment.last);
+        let nothing = Outcome::default();
         let mut edits = Vec::new();
         let mut results = Results::new(reply);
-        for wanted in &asked {
-            let result = results.of(wanted);
+        for (at, wanted) in asked.iter().enumerate() {
+            if replied.done.contains(&at) {
+                continue;
+            }
+            let mut result = results.of(&replied.named(at, wanted));
+            if let Err(0) = result
+                && replied.named.contains_key(&at)
+            {
+                // It was done, and that was all that there is to say of it.
+                result = Ok((usize::MAX, &nothing));
+            }
+            match result {
+                Ok((_, outcome)) if !last && is_part(wanted, outcome) => {
+                    let name = outcome.place.termination.one().cloned();
+                    replied.named.extend(name.map(|name| (at, name)));
+                    continue;
+                }
+                // Its turn comes.
+                Err(0) if !last => continue,
+                _ => {}
+            }
+            let of_many = matches!(wanted.kind, Kind::Audit { .. })
+                && matches!(wanted.place.termination, Selector::All { .. });
+            if last || !of_many {
+                replied.done.insert(at);
+            }
             match (asker, &wanted.kind) {
                 (Side::Vm, Kind::Create | Kind::Modify | Kind::Move) => {
                     self.done(cx, key, (id, wanted), result, &mut edits);
@@ -136,7 +199,10 @@ impl Room {
             .get_mut(&key)
             .and_then(|line| line.transaction(asker, id))
         {
-            transaction.reply = Some(edits);
+            transaction.replied.done = replied.done;
+            transaction.replied.named = replied.named;
+            let next = transaction.replied.looked_at(reply.segment, edits);
+            treated.next.extend(next);
         }
     }
 
@@ -246,29 +312,19 @@ impl Room {
         let Some(line) = self.lines.get_mut(&key) else {
             return;
         };
-        let codec = line.codec;
         let Some(own) = line.own(reply.id) else {
             return;
         };
-        if reply.wants_acknowledgement {
-            cx.send(Datagram {
-                side: Side::Net,
-                transport: own.way.transport,
-                src: own.way.vm,
-                dst: own.way.gateway,
-                payload: codec.acknowledge(reply.id, &own.dialect),
-            });
-        }
         if std::mem::replace(&mut own.answered, true) {
             return;
         }
         self.requests.answered(cx.now, &(key, reply.id));
-        let outcome = reply.results.first();
-        let error = reply.error.or(outcome.and_then(|outcome| outcome.error));
-        let local = outcome.and_then(|outcome| {
-            let mut streams = outcome.streams.iter();
-            streams.find_map(|stream| stream.local.as_deref())
-        });
+        let mut results = reply.results.iter();
+        let error = reply
+            .error
+            .or_else(|| results.find_map(|outcome| outcome.error));
+        let mut streams = reply.results.iter().flat_map(|outcome| &outcome.streams);
+        let local = streams.find_map(|stream| stream.local.as_deref());
         if let Some(call) = self.calls.get_mut(&call) {
             match error {
                 Some(code) => call.own_replied(cx, Err(Some(code))),
@@ -301,10 +357,28 @@ impl Room {
             }),
             OwnPurpose::Call(_) => {
                 self.requests.provisional(cx.now, &(key, id));
-                treated.dropped += 1;
-                treated.edits.push(Edit::Drop { part: index });
+                treated.drop(index);
             }
         }
+    }
+}
+
+/// What a reply to a command of our own asks to hear.
+fn acknowledge(cx: &mut Context<'_>, codec: &dyn Codec, own: &Own, reply: &Reply) {
+    let segment = reply
+        .segment
+        .and_then(|segment| codec.acknowledge_segment(reply.id, segment, &own.dialect));
+    let whole = reply
+        .wants_acknowledgement
+        .then(|| codec.acknowledge(reply.id, &own.dialect));
+    for payload in segment.into_iter().chain(whole) {
+        cx.send(Datagram {
+            side: Side::Net,
+            transport: own.way.transport,
+            src: own.way.vm,
+            dst: own.way.gateway,
+            payload,
+        });
     }
 }
 

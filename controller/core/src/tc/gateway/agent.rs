@@ -9,6 +9,7 @@ use super::client::{Client, Place, Refusal, Stage};
 use super::legs::{Legs, Serial};
 use super::wire::{Association, Method, NotUnderstood, Question, Reply, Said, Want, Wire};
 use super::{Failure, Outcome};
+use crate::control::message::Segment;
 use crate::control::replies::Replies;
 use crate::control::requests::{Due, GIVEN_UP, Requests};
 use crate::deadlines::Deadlines;
@@ -23,6 +24,8 @@ use crate::time::Time;
 pub(super) const AUDIT: Duration = Duration::from_secs(60);
 /// Largest number of a transaction that both protocols have (RFC 3435 §3.2.1.2).
 const LARGEST: u32 = 999_999_999;
+/// Segments that a reply may have.
+const SEGMENTS: usize = 64;
 /// Status of a refused registration as SIP would have it.
 const FORBIDDEN: u16 = 403;
 
@@ -31,6 +34,23 @@ const FORBIDDEN: u16 = 403;
 enum Purpose {
     Leg(Serial),
     Ask(Question),
+}
+
+/// A reply of which some segments have come.
+#[derive(Debug)]
+struct Partial<H> {
+    segments: BTreeMap<u16, Reply<H>>,
+    /// Number of the last.
+    last: Option<u16>,
+}
+
+impl<H> Default for Partial<H> {
+    fn default() -> Self {
+        Self {
+            segments: BTreeMap::new(),
+            last: None,
+        }
+    }
 }
 
 /// All thin clients of one protocol.
@@ -43,6 +63,8 @@ pub(in crate::tc) struct Agent<W: Wire> {
     requests: Requests<u32>,
     /// Index of the thin client, and what for.
     purposes: BTreeMap<u32, (usize, Purpose)>,
+    /// Replies of which some segments have come.
+    partial: BTreeMap<u32, Partial<W::Handle>>,
     replies: Replies,
     audits: Deadlines<usize>,
     last_transaction: u32,
@@ -63,6 +85,7 @@ impl<W: Wire> Agent<W> {
             clients: Vec::new(),
             requests: Requests::default(),
             purposes: BTreeMap::new(),
+            partial: BTreeMap::new(),
             replies: Replies::default(),
             audits: Deadlines::default(),
             now: Time::ZERO,
@@ -223,13 +246,23 @@ impl<W: Wire> Agent<W> {
                 Said::Reply {
                     transaction,
                     reply,
+                    segment,
                     acknowledgement,
                 } => {
                     if let Some(acknowledgement) = acknowledgement {
                         let acknowledgement = back(datagram, acknowledgement);
                         self.output.push_back(TcOutput::Send(acknowledgement));
                     }
-                    self.replied(datagram.src, transaction, &reply);
+                    if !self.is_from(datagram.src, transaction) {
+                        continue;
+                    }
+                    match self.gather(transaction, segment, reply) {
+                        Some(reply) => self.replied(transaction, &reply),
+                        // It is there, and not done.
+                        None => {
+                            self.requests.provisional(now, &transaction);
+                        }
+                    }
                 }
                 Said::Pending { transaction } => {
                     if self.is_from(datagram.src, transaction) {
@@ -250,6 +283,7 @@ impl<W: Wire> Agent<W> {
             match due {
                 Due::Repeat(datagram) => self.output.push_back(TcOutput::Send(datagram)),
                 Due::Failed(transaction) => {
+                    self.partial.remove(&transaction);
                     if let Some((client, _)) = self.purposes.remove(&transaction) {
                         self.lost(client);
                     }
@@ -465,11 +499,12 @@ impl<W: Wire> Agent<W> {
     }
 
     fn forget(&mut self, index: usize, which: impl Fn(&Purpose) -> bool) {
-        let requests = &mut self.requests;
+        let (requests, partial) = (&mut self.requests, &mut self.partial);
         self.purposes.retain(|transaction, (client, purpose)| {
             let forgotten = *client == index && which(purpose);
             if forgotten {
                 requests.forget(transaction);
+                partial.remove(transaction);
             }
             !forgotten
         });
@@ -482,10 +517,31 @@ impl<W: Wire> Agent<W> {
         })
     }
 
-    fn replied(&mut self, src: SocketAddr, transaction: u32, reply: &Reply<W::Handle>) {
-        if !self.is_from(src, transaction) {
-            return;
+    /// A reply, or a segment of one: the whole of it, once it is there.
+    fn gather(
+        &mut self,
+        transaction: u32,
+        segment: Option<Segment>,
+        reply: Reply<W::Handle>,
+    ) -> Option<Reply<W::Handle>> {
+        let Some(segment) = segment else {
+            return Some(reply);
+        };
+        let partial = self.partial.entry(transaction).or_default();
+        if partial.segments.len() < SEGMENTS {
+            partial.segments.entry(segment.number).or_insert(reply);
         }
+        if segment.last {
+            partial.last = Some(segment.number);
+        }
+        if partial.last.map(usize::from) != Some(partial.segments.len()) {
+            return None;
+        }
+        let segments = self.partial.remove(&transaction)?.segments;
+        Some(segments.into_values().fold(Reply::empty(), Reply::and))
+    }
+
+    fn replied(&mut self, transaction: u32, reply: &Reply<W::Handle>) {
         self.requests.answered(self.now, &transaction);
         let Some((index, purpose)) = self.purposes.remove(&transaction) else {
             return;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::leg::Command;
 use super::{Failure, Hook};
+use crate::control::message::Segment;
 use crate::h248::model::TerminationId;
 use crate::media::Codec;
 use crate::registrar::Signalling;
@@ -141,6 +142,8 @@ pub(in crate::tc) enum Said<H> {
         transaction: u32,
         /// What it says.
         reply: Reply<H>,
+        /// Which segment of it this is, where it comes in several.
+        segment: Option<Segment>,
         /// What is owed for it: an acknowledgement that it wants.
         acknowledgement: Option<Vec<u8>>,
     },
@@ -194,4 +197,31 @@ pub(in crate::tc) struct Reply<H> {
     pub(in crate::tc) codecs: Vec<Codec>,
     /// H.248: terminations that it names.
     pub(in crate::tc) terminations: Vec<TerminationId<'static>>,
+}
+
+impl<H> Reply<H> {
+    /// A reply that says nothing.
+    pub(in crate::tc) fn empty() -> Self {
+        Self {
+            error: None,
+            handle: None,
+            local: None,
+            codecs: Vec::new(),
+            terminations: Vec::new(),
+        }
+    }
+
+    /// This, and what the next segment of the same reply says.
+    pub(super) fn and(mut self, next: Self) -> Self {
+        self.error = self.error.or(next.error);
+        self.handle = self.handle.or(next.handle);
+        self.local = self.local.or(next.local);
+        for codec in next.codecs {
+            if !self.codecs.iter().any(|known| known.same_encoding(&codec)) {
+                self.codecs.push(codec);
+            }
+        }
+        self.terminations.extend(next.terminations);
+        self
+    }
 }
