@@ -22,7 +22,7 @@ const FLOW_FIELDS: &str = "call path leg from to packets bytes lost late reorder
                            talk_spurts gaps longest_gap_ms remote_lost remote_loss_percent \
                            remote_jitter_ms round_trip_ms mos first_seen last_seen";
 const CALL_FIELDS: &str =
-    "id vm thin_client gateway protocol state path reason started media_seen tries";
+    "id vm thin_client gateway protocol state path reason started media_seen tries trial";
 const VM_FIELDS: &str = "name tap attached address address6 thin_clients calls unread";
 const CLIENT_FIELDS: &str = "name vm protocol address media codecs expires";
 
@@ -77,6 +77,7 @@ fn call(id: u32, path: &str, reason: Option<Reason>) -> CallRow {
         call_id: "a84b4c76e66710".into(),
         media_seen: Some("both-ways".into()),
         tries: vec!["G729/8000".into()],
+        trial: Some("decoded".into()),
         media: LegsRow {
             vm: Some(MediaRow {
                 rtp: "10.71.1.11:4000".into(),

@@ -143,6 +143,7 @@ fn take_sender_report(stats: &mut FlowStats, report: &SenderReport, met: Met) {
 fn take_report_block(stats: &mut FlowStats, block: &ReportBlock, met: Met) {
     stats.report_seen = seen(met);
     stats.report_lost = u32::from_be(block.lost_be);
+    stats.report_highest = u32::from_be(block.highest_seq_be);
     stats.report_jitter = u32::from_be(block.jitter_be);
     stats.report_lsr = u32::from_be(block.lsr_be);
     stats.report_dlsr = u32::from_be(block.dlsr_be);

@@ -20,6 +20,9 @@ pub const SRC_MAC: Mac = [0x02, 0, 0, 0, 0, 0x01];
 /// Where they go to unless told otherwise.
 pub const DST_MAC: Mac = [0x02, 0, 0, 0, 0, 0x02];
 
+/// Extended highest sequence number in report blocks.
+pub const HIGHEST: u32 = 0x1_00cc;
+
 /// DF, in the field of flags and fragment offset (RFC 791 §3.1).
 const DONT_FRAGMENT: u16 = 0x4000;
 /// MF, likewise.
@@ -212,14 +215,15 @@ impl Packet {
         self.payload(&rtp)
     }
 
-    /// An RTCP sender report with one report block (RFC 3550 §6.4.1). `ntp` is
+    /// An RTCP sender report with one report block (RFC 3550 §6.4.1), whose highest
+    /// sequence number is [`HIGHEST`]. `ntp` is
     /// seconds and fraction; the block: fraction and cumulative number lost,
     /// jitter, LSR, DLSR.
     pub fn sender_report(self, ssrc: u32, ntp: (u32, u32), block: [u32; 4]) -> Self {
         let mut rtcp = vec![0x81, 200, 0, 12];
         rtcp.extend(ssrc.to_be_bytes());
         for word in [
-            ntp.0, ntp.1, 0, 0, 0, 0xbb, block[0], 0, block[1], block[2], block[3],
+            ntp.0, ntp.1, 0, 0, 0, 0xbb, block[0], HIGHEST, block[1], block[2], block[3],
         ] {
             rtcp.extend(word.to_be_bytes());
         }
@@ -230,7 +234,7 @@ impl Packet {
     pub fn receiver_report(self, ssrc: u32, block: [u32; 4]) -> Self {
         let mut rtcp = vec![0x81, 201, 0, 7];
         rtcp.extend(ssrc.to_be_bytes());
-        for word in [0xbb, block[0], 0, block[1], block[2], block[3]] {
+        for word in [0xbb, block[0], HIGHEST, block[1], block[2], block[3]] {
             rtcp.extend(word.to_be_bytes());
         }
         self.payload(&rtcp)

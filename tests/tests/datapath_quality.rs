@@ -10,7 +10,7 @@ use sidestep_abi::counter::Counter;
 use sidestep_abi::flow::{
     FLOW_RTCP, FlowAction, FlowKind, FlowStats, SEEN_SHIFT, STATE_REPORT, STATE_SECOND_SR,
 };
-use sidestep_tests::packet::Packet;
+use sidestep_tests::packet::{HIGHEST, Packet};
 use sidestep_tests::program::{Programs, action, isolated, now_ns};
 
 const TC: &str = "10.71.2.21:20000";
@@ -106,6 +106,7 @@ fn reports_are_read_in_passing() {
                 (64 << 24 | 5, 80, 0x1111_2222)
             );
             assert_eq!((stats.report_dlsr, stats.report_seen), (65_536, seen));
+            assert_eq!(stats.report_highest, HIGHEST);
             assert_eq!(stats.state, STATE_REPORT | STATE_SECOND_SR);
 
             // The next sender report beside it, then in its place.

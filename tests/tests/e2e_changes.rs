@@ -1,6 +1,7 @@
 //! What changes in a call and how it ends: each leg learns of it, whoever does it.
 
 use anyhow::ensure;
+use serde_json::json;
 use sidestep_tests::lab::{Site, in_lab};
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
@@ -228,6 +229,35 @@ fn gateway_that_moves_is_followed() {
             row["to"] == "10.71.3.31:6100" && row["packets"].as_u64() > Some(0)
         })?;
         wires.nothing_past_tap()?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}
+
+/// A thin client of which only the address is known (M9), and a gateway that says one
+/// codec and sends another: the thin client reports that it decodes nothing, the gateway
+/// is asked for another codec, and then it hears the tone.
+#[test]
+fn what_is_not_decoded_is_reported_and_another_codec_tried() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        let tc = thin_client(lab, &sidestep, |setup| setup.register = "address")?;
+        let wires = Wires::start(lab)?;
+        let mut gw = gateway(lab, "answer_other")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial_gateway(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        sidestep.wait_for_row(lab, "calls", "another codec", seconds(10), |row| {
+            row["tries"] == json!(["PCMU/8000"]) && row["trial"] != "trying"
+        })?;
+        tc.wait_for("the tone", seconds(5), |report| {
+            let call = &report["calls"][0];
+            (call["codec"] == "PCMA" && call["tone_hz"] == 440).then_some(())
+        })?;
+        wires.nothing_past_tap()?;
+        let call = sidestep.wait_call(lab, "direct")?;
+        expect_reason(&call, None)?;
         vm.hang_up()?;
         gw.finish(seconds(5))?;
         wait_over(lab, &sidestep)

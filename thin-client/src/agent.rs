@@ -139,6 +139,14 @@ impl Agent {
         }
     }
 
+    /// Nothing of what comes can be decoded; it is of this payload type. A gateway has
+    /// no word for that.
+    pub fn undecodable(&mut self, now: Time, payload_type: u8) {
+        if let Self::Sip(agent) = self {
+            agent.undecodable(now, payload_type);
+        }
+    }
+
     /// Whether stopping is done, or has taken long enough.
     pub fn is_stopped(&self, now: Time) -> bool {
         match self {

@@ -63,7 +63,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 Err(error) => tracing::debug!(%error, "SIP socket"),
             },
             () = tokio::time::sleep(timeout) => client.agent.handle_timeout(client.now()),
-            _ = report.tick() => client.write_report(),
+            _ = report.tick() => {
+                client.complain();
+                client.write_report();
+            }
             _ = terminate.recv() => client.agent.stop(client.now()),
             _ = interrupt.recv() => client.agent.stop(client.now()),
         }
@@ -277,6 +280,14 @@ impl Client {
             call.state = State::Ended;
             call.ended = Some(wall_clock());
             call.end_reason = Some(reason.to_owned());
+        }
+    }
+
+    /// Says so where nothing of what comes can be decoded.
+    fn complain(&mut self) {
+        let undecodable = self.session.as_ref().and_then(|s| s.stream().undecodable());
+        if let Some(payload_type) = undecodable {
+            self.agent.undecodable(self.now(), payload_type);
         }
     }
 

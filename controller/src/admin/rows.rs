@@ -99,8 +99,10 @@ pub struct CallRow {
     /// What is known of its media by its packets: `waiting`, `both-ways`, `off-host`,
     /// `not-both-ways` or `timed-out`.
     pub media_seen: Option<String>,
-    /// Codecs that the thin client refused, in the order in which they were tried.
+    /// Codecs that were tried and not decoded, in the order in which they were tried.
     pub tries: Vec<String>,
+    /// What came of that: `trying`, `agreed`, `decoded` or `none-left`.
+    pub trial: Option<String>,
     /// `outgoing` or `incoming`, from the VM.
     pub direction: String,
     /// Call-ID on the VM's side.

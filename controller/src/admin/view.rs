@@ -21,6 +21,7 @@ pub fn call(view: &CallView, wall: &Wall) -> CallRow {
         started: wall.rfc3339(view.started),
         media_seen: view.media_seen.as_ref().map(name),
         tries: view.tries.clone(),
+        trial: view.trial.as_ref().map(name),
         direction: view.direction.to_owned(),
         call_id: view.call_id.clone(),
         media: LegsRow {

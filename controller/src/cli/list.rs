@@ -89,7 +89,7 @@ const fn column(title: &'static str, rank: u8, cell: fn(&Row) -> String) -> Colu
     }
 }
 
-static CALLS: [Column; 11] = [
+static CALLS: [Column; 12] = [
     Column {
         align: Align::Right,
         ..column("ID", 0, |row| plain(row, "id"))
@@ -102,9 +102,23 @@ static CALLS: [Column; 11] = [
     column("STATE", 1, |row| plain(row, "state")),
     column("PATH", 0, |row| plain(row, "path")),
     column("REASON", 0, |row| plain(row, "reason")),
+    column("CODECS TRIED", 4, tried),
     column("MEDIA SEEN", 5, |row| plain(row, "media_seen")),
     column("STARTED", 4, |row| ago(row, "started")),
 ];
+
+/// Names of what was tried in vain, and what came of it: `opus PCMU, then decoded`.
+fn tried(row: &Row) -> String {
+    let tries = row.get("tries").and_then(Value::as_array);
+    let names = tries.into_iter().flatten().filter_map(Value::as_str);
+    let names: Vec<&str> = names.filter_map(|codec| codec.split('/').next()).collect();
+    match (names.is_empty(), row.get("trial").and_then(Value::as_str)) {
+        (true, None) => "-".to_owned(),
+        (true, Some(outcome)) => outcome.to_owned(),
+        (false, None) => names.join(" "),
+        (false, Some(outcome)) => format!("{}, then {outcome}", names.join(" ")),
+    }
+}
 
 static CLIENTS: [Column; 7] = [
     column("NAME", 0, |row| plain(row, "name")),
@@ -246,6 +260,26 @@ mod tests {
             json_array(&[row.clone(), row]),
             "[{\"id\":1},\n {\"id\":1}]\n"
         );
+    }
+
+    #[test]
+    fn codecs_that_were_tried_are_told_in_short() {
+        for (tries, trial, text) in [
+            (vec![], None, "-"),
+            (vec![], Some("decoded"), "decoded"),
+            (
+                vec!["opus/48000/2", "PCMU/8000"],
+                Some("agreed"),
+                "opus PCMU, then agreed",
+            ),
+            (vec!["G729/8000"], None, "G729"),
+        ] {
+            let row = Row::from_iter([
+                ("tries".to_owned(), Value::from(tries)),
+                ("trial".to_owned(), Value::from(trial)),
+            ]);
+            assert_eq!(tried(&row), text);
+        }
     }
 
     #[test]

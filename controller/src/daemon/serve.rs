@@ -217,7 +217,9 @@ impl Daemon {
         let now = clock::now();
         if let engine::Datapath::Look { call } = change {
             let seen = self.datapath.last_seen(*call);
-            return self.engine.media_seen(now, *call, &seen);
+            self.engine.media_seen(now, *call, &seen);
+            let receptions = self.datapath.receptions(*call);
+            return self.engine.media_received(now, *call, &receptions);
         }
         let interfaces = &self.interfaces;
         let applied = self

@@ -22,7 +22,7 @@ use anyhow::Result;
 use aya::Ebpf;
 use sidestep_abi::door::PortClass;
 use sidestep_abi::flow::{self, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowLeg};
-use sidestep_core::engine::{self, Flow, Leg};
+use sidestep_core::engine::{self, Flow, Leg, Reception};
 use sidestep_core::time::Time;
 
 use crate::admin::rows::FlowRow;
@@ -260,6 +260,31 @@ impl Datapath {
             ))
         })
         .collect()
+    }
+
+    /// What has passed of each leg's RTP of a call that goes to its thin client, and
+    /// what its receiver says of it.
+    pub fn receptions(&self, call: u32) -> Vec<Reception> {
+        let flows: Vec<_> = self.flows.flows_of(call).collect();
+        [Leg::GatewayToTc, Leg::TcToGateway]
+            .into_iter()
+            .filter_map(|way| {
+                let of = |way: Leg| {
+                    let flows = flows.iter();
+                    flows
+                        .filter(move |(flow, _)| leg(flow.action.leg) == Some(way))
+                        .map(|(flow, stats)| (flow.action.flags & FLOW_RTCP != 0, stats))
+                };
+                let back = match way {
+                    Leg::GatewayToTc => Leg::TcToGateway,
+                    _ => Leg::GatewayToTc,
+                };
+                let (_, sent) = of(way).find(|(rtcp, _)| !rtcp)?;
+                // On a port of its own, or on RTP's (RFC 5761).
+                let back = of(back).map(|(_, stats)| stats);
+                Some(quality::reception(way, sent, back))
+            })
+            .collect()
     }
 
     /// Gives steered flows the MAC that a VM has now, if it is another than at the

@@ -5,6 +5,7 @@
 //! tells.
 
 use sidestep_abi::flow::{FlowStats, SEEN_SHIFT, STATE_REPORT};
+use sidestep_core::engine::{Leg, ReceiverReport, Reception};
 
 /// What a report block (RFC 3550 §6.4.1) of the receiver's says of a flow.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +36,27 @@ pub fn report(sent: Option<&FlowStats>, back: &FlowStats) -> Option<Report> {
         jitter: back.report_jitter,
         round_trip_ms: sent.and_then(|sent| round_trip_ms(sent, back)),
     })
+}
+
+/// What has passed of one direction's RTP, and what its receiver says of it in the
+/// RTCP that comes back.
+pub fn reception<'a>(
+    leg: Leg,
+    sent: &FlowStats,
+    back: impl Iterator<Item = &'a FlowStats> + Clone,
+) -> Reception {
+    let reports = back.clone().filter(|stats| stats.state & STATE_REPORT != 0);
+    let last = reports.max_by_key(|stats| stats.rtcp_packets);
+    Reception {
+        leg,
+        passed: sent.rtp_packets,
+        payload_type: (sent.rtp_packets > 0).then_some(sent.payload_type),
+        rtcp: back.map(|stats| stats.rtcp_packets).sum(),
+        report: last.map(|stats| ReceiverReport {
+            fraction_lost: (stats.report_lost >> 24) as u8,
+            highest: stats.report_highest,
+        }),
+    }
 }
 
 /// RFC 3550 §6.4.1, as if this host had sent the sender report: it passed when it
@@ -128,6 +150,36 @@ mod tests {
             assert_eq!(report_of(&back).round_trip_ms, None);
         }
         assert_eq!(report(Some(&sent), &FlowStats::default()), None);
+    }
+
+    /// RTCP at a port of its own and at RTP's; the one that reports is heard.
+    #[test]
+    fn what_a_receiver_says_of_what_has_passed() {
+        let sent = FlowStats {
+            rtp_packets: 500,
+            payload_type: 18,
+            ..FlowStats::default()
+        };
+        let own = FlowStats {
+            rtcp_packets: 3,
+            state: STATE_REPORT,
+            report_lost: 255 << 24 | 7,
+            report_highest: 0x1_0005,
+            ..FlowStats::default()
+        };
+        let rtp = FlowStats {
+            rtp_packets: 400,
+            ..FlowStats::default()
+        };
+        let heard = reception(Leg::GatewayToTc, &sent, [rtp, own].iter());
+        assert_eq!(
+            (heard.passed, heard.payload_type, heard.rtcp),
+            (500, Some(18), 3)
+        );
+        let report = heard.report.unwrap();
+        assert_eq!((report.fraction_lost, report.highest), (255, 0x1_0005));
+        let silent = reception(Leg::TcToGateway, &FlowStats::default(), [rtp].iter());
+        assert_eq!((silent.payload_type, silent.report), (None, None));
     }
 
     #[test]

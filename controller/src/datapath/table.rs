@@ -180,6 +180,12 @@ impl<M: FlowMaps> FlowTable<M> {
         flows.map(|flow| (flow, self.maps.stats(flow.action.stats).last_seen_ns()))
     }
 
+    /// Flows of `call`, with their statistics.
+    pub fn flows_of(&self, call: u32) -> impl Iterator<Item = (&Installed, FlowStats)> {
+        let flows = self.calls.get(&call).into_iter().flatten();
+        flows.map(|flow| (flow, self.maps.stats(flow.action.stats)))
+    }
+
     /// Flows in the map.
     pub fn len(&self) -> usize {
         self.owners.len()

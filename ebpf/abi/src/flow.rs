@@ -357,8 +357,10 @@ pub struct FlowStats {
     pub report_lsr: u32,
     /// Its delay since last SR, in 1/65536 s.
     pub report_dlsr: u32,
+    /// Its extended highest sequence number received.
+    pub report_highest: u32,
     /// Zero: three cache lines in all.
-    pub reserved: [u32; 3],
+    pub reserved: [u32; 2],
 }
 
 /// [`FlowStats::state`]: the last RTP packet was late.

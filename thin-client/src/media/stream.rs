@@ -70,7 +70,12 @@ pub struct Stream {
     sent_at_reports: [u64; 2],
     last_sr: Option<(u32, Duration)>,
     record_error: Option<String>,
+    /// Packets in a row that could not be decoded, and the newest one's payload type.
+    undecoded: (u32, u8),
 }
+
+/// So many in a row, a second's, are no accident.
+const UNDECODABLE: u32 = 50;
 
 impl Stream {
     /// A stream that neither sends nor accepts anything until it has a peer.
@@ -101,7 +106,14 @@ impl Stream {
             sent_at_reports: [0; 2],
             last_sr: None,
             record_error: None,
+            undecoded: (0, 0),
         }
+    }
+
+    /// The payload type of what comes, where none of it can be decoded.
+    pub fn undecodable(&self) -> Option<u8> {
+        let (packets, payload_type) = self.undecoded;
+        (packets >= UNDECODABLE).then_some(payload_type)
     }
 
     /// A stream that stands for none.
@@ -117,6 +129,7 @@ impl Stream {
     /// What an offer or answer said, each time anew.
     pub fn set_peer(&mut self, peer: Peer) {
         self.peer = Some(peer);
+        self.undecoded = (0, 0);
     }
 
     /// Time between packets: what was asked for, as whole frames of the encoding.
@@ -246,8 +259,10 @@ impl Stream {
         let samples = encoding.and_then(|encoding| self.decode(encoding, payload));
         let Some(samples) = samples else {
             self.received.undecodable += 1;
+            self.undecoded = (self.undecoded.0.saturating_add(1), header.payload_type);
             return;
         };
+        self.undecoded = (0, 0);
         self.meter.hear(&samples);
         if let Some(listener) = &self.audio.listener {
             listener.push(&samples);

@@ -67,7 +67,16 @@ pub(super) struct Call {
     ack: Vec<u8>,
     reinvite_at: Option<Time>,
     hang_up_at: Option<Time>,
+    /// The peer takes our reports (RFC 6086 §5.2.2).
+    takes_reports: bool,
+    /// What was reported since the media was agreed last.
+    reported: Option<u8>,
 }
+
+/// Header and package of the report that nothing can be decoded.
+const RECV_INFO: Name = Name::new("Recv-Info");
+const INFO_PACKAGE: Name = Name::new("Info-Package");
+const UNDECODABLE: &str = "undecodable";
 
 impl Call {
     pub(super) fn has_call_id(&self, request: &Message) -> bool {
@@ -180,6 +189,15 @@ impl UserAgent {
             ack: Vec::new(),
             reinvite_at: None,
             hang_up_at: None,
+            takes_reports: invite
+                .headers(RECV_INFO)
+                .flat_map(|list| list.split(|&b| b == b','))
+                .any(|package| {
+                    package
+                        .trim_ascii()
+                        .eq_ignore_ascii_case(UNDECODABLE.as_bytes())
+                }),
+            reported: None,
         });
         self.events.push_back(Event::Invited {
             call_id,
@@ -246,6 +264,7 @@ impl UserAgent {
         });
         if let Some(call) = &mut self.call {
             call.version += 1;
+            call.reported = None;
             call.unacknowledged = Some(Unacknowledged {
                 cseq: invite.cseq().0,
                 response: repeated,
@@ -312,6 +331,7 @@ impl UserAgent {
     /// The answer to our offer has come, in an ACK or a 200.
     fn answered(&mut self, now: Time, answered: &[u8]) {
         let Some(call) = &mut self.call else { return };
+        call.reported = None;
         if let Some(offered) = call.offered_rtp.take() {
             call.rtp = offered;
         }
@@ -395,6 +415,21 @@ impl UserAgent {
                 .header(Name::CONTACT, contact)
                 .header(Name::ALLOW, ALLOW)
                 .sdp(description)
+        });
+    }
+
+    /// Reports that nothing of what comes can be decoded, once for what is agreed (M9).
+    pub(super) fn report_undecodable(&mut self, now: Time, payload_type: u8) {
+        let Some(call) = &mut self.call else { return };
+        let known = call.reported == Some(payload_type);
+        if !call.takes_reports || !call.confirmed || known {
+            return;
+        }
+        call.reported = Some(payload_type);
+        self.dialog_request(now, Method::Info, Purpose::Report, |request| {
+            request
+                .header(INFO_PACKAGE, UNDECODABLE)
+                .body("text/plain", payload_type.to_string())
         });
     }
 

@@ -31,6 +31,7 @@ const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE";
 enum Purpose {
     Register,
     Reinvite,
+    Report,
     Bye,
 }
 
@@ -86,8 +87,9 @@ impl UserAgent {
             match purpose {
                 Purpose::Register => self.registered(now, &message),
                 Purpose::Reinvite => self.reinvite_answered(now, &message),
-                // The call is over whatever the answer (§15.1.1).
-                Purpose::Bye => {}
+                // The call is over whatever the answer (§15.1.1); what is to come of a
+                // report comes as a re-INVITE.
+                Purpose::Bye | Purpose::Report => {}
             }
         }
         self.collect();
@@ -99,7 +101,7 @@ impl UserAgent {
             match expired {
                 Expired::Request(Purpose::Register) => self.registration_failed(now, None),
                 Expired::Request(Purpose::Reinvite) => self.hang_up(now, "no-answer"),
-                Expired::Request(Purpose::Bye) | Expired::Ack(_) => {}
+                Expired::Request(Purpose::Bye | Purpose::Report) | Expired::Ack(_) => {}
             }
         }
         if self.registration.due(now) {
@@ -148,6 +150,12 @@ impl UserAgent {
     /// [`Event::Answered`] wants it.
     pub fn media_failed(&mut self, now: Time) {
         self.hang_up(now, "no-media");
+        self.collect();
+    }
+
+    /// Nothing of what comes can be decoded; it is of this payload type.
+    pub fn undecodable(&mut self, now: Time, payload_type: u8) {
+        self.report_undecodable(now, payload_type);
         self.collect();
     }
 

@@ -493,3 +493,46 @@ fn rubbish_is_no_reason_to_stop() {
         })
     ));
 }
+
+/// The report that nothing can be decoded (M9): to who takes it, once for what is
+/// agreed.
+#[test]
+fn what_cannot_be_decoded_is_reported() {
+    let mut bench = Bench::new("");
+    let tag = bench.call(OFFER);
+    bench.agent.undecodable(bench.now, 18);
+    assert_eq!(bench.sent().len(), 0, "the INVITE does not ask for it");
+    bench.request("BYE", 2, "b1", &tag, "");
+    bench.sent();
+
+    bench.receive(&format!(
+        "INVITE sip:tc17@10.71.2.21:5062 SIP/2.0\r\nVia: SIP/2.0/UDP {CONTROLLER};branch=z9hG4bKi2;rport\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:desk@10.71.1.11>;tag=ff\r\nTo: <sip:tc17@10.71.2.21>\r\n\
+         Call-ID: c1\r\nCSeq: 1 INVITE\r\nContact: <sip:sidestep@{CONTROLLER}>\r\n\
+         Recv-Info: weather, Undecodable\r\nContent-Type: application/sdp\r\n\
+         Content-Length: {}\r\n\r\n{OFFER}",
+        OFFER.len()
+    ));
+    let ok = bench.only();
+    let tag = String::from_utf8_lossy(ok.to_tag().expect("a tag")).into_owned();
+    bench.agent.undecodable(bench.now, 18);
+    assert_eq!(bench.sent().len(), 0, "the call is not up");
+    bench.request("ACK", 1, "a2", &tag, "");
+    for _ in 0..2 {
+        bench.agent.undecodable(bench.now, 18);
+    }
+    let info = bench.only();
+    assert_eq!(*info.method(), Method::Info);
+    assert_eq!(
+        info.header(Name::new("Info-Package")),
+        Some(b"undecodable".as_slice())
+    );
+    assert_eq!(info.body(), b"18");
+    bench.reply(&info, 200, "", "");
+    // Another codec is agreed, and is no better.
+    bench.request("INVITE", 2, "i3", &tag, OFFER);
+    bench.sent();
+    bench.request("ACK", 2, "a3", &tag, "");
+    bench.agent.undecodable(bench.now, 18);
+    assert_eq!(*bench.only().method(), Method::Info);
+}

@@ -14,6 +14,7 @@
 //! | `media_path` | the anchor and flows of one call, and when they go |
 //! | `media_watch` | whether media is seen both ways, and still comes |
 //! | `reason` | the closed list of reasons |
+//! | `trial` | whether both ends decode what they are sent |
 
 pub(crate) mod described;
 pub(crate) mod flows;
@@ -21,6 +22,7 @@ pub(crate) mod keep_alive;
 pub(crate) mod media_path;
 pub(crate) mod media_watch;
 pub mod reason;
+pub(crate) mod trial;
 
 use std::collections::VecDeque;
 

@@ -199,6 +199,7 @@ impl Call {
         };
         self.tc.user = Some(binding.user.clone());
         cx.has_room_for_leg(binding)?;
+        self.begin_trial(binding);
         let media = binding.media.as_ref().map(|media| allowed(cx, media));
         self.tc.media = media.transpose()?;
         let tc = binding.media.as_ref().map_or(binding.address, |m| m.rtp);

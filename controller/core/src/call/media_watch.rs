@@ -13,6 +13,7 @@ use crate::time::Time;
 impl Call {
     /// Follows what the call's media is now; after every change of the call.
     pub(crate) fn watch_media(&mut self, cx: &Context<'_>) {
+        self.watch_trial(cx.now);
         if self.is_over() || self.progress != Progress::Up {
             if let Some(watch) = &mut self.media_watch {
                 watch.rest();
@@ -51,7 +52,9 @@ impl Call {
     /// Asks what has been counted, when it is due.
     pub(super) fn look_at_media(&mut self, cx: &mut Context<'_>) {
         let watch = self.media_watch.as_mut();
-        if watch.is_some_and(|watch| watch.wants_look(cx.now)) {
+        let watch = watch.is_some_and(|watch| watch.wants_look(cx.now));
+        let trial = self.trial.as_mut();
+        if trial.is_some_and(|trial| trial.wants_look(cx.now)) || watch {
             let call = self.id;
             cx.output
                 .push_back(Output::Datapath(Datapath::Look { call }));

@@ -61,6 +61,7 @@ use crate::bypass::flows::Anchor;
 use crate::bypass::keep_alive::KeepAlive;
 use crate::bypass::media_path::MediaPath;
 use crate::bypass::media_watch::MediaWatch;
+use crate::bypass::trial::Trial;
 use crate::bypass::{Context, described, flows};
 use crate::engine::{CallMedia, CallView, EngineConfig, Event, Flow, Output, Path, Side};
 use crate::media::{Codec, Media};
@@ -123,6 +124,9 @@ pub(crate) struct Call {
     vm_key: Option<VmKey>,
     /// Codecs that the TC has refused.
     tries: Vec<Codec>,
+    /// Whether both decode, where the TC's codecs are not known beforehand.
+    #[serde(default)]
+    trial: Option<Trial>,
     /// How often in a row the TC's answer has brought new media.
     echoes: u8,
     /// Offers that have passed beside the exchange under way.
@@ -193,6 +197,7 @@ impl Call {
             stream: None,
             vm_key: None,
             tries: Vec::new(),
+            trial: None,
             echoes: 0,
             open_offers: Vec::new(),
             promised: None,
@@ -338,6 +343,7 @@ impl Call {
             started: self.started,
             media_seen: self.media_watch.as_ref().and_then(MediaWatch::state),
             tries: self.tries.iter().map(Codec::to_string).collect(),
+            trial: self.trial_outcome(),
             media: CallMedia {
                 vm: self.vm.as_ref().map(|vm| vm.media.shown()),
                 gateway: self.gateway.as_ref().map(|g| g.media.shown()),
@@ -403,6 +409,7 @@ impl Call {
             self.exchange_by,
             self.media_path.due(),
             self.media_watch.as_ref().and_then(MediaWatch::due),
+            self.trial.as_ref().and_then(Trial::due),
             self.repetition.as_ref().map(Repetition::due),
             self.reissue.as_ref().and_then(Reissue::due),
         ]

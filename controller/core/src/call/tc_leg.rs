@@ -168,6 +168,7 @@ impl Call {
         }
         match event {
             TcEvent::Ringing => {}
+            TcEvent::Undecodable { payload_type } => self.not_decoded(cx, Some(payload_type)),
             TcEvent::Answered { sdp } => self.tc_answers(cx, &sdp),
             TcEvent::Reinvite { sdp } => self.tc_offers(cx, sdp.as_deref()),
             TcEvent::Refused {
@@ -383,6 +384,7 @@ impl Call {
                 }
             }
             (None, Some(_)) => cx.tc.answer_reinvite(cx.now, self.leg(), Err(488)),
+            (None, None) if !self.tries.is_empty() => self.hand_back(cx, Reason::NoCommonCodec),
             (None, None) => self.hand_back(cx, Reason::GatewayRefused),
         }
     }

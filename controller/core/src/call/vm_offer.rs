@@ -82,6 +82,7 @@ impl Call {
         if let Err(reason) = room.and_then(|()| self.decide(cx, tc, gateway)) {
             return self.leave_to_vm(cx, &offer.request, reason);
         }
+        self.begin_trial(binding);
         // What it registered once has no key for this call. And where the gateway
         // asks for credentials, which only the VM has, nothing must be left to be
         // told it later (305).

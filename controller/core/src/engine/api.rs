@@ -299,7 +299,8 @@ pub enum Datapath {
         /// Number of the call.
         call: u32,
     },
-    /// Changes nothing: say by [`super::Engine::media_seen`] what has been counted.
+    /// Changes nothing: say by [`super::Engine::media_seen`] and
+    /// [`super::Engine::media_received`] what has been counted.
     Look {
         /// Number of the call.
         call: u32,
@@ -446,8 +447,48 @@ pub struct CallView {
     /// Codecs that the thin client has refused, in the order in which they were
     /// tried.
     pub tries: Vec<String>,
+    /// What came of that; `None`: nothing had to be tried.
+    pub trial: Option<TrialOutcome>,
     /// Media of each leg, where known (`vm`, `gateway`, `tc`).
     pub media: CallMedia,
+}
+
+/// What has passed of one direction's RTP, and what its receiver says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reception {
+    /// Which way the RTP goes.
+    pub leg: Leg,
+    /// RTP packets that have passed.
+    pub passed: u64,
+    /// Payload type of the last one.
+    pub payload_type: Option<u8>,
+    /// RTCP packets that its receiver has sent.
+    pub rtcp: u32,
+    /// The last report block (RFC 3550 §6.4.1) among them.
+    pub report: Option<ReceiverReport>,
+}
+
+/// A report block, as far as it says whether anything is received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceiverReport {
+    /// Lost of the interval before it, in 1/256.
+    pub fraction_lost: u8,
+    /// Extended highest sequence number received.
+    pub highest: u32,
+}
+
+/// What has come of trying codecs, where a thin client's are not known beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrialOutcome {
+    /// None is agreed yet.
+    Trying,
+    /// One is agreed; no report says yet that it is received.
+    Agreed,
+    /// The thin client's reports say that it is received.
+    Decoded,
+    /// None was left: the VM has the call.
+    NoneLeft,
 }
 
 /// What is known of a call's media by its packets.

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::journal::Journal;
 use super::{
-    CallView, ClientView, Datagram, EngineConfig, Event, Leg, Output, Path, Protocol, Side,
+    CallView, ClientView, Datagram, EngineConfig, Event, Leg, Output, Path, Protocol, Reception,
+    Side,
 };
 use crate::bypass::Context;
 use crate::bypass::flows::Anchors;
@@ -206,6 +207,13 @@ impl Engine {
             }),
             None => self.with_call(now, call, |call, cx| call.media_seen(cx, seen)),
         }
+        self.settle(now);
+    }
+
+    /// Answers [`super::Datapath::Look`] as well: what has passed of each leg's RTP, and
+    /// what its receiver says of it.
+    pub fn media_received(&mut self, now: Time, call: u32, receptions: &[Reception]) {
+        self.with_call(now, call, |call, cx| call.media_received(cx, receptions));
         self.settle(now);
     }
 

@@ -18,7 +18,8 @@ mod protocol;
 pub use api::{
     CallMedia, CallView, ClientView, ConnectionId, Datagram, Datapath, EngineConfig, Event,
     ExpiresConfig, Flow, FlowKind, Leg, MediaSeen, MediaWatchConfig, Network, Output, Path,
-    PathChoice, PathRule, Side, ThinClientConfig, TimeoutAction, Transport, VmConfig,
+    PathChoice, PathRule, ReceiverReport, Reception, Side, ThinClientConfig, TimeoutAction,
+    Transport, TrialOutcome, VmConfig,
 };
 pub use dispatch::Engine;
 pub use held::Held;

@@ -93,6 +93,12 @@ pub enum TcEvent {
         /// Its offer; `None`: it wants ours.
         sdp: Option<Vec<u8>>,
     },
+    /// The thin client has said that it gets nothing out of packets of this payload
+    /// type (`docs/sip.md`, "Info package").
+    Undecodable {
+        /// Payload type of what it was sent.
+        payload_type: u8,
+    },
     /// Our first offer was refused, and the leg is over; or a later one was, and
     /// the leg goes on with the session it had.
     Refused {

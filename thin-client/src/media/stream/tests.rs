@@ -191,3 +191,29 @@ fn echo_gives_back_the_tone() {
     }
     assert_eq!(a.received().tone_hz, Some(440));
 }
+
+/// A second of what cannot be decoded is told; one packet that can be ends it.
+#[test]
+fn what_cannot_be_decoded_is_noticed() {
+    let (mut a, mut b) = pair();
+    let mut packet = |payload_type: u8| {
+        let (_, mut packet) = a.poll_rtp().expect("a packet per tick");
+        packet[1] = packet[1] & 0x80 | payload_type;
+        packet
+    };
+    for tick in 0..49 {
+        b.receive_rtp(MS * 20 * tick, address(100), &packet(18));
+        assert_eq!(b.undecodable(), None);
+    }
+    b.receive_rtp(MS * 980, address(100), &packet(18));
+    assert_eq!(b.undecodable(), Some(18));
+    b.receive_rtp(MS * 1_000, address(100), &packet(8));
+    assert_eq!(b.undecodable(), None);
+    for tick in 51..101 {
+        b.receive_rtp(MS * 20 * tick, address(100), &packet(18));
+    }
+    assert_eq!(b.undecodable(), Some(18));
+    // What is agreed anew is judged anew.
+    b.set_peer(peer(100));
+    assert_eq!(b.undecodable(), None);
+}

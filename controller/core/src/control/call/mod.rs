@@ -309,6 +309,7 @@ impl Call {
             started: self.started,
             media_seen: self.media_watch.as_ref().and_then(MediaWatch::state),
             tries: Vec::new(),
+            trial: None,
             media: CallMedia {
                 vm: self.vm.as_ref().map(|vm| vm.media.shown()),
                 gateway: self.gateway.as_ref().map(|g| g.media.shown()),

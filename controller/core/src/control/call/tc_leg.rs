@@ -209,7 +209,7 @@ impl TcLeg {
             return Said::Nothing;
         }
         match event {
-            TcEvent::Ringing => Said::Nothing,
+            TcEvent::Ringing | TcEvent::Undecodable { .. } => Said::Nothing,
             TcEvent::Answered { sdp } => self.described(cx, &sdp),
             TcEvent::Reinvite { sdp: Some(sdp) } => match Described::offer(&sdp, None) {
                 Ok(offer) => Said::Offers(offer),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::{ALLOW, Context, Incoming, Purpose, Serial};
 use super::dialog::Dialog;
+use super::requests::{RECV_INFO, UNDECODABLE};
 use crate::registrar::Binding;
 use crate::sip::transaction::{Addresses, ClientKey, T1, T2, WAIT, cancel_of};
 use crate::sip::{Message, Method, Name, ResponseBuilder};
@@ -274,7 +275,8 @@ impl Leg {
                 .typed(rsip::headers::AlertInfo::from(format!(
                     "<{identity}>;info=alert-autoanswer;delay=0"
                 )))
-                .header(Name::new("Answer-Mode"), "Auto");
+                .header(Name::new("Answer-Mode"), "Auto")
+                .header(RECV_INFO, UNDECODABLE);
         }
         if let Some(offer) = &offer {
             request = request.sdp(offer.as_slice());

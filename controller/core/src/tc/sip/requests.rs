@@ -9,6 +9,14 @@ use crate::sip::{Message, Method, Name};
 use crate::tc::TcEvent;
 use crate::time::Time;
 
+/// RFC 6086 §11.
+const INFO_PACKAGE: Name = Name::new("Info-Package");
+/// The same: which packages are taken.
+pub(super) const RECV_INFO: Name = Name::new("Recv-Info");
+/// The package by which a thin client says that it gets nothing out of what it is sent:
+/// the body is the payload type, in decimal.
+pub(super) const UNDECODABLE: &[u8] = b"undecodable";
+
 impl Leg {
     /// A request that belongs to the dialog and is new; ACKs go to
     /// [`Leg::acknowledged`].
@@ -48,11 +56,32 @@ impl Leg {
                 self.dialog.refresh(request, source);
                 self.respond_ok(cx, now, &incoming);
             }
+            Method::Info if request.header(INFO_PACKAGE).is_some() => {
+                self.informed(cx, now, &incoming);
+            }
             method => {
                 let status = status_of(&method);
                 cx.respond(now, &incoming, status);
             }
         }
+    }
+
+    /// An INFO of a package (RFC 6086 §4.2.2): ours, or one that was not asked for.
+    fn informed(&mut self, cx: &mut Context, now: Time, incoming: &Incoming) {
+        let request = &incoming.request;
+        let package = request.header(INFO_PACKAGE).unwrap_or_default();
+        let package = package.split(|&b| b == b';').next().unwrap_or_default();
+        if !package.trim_ascii().eq_ignore_ascii_case(UNDECODABLE) {
+            let response = plain(request, 469, None).header(RECV_INFO, UNDECODABLE);
+            let response = response.build();
+            return cx.transactions.respond(now, &incoming.key, 469, response);
+        }
+        let text = std::str::from_utf8(request.body()).unwrap_or_default();
+        let Ok(payload_type @ 0..=127) = text.trim().parse::<u8>() else {
+            return cx.respond(now, incoming, 400);
+        };
+        cx.respond(now, incoming, 200);
+        cx.tell(self.id, TcEvent::Undecodable { payload_type });
     }
 
     /// An ACK of the dialog.
