@@ -3,7 +3,7 @@
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_action, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
@@ -13,9 +13,30 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 /// `uplink` is measured.
 #[xdp]
 pub fn swap_macs(ctx: XdpContext) -> xdp_action::Type {
+    if swap(&ctx) {
+        xdp_action::XDP_TX
+    } else {
+        xdp_action::XDP_PASS
+    }
+}
+
+/// The same by `bpf_redirect`, which a veth takes from any peer: what the way to an
+/// uplink and back costs.
+#[xdp]
+pub fn redirect_back(ctx: XdpContext) -> xdp_action::Type {
+    if swap(&ctx) {
+        // SAFETY: a helper that takes integers.
+        unsafe { bpf_redirect(ctx.ingress_ifindex() as u32, 0) as xdp_action::Type }
+    } else {
+        xdp_action::XDP_PASS
+    }
+}
+
+#[inline(always)]
+fn swap(ctx: &XdpContext) -> bool {
     let (data, data_end) = (ctx.data(), ctx.data_end());
     if data + 12 > data_end {
-        return xdp_action::XDP_PASS;
+        return false;
     }
     // Frames begin at even addresses: two octets at a time.
     let macs = data as *mut [[u16; 3]; 2];
@@ -24,7 +45,7 @@ pub fn swap_macs(ctx: XdpContext) -> xdp_action::Type {
         let [dst, src] = *macs;
         *macs = [src, dst];
     }
-    xdp_action::XDP_TX
+    true
 }
 
 /// A veth takes frames that XDP sends (`XDP_TX`) only from a peer that has a

@@ -24,15 +24,15 @@ use thin_client::media::rtp::Header;
 use crate::lab::Namespace;
 
 /// Octets of G.711 in a packet of 20 ms.
-const PAYLOAD: usize = 160;
+pub(crate) const PAYLOAD: usize = 160;
 /// Digits of a timestamp in a payload.
 const DIGITS: usize = 16;
 /// How often arrivals are taken off the sockets.
-const COLLECT: Duration = Duration::from_millis(4);
+pub(crate) const COLLECT: Duration = Duration::from_millis(4);
 /// How long the last packets are waited for.
-const LINGER: Duration = Duration::from_millis(200);
+pub(crate) const LINGER: Duration = Duration::from_millis(200);
 /// Payload type: PCMU.
-const PCMU: u8 = 0;
+pub(crate) const PCMU: u8 = 0;
 
 /// One end of a call: where it is, and where it sends to. It hears everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +148,8 @@ fn open(end: &End) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-fn clock(id: ClockId) -> Result<Duration> {
+/// A clock's time.
+pub(crate) fn clock(id: ClockId) -> Result<Duration> {
     Ok(clock_gettime(id)?.into())
 }
 
@@ -190,7 +191,7 @@ impl Sender {
 
 /// A payload that says when it was sent. Every octet is a µ-law code that
 /// decoding and encoding gives back as it was.
-fn payload(now: Duration) -> [u8; PAYLOAD] {
+pub(crate) fn payload(now: Duration) -> [u8; PAYLOAD] {
     let nanoseconds = now.as_nanos() as u64;
     let mut payload = [0xFF; PAYLOAD];
     for (digit, octet) in payload.iter_mut().take(DIGITS).enumerate() {
@@ -200,7 +201,7 @@ fn payload(now: Duration) -> [u8; PAYLOAD] {
 }
 
 /// When a payload was sent; `None` where it is none of ours.
-fn sent_at(payload: &[u8]) -> Option<Duration> {
+pub(crate) fn sent_at(payload: &[u8]) -> Option<Duration> {
     if payload.len() != PAYLOAD {
         return None;
     }
@@ -232,7 +233,8 @@ fn send(senders: &mut [Sender], interval: Duration, duration: Duration) -> Resul
     Ok((sent, cpu))
 }
 
-fn sleep_until(deadline: Duration) -> Result<()> {
+/// Sleeps until a time of CLOCK_MONOTONIC.
+pub(crate) fn sleep_until(deadline: Duration) -> Result<()> {
     let until = TimeSpec::from(deadline);
     let flags = ClockNanosleepFlags::TIMER_ABSTIME;
     loop {

@@ -8,8 +8,11 @@
 mod call_cost;
 mod call_setup;
 mod cpu;
+mod curve;
+mod datapath;
 mod h248;
 mod machine;
+mod many_flows;
 mod relaying;
 mod rtpengine;
 mod steering;
@@ -25,6 +28,16 @@ use serde::Serialize;
 pub use cpu::memory;
 use machine::Machine;
 use table::Table;
+
+/// What can be measured by itself.
+pub const PARTS: [&str; 6] = [
+    "xdp",
+    "datapath",
+    "relaying",
+    "call-setup",
+    "call-cost",
+    "h248",
+];
 
 /// What to measure, and where to put it.
 #[derive(Debug, Clone)]
@@ -45,6 +58,8 @@ struct Results {
     #[serde(skip_serializing_if = "Option::is_none")]
     xdp: Option<test_run::XdpCosts>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    datapath: Option<Datapath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     relaying: Option<Relaying>,
     #[serde(skip_serializing_if = "Option::is_none")]
     call_setup: Option<CallSetup>,
@@ -54,6 +69,14 @@ struct Results {
     h248: Option<Decoding>,
     /// Seconds that it all took.
     took_s: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Datapath {
+    method: String,
+    extent: datapath::Extent,
+    rows: Vec<datapath::Row>,
+    aims: Vec<datapath::Aim>,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,6 +117,10 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let wanted = |part: &str| options.only.is_empty() || options.only.iter().any(|o| o == part);
     let xdp = wanted("xdp").then(|| xdp(options.quick)).transpose()?;
+    let plot = json_path(options)?.with_file_name("datapath.svg");
+    let datapath = wanted("datapath")
+        .then(|| datapath(options.quick, &machine, &plot))
+        .transpose()?;
     let relaying = wanted("relaying")
         .then(|| relaying(options.quick, &machine))
         .transpose()?;
@@ -110,16 +137,14 @@ pub fn run(options: &Options) -> Result<()> {
         machine,
         quick: options.quick,
         xdp,
+        datapath,
         relaying,
         call_setup,
         call_cost,
         h248,
         took_s: started.elapsed().as_secs_f64(),
     };
-    let path = match &options.json {
-        Some(path) => path.clone(),
-        None => default_path()?,
-    };
+    let path = json_path(options)?;
     write(&results, &path)?;
     println!(
         "\n{:.0} s in all; as JSON: {}",
@@ -172,6 +197,101 @@ fn xdp(quick: bool) -> Result<test_run::XdpCosts> {
         );
     }
     Ok(costs)
+}
+
+/// What carrying media costs over the number of flows, as a table and as a curve.
+fn datapath(quick: bool, machine: &Machine, plot: &Path) -> Result<Datapath> {
+    let extent = if quick {
+        datapath::Extent {
+            flows: vec![1, 1_000],
+            rate: 5_000,
+            packets: 2_000,
+            rounds: 1,
+        }
+    } else {
+        datapath::Extent {
+            flows: vec![1, 100, 1_000, 10_000, 100_000],
+            rate: 10_000,
+            packets: 20_000,
+            rounds: 3,
+        }
+    };
+    let apart = machine.irq_time_apart.unwrap_or(false);
+    let rows = datapath::measure(&extent, apart, |doing| println!("  … {doing}"))?;
+    let method = format!(
+        "{} IP packets of {} octets a second, of all flows together, each flow in its turn, one \
+         way; {} or one of each flow, {} rounds, paths in turn, the median of the rounds. CPU: ns \
+         that the scheduler counted within the sending calls, where the kernel carries a packet \
+         as far as the next program's socket, and for relay and ksoftirqd threads. Host: beyond \
+         the detour's of the same round, in which the host's interface turns each packet around \
+         untouched (XDP); packets per second and core: of a core that does nothing but that. \
+         Delay: from just before the sending call to the kernel's receive timestamp; added: \
+         beyond the straight path's. Interfaces are veth pairs, where XDP has to copy each packet \
+         first. rtpengine and the relay open ports for both ends of each flow: one address has \
+         enough for 10,000, and where a process may have fewer files, rows are missing.",
+        extent.rate,
+        datapath::PACKET,
+        extent.packets,
+        extent.rounds
+    );
+    let mut table = Table::new(&[
+        "carried by",
+        "flows",
+        "CPU ns/pkt",
+        "host",
+        "pkt/s/core",
+        "delay µs, p50",
+        "p99",
+        "p99.9",
+        "added, p50",
+        "p99",
+        "p99.9",
+        "lost",
+    ]);
+    for row in &rows {
+        let based = matches!(
+            row.path,
+            datapath::Path::Straight | datapath::Path::TurnedAround
+        );
+        let mut cells = vec![
+            row.path.title().to_owned(),
+            row.flows.to_string(),
+            format!("{:.0}", row.cpu_ns),
+        ];
+        if based {
+            cells.extend(["–".to_owned(), "–".to_owned()]);
+        } else {
+            cells.push(format!("{:+.0}", row.host_cpu_ns));
+            let rate = row.packets_per_second_per_core;
+            cells.push(rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}")));
+        }
+        cells.extend(row.delay_us.map(|us| format!("{us:.1}")));
+        if row.path == datapath::Path::Straight {
+            cells.extend([0; 3].map(|_| "–".to_owned()));
+        } else {
+            cells.extend(row.added_delay_us.map(|us| format!("{us:+.1}")));
+        }
+        cells.push(format!("{} of {}", row.lost, row.packets));
+        table.row(&cells);
+    }
+    println!("\n{table}");
+    table::print_wrapped(&method);
+    let aims = datapath::aims(&rows);
+    for aim in &aims {
+        let met = if aim.met { "met" } else { "missed" };
+        println!("Aim {met}: {}: {}.", aim.aim, aim.measured);
+    }
+    if let Some(directory) = plot.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    curve::draw(&rows, &machine.describe(), plot)?;
+    println!("The curve: {}\n", plot.display());
+    Ok(Datapath {
+        method,
+        extent,
+        rows,
+        aims,
+    })
 }
 
 fn relaying(quick: bool, machine: &Machine) -> Result<Relaying> {
@@ -387,6 +507,14 @@ fn call_cost(quick: bool) -> Result<call_cost::Costs> {
         costs.calls_at_once
     );
     Ok(costs)
+}
+
+/// Where the JSON goes.
+fn json_path(options: &Options) -> Result<PathBuf> {
+    match &options.json {
+        Some(path) => Ok(path.clone()),
+        None => default_path(),
+    }
 }
 
 /// `bench/bench.json` beside the profile's directory that this runs from.

@@ -22,11 +22,11 @@ use crate::rtp::{End, Load, Measured};
 use crate::wait::{seconds, wait_for};
 
 /// The host's address toward the router; what there is on the host is there.
-const HOST: Ipv4Addr = Ipv4Addr::new(10, 71, 5, 2);
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 71, 5, 2);
 /// The router on the same wire.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 71, 5, 1);
 /// The host's uplink with that address.
-const UPLINK: &str = "up3";
+pub const UPLINK: &str = "up3";
 /// Packets per second of one direction of a call.
 const RATE: u32 = 50;
 /// First ports: thin client, gateway, anchor or relay toward either.
@@ -185,7 +185,7 @@ fn row(path: Path, index: usize, rounds: &[Vec<Turn>]) -> Row {
 
 /// Neighbours are known before anything is measured, and a router does not tell
 /// its neighbour of a shorter way.
-fn prepare(lab: &Lab) -> Result<()> {
+pub fn prepare(lab: &Lab) -> Result<()> {
     for site in [Site::Hv, Site::Net] {
         lab.namespace(site).sysctl(&[
             ("ipv4/conf/all/send_redirects", "0"),
@@ -204,6 +204,16 @@ fn prepare(lab: &Lab) -> Result<()> {
         let known = hv.ip(&neighbour).ok()?;
         known.contains("lladdr").then_some(())
     })
+}
+
+/// Sends what the router forwards between office and gateway by way of the host
+/// (`add`), or no longer (`del`).
+pub fn detour(lab: &Lab, verb: &str) -> Result<()> {
+    lab.namespace(Site::Net).ip_batch(&format!(
+        "route {verb} default via {HOST} table 50\n\
+         rule {verb} iif office to 10.71.3.0/24 lookup 50 priority 50\n\
+         rule {verb} iif dmz to 10.71.2.0/24 lookup 50 priority 51\n"
+    ))
 }
 
 struct Bench<'a> {
@@ -264,9 +274,9 @@ impl Bench<'_> {
             }
             Path::Routed => {
                 let load = self.load(|call| (far(call), near(call)));
-                self.detour("add")?;
+                detour(self.lab, "add")?;
                 let turn = self.run(&load, |load| Ok((load.run()?, Duration::ZERO)));
-                self.detour("del")?;
+                detour(self.lab, "del")?;
                 turn
             }
             Path::Translated => {
@@ -374,16 +384,6 @@ impl Bench<'_> {
             packets: measured.sent,
             lost: measured.lost(),
         })
-    }
-
-    /// Sends what the router forwards between office and gateway by way of the
-    /// host, which routes it back (`add`), or no longer (`del`).
-    fn detour(&self, verb: &str) -> Result<()> {
-        self.lab.namespace(Site::Net).ip_batch(&format!(
-            "route {verb} default via {HOST} table 50\n\
-             rule {verb} iif office to 10.71.3.0/24 lookup 50 priority 50\n\
-             rule {verb} iif dmz to 10.71.2.0/24 lookup 50 priority 51\n"
-        ))
     }
 
     /// Rules that do with conntrack what steering does: what a thin client

@@ -33,7 +33,7 @@ impl Rtpengine {
                 "--log-level=4",
                 "--table=-1",
             ])
-            .args(["--port-min=50000", "--port-max=59999"])
+            .args(["--port-min=20000", "--port-max=64999"])
             .arg(format!("--interface={address}"))
             .arg(format!("--listen-ng={address}:{CONTROL}"));
         let process = Process::start("rtpengine", lab.directory(), &mut command)?;

@@ -5,12 +5,27 @@ use std::net::SocketAddrV4;
 
 use anyhow::{Context, Result};
 use aya::programs::{Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use sidestep_abi::program;
 
 use crate::lab::{Lab, Site};
-use crate::program::{Programs, ifindex, steer, typed};
+use crate::program::{Programs, ifindex, object_path, steer, typed};
+
+/// Has an uplink of the host turn around whatever it gets, natively: what the way to
+/// the host and back costs without anything that is done there. It goes when the
+/// value is dropped.
+pub fn turn_around(lab: &Lab, uplink: &'static str) -> Result<Ebpf> {
+    lab.namespace(Site::Hv).enter(move || -> Result<Ebpf> {
+        let mut bare = EbpfLoader::new().load_file(object_path("bare")?)?;
+        let xdp: &mut Xdp = typed(&mut bare, "redirect_back")?;
+        xdp.load()?;
+        xdp.attach(uplink, XdpMode::Driver)
+            .with_context(|| format!("attaching to {uplink}"))?;
+        Ok(bare)
+    })?
+}
 
 /// A call at an anchor: the anchor, and the two that use it.
 #[derive(Debug, Clone, Copy)]
@@ -24,23 +39,33 @@ pub struct Anchored {
 }
 
 /// Attaches the program to an uplink of the host, natively, and steers these
-/// calls by FIB lookup. It goes when the value is dropped.
+/// calls by FIB lookup, both ways. It goes when the value is dropped.
 pub fn steer_calls(lab: &Lab, uplink: &'static str, calls: &[Anchored]) -> Result<Programs> {
+    let ways = calls.iter().flat_map(|call| {
+        let way = |from, to| (from, call.anchor, to);
+        [way(call.near, call.far), way(call.far, call.near)]
+    });
+    steer_ways(lab, uplink, ways.collect())
+}
+
+/// The same of single directions: what comes from the first to the second (an
+/// anchor) goes from there to the third. Statistics are by their order.
+pub fn steer_ways(
+    lab: &Lab,
+    uplink: &'static str,
+    ways: Vec<(SocketAddrV4, SocketAddrV4, SocketAddrV4)>,
+) -> Result<Programs> {
     let mac = mac_of(lab, uplink)?;
-    let calls = calls.to_vec();
     lab.namespace(Site::Hv).enter(move || -> Result<Programs> {
         private_pins()?;
-        let room = calls.len() as u32 * 2;
-        let mut programs = Programs::load_sized(room.next_power_of_two().max(64), None);
+        let room = (ways.len() as u32).next_power_of_two();
+        let mut programs = Programs::load_sized(room.max(64), None);
         let ifindex = ifindex(uplink)?;
         programs.set_uplink(ifindex, mac);
-        for (index, call) in calls.iter().enumerate() {
-            let anchor = call.anchor.to_string();
-            let (near, far) = (call.near.to_string(), call.far.to_string());
-            for (way, (from, to)) in [(&near, &far), (&far, &near)].into_iter().enumerate() {
-                let action = steer((index * 2 + way) as u32, &anchor, to, [0; 6]);
-                programs.set_flow(from, &anchor, action);
-            }
+        for (index, (from, anchor, to)) in ways.iter().enumerate() {
+            let anchor = anchor.to_string();
+            let action = steer(index as u32, &anchor, &to.to_string(), [0; 6]);
+            programs.set_flow(&from.to_string(), &anchor, action);
         }
         let xdp: &mut Xdp = typed(&mut programs.ebpf, program::UPLINK)?;
         xdp.attach(uplink, XdpMode::Driver)

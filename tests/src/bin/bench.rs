@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sidestep_tests::bench::{self, Options};
+use sidestep_tests::bench::{self, Options, PARTS};
 
 /// Measures what Sidestep costs and spares, on this machine.
 #[derive(Parser)]
@@ -15,8 +15,11 @@ struct Arguments {
     /// Where the JSON goes; by default bench/bench.json in the target directory.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Only these parts: xdp, relaying, call-setup, call-cost, h248.
-    #[arg(long, value_delimiter = ',')]
+    /// Only these parts; all without any.
+    #[arg(value_name = "PART", value_parser = PARTS)]
+    parts: Vec<String>,
+    /// The same, separated by commas.
+    #[arg(long, value_delimiter = ',', value_parser = PARTS)]
     only: Vec<String>,
 }
 
@@ -25,7 +28,7 @@ fn main() -> ExitCode {
     let options = Options {
         quick: arguments.quick,
         json: arguments.json,
-        only: arguments.only,
+        only: [arguments.parts, arguments.only].concat(),
     };
     match bench::run(&options) {
         Ok(()) => ExitCode::SUCCESS,
