@@ -39,6 +39,7 @@ reasons! {
     SipNotUnderstood = "sip-not-understood", "A message of the call could not be parsed; it was forwarded as it came.";
     SignallingEncrypted = "signalling-encrypted", "The VM's signalling is encrypted (TLS), and there is no certificate to read it with.";
     SignallingSctp = "signalling-sctp", "The VM's signalling is carried by SCTP, which is not looked into.";
+    SignallingAuthenticated = "signalling-authenticated", "The messages carry an authentication header, which would not be right any more if they were changed.";
     AlreadyUp = "already-up", "The call began before Sidestep saw it.";
     NoAnchorPort = "no-anchor-port", "All anchor ports of the VM's address are in use, or it has no address of the needed IP version.";
     Limit = "limit", "The flow map is full, or the VM or the thin client has as many calls as it may.";

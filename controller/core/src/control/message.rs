@@ -24,6 +24,9 @@ pub struct Request {
     pub id: u32,
     /// How its sender writes.
     pub dialect: Dialect,
+    /// Its message carries a proof of who wrote it, which a change would spoil (H.248.1
+    /// §10.2).
+    pub signed: bool,
     /// What it asks for. None: something that the machine has no part in.
     pub operations: Vec<Operation>,
 }
@@ -210,6 +213,9 @@ pub struct Stream {
     pub local: Option<Vec<u8>>,
     /// The far end's description, as SDP.
     pub remote: Option<Vec<u8>>,
+    /// Where the far end has several descriptions to choose from (H.248.1 §7.1.8), all
+    /// of them; `remote` is the first.
+    pub alternatives: Vec<Vec<u8>>,
     /// MGCP: the codecs that the request allows beside its descriptions
     /// (LocalConnectionOptions, `a:`), by their names.
     pub codecs: Option<Vec<String>>,
@@ -220,6 +226,8 @@ pub struct Stream {
 pub struct Reply {
     /// The transaction's id.
     pub id: u32,
+    /// Its message carries a proof of who wrote it, which a change would spoil.
+    pub signed: bool,
     /// Which segment of the reply this is, where it comes in several.
     pub segment: Option<Segment>,
     /// Its sender wants to hear that it has come (RFC 3435 §3.5.6, H.248.1

@@ -136,6 +136,7 @@ fn part(message: &mgcp::Message<'_>) -> Part {
         } => Part::Request(Request {
             id,
             dialect: Dialect(version.to_vec()),
+            signed: false,
             operations: vec![operation(message, verb, &endpoint)],
         }),
         StartLine::Response { code, .. } => match code {
@@ -189,6 +190,7 @@ fn operation(message: &mgcp::Message<'_>, verb: &Verb, endpoint: &EndpointName<'
                 .and_then(|mode| ConnectionMode::parse(mode).direction()),
             local: None,
             remote: message.descriptions().next().map(<[u8]>::to_vec),
+            alternatives: Vec::new(),
             codecs: message
                 .parameter(Parameter::LOCAL_CONNECTION_OPTIONS)
                 .and_then(value::codecs),
@@ -278,6 +280,7 @@ fn reply(message: &mgcp::Message<'_>, code: u16) -> Reply {
     };
     Reply {
         id: message.transaction(),
+        signed: false,
         segment: None,
         wants_acknowledgement: acknowledgement.is_some_and(<[u8]>::is_empty),
         error: None,

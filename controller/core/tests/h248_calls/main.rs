@@ -1,6 +1,7 @@
 //! Calls whose VM is a media gateway controller, with a gateway of H.248 outside
 //! and a thin client of SIP: what each of them is told.
 
+mod alternatives;
 mod binary;
 mod fallback;
 mod fig5;
@@ -16,4 +17,5 @@ mod pairing;
 mod scene;
 mod segments;
 mod service;
+mod untouched;
 mod unusual;

@@ -33,6 +33,13 @@ impl Call {
         self.settle(cx);
     }
 
+    /// The gateway signs what it says: it is left alone, and so is the call.
+    pub(in crate::control) fn gateway_signs(&mut self) {
+        if self.promised.is_some() {
+            self.falling.get_or_insert(Reason::SignallingAuthenticated);
+        }
+    }
+
     /// What the reply calls a connection is its name from now on.
     fn named(&mut self, place: &Place) {
         let own = &mut self.connection.place;

@@ -144,6 +144,8 @@ pub(crate) struct Call {
     plane: Plane,
     /// What the VM said of its media, last, and before that.
     vm: Option<Described>,
+    /// All of it, where it was several descriptions to choose from.
+    vm_alternatives: Vec<Vec<u8>>,
     /// What the gateway said of its own, last.
     gateway: Option<Described>,
     /// Which way media may go, from the gateway's view.
@@ -203,6 +205,7 @@ impl Call {
             },
             plane: Plane::Pending,
             vm: None,
+            vm_alternatives: Vec::new(),
             gateway: of.before.local,
             mode: of.before.mode.unwrap_or_default(),
             tc: TcLeg::new(of.id),

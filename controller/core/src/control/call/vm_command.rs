@@ -123,6 +123,12 @@ impl Call {
         Some(names.collect())
     }
 
+    /// All that it said with [`Self::vm_describes`], where that was several
+    /// descriptions to choose from.
+    pub(in crate::control) fn vm_says_alternatives(&mut self, said: &[Vec<u8>]) {
+        self.vm_alternatives = said.to_vec();
+    }
+
     /// The other party is called (506), or has answered or is let alone (510, 512): the
     /// TC's user hears it ring (508), or no longer (514).
     pub(in crate::control) fn rings(&mut self, cx: &mut Context<'_>, rings: bool) {
@@ -180,15 +186,17 @@ impl Call {
         if !self.is_bypassed() || vm.media.codecs.is_empty() {
             return None;
         }
-        let known = |codec: &&crate::media::Codec| {
-            let codecs = &vm.media.codecs;
-            codecs.iter().any(|own| own.same_encoding(codec))
-        };
+        let mut of_vm = vm.media.codecs.clone();
+        for other in self.vm_alternatives.iter().skip(1) {
+            let other = Described::offer(other, None).ok();
+            of_vm.extend(other.into_iter().flat_map(|other| other.media.codecs));
+        }
+        let known = |codec: &&crate::media::Codec| of_vm.iter().any(|own| own.same_encoding(codec));
         let mut codecs: Vec<_> = gateway.media.codecs.iter().filter(known).cloned().collect();
         if codecs.len() == gateway.media.codecs.len() {
             return None;
         }
-        if !share_speech(&gateway.media.codecs, &vm.media.codecs) {
+        if !share_speech(&gateway.media.codecs, &of_vm) {
             let mut own = vm.media.codecs.iter();
             codecs.extend(own.find(|codec| !codec.is_auxiliary()).cloned());
         }
@@ -202,6 +210,9 @@ impl Call {
     /// The VM's Remote description in its own words, as an audit of it is to show.
     pub(in crate::control) fn remote_for_vm(&self) -> Option<Vec<u8>> {
         let vm = self.vm.as_ref().filter(|_| self.is_bypassed())?;
-        Some(vm.sdp.bytes().to_vec())
+        Some(match self.vm_alternatives.as_slice() {
+            [] => vm.sdp.bytes().to_vec(),
+            several => several.concat(),
+        })
     }
 }

@@ -1,12 +1,14 @@
 //! H.248 in the neutral words: a transaction's commands are its operations, whatever
 //! their contexts; a termination has streams.
 //!
-//! Where a description has several alternatives, the machine is given the first, and
-//! what it puts there takes the place of all. What it is given of a Local in a
+//! Where a description has several alternatives, the machine is given the first. What
+//! it puts there in a request goes to each, with those of its codecs that the
+//! alternative has; in a reply it takes the place of all. What it is given of a Local in a
 //! request are the codecs that the gateway may choose from, as MGCP's
 //! LocalConnectionOptions give them.
 
 mod again;
+mod alternatives;
 mod words;
 
 #[cfg(test)]
@@ -201,8 +203,16 @@ impl Read {
                     End::Local => (Side::Local, &stream.local),
                     End::Remote => (Side::Remote, &stream.remote),
                 };
-                known.as_ref()?;
-                let sdp = sdp.clone();
+                // Not half of it: what properties say would stay.
+                let known = known.as_ref()?;
+                if words::address(known).is_some() {
+                    return None;
+                }
+                let asked = message.transactions().get(at.part);
+                let sdp = match asked {
+                    Some(Transaction::Request(_)) => alternatives::with(known, sdp),
+                    _ => sdp.clone(),
+                };
                 Some(Change::Description { place, side, sdp })
             }
             Edit::Codecs { at, names } => {

@@ -78,7 +78,10 @@ fn a_request_of_several_contexts_commands_and_streams() {
     };
     assert_eq!((first.id, first.mode), (1, Some(Direction::RecvOnly)));
     assert_eq!((second.id, second.mode), (2, Some(Direction::Inactive)));
-    assert_eq!(first.codecs.as_deref(), Some(&["PCMU".to_owned()][..]));
+    assert_eq!(
+        first.codecs.as_deref(),
+        Some(&["PCMU".to_owned(), "G723".to_owned()][..])
+    );
     assert_eq!(
         first.remote.as_deref().map(<[u8]>::trim_ascii_end),
         Some(&b"v=0\nc=IN IP4 10.0.0.1\nm=audio 4000 RTP/AVP 0"[..])

@@ -3,15 +3,25 @@
 use super::super::message::{
     Kind, Name, Operation, Outcome, Part, Place, Reply, Request, Restart, Segment, Selector, Stream,
 };
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::alternatives::end_line;
 use super::dialect_of;
 use crate::digits::number;
 use crate::h248::model::{
-    self, AuditItem, AuditToken, CommandKind, ContextId, Descriptor, ReplyResult,
-    ServiceChangeMethod, Signal, SignalParameter, StreamMode, TerminationId, Transaction,
+    self, AuditItem, AuditToken, Authentication, CommandKind, ContextId, Descriptor, ItemName,
+    Octets, ReplyResult, ServiceChangeMethod, Signal, SignalParameter, StreamMode, TerminationId,
+    Transaction, Value,
 };
 use crate::h248::packages::{self, ItemKind};
 use crate::h248::{self, Encoding, local};
 use crate::media::Direction;
+use crate::sdp::SessionDescription;
+
+/// Properties of Annex C.6 that say where media goes.
+const IPV4: u16 = 0x6001;
+const IPV6: u16 = 0x6002;
+const PORT: u16 = 0x6003;
 
 /// Stream of what stands directly in Media (H.248.1 §7.1.4).
 pub(super) const STREAM: u16 = 1;
@@ -23,6 +33,8 @@ pub(super) fn part(
     transaction: usize,
     of: &Transaction<'_>,
 ) -> (Part, Vec<Vec<h248::Place>>) {
+    let authentication = message.authentication.as_ref();
+    let signed = authentication.is_some_and(Authentication::is_in_use);
     let mut places = Vec::new();
     let mut place = |action, command, descriptors: &[Descriptor<'_>], asked| {
         let place = h248::Place {
@@ -48,6 +60,7 @@ pub(super) fn part(
             Part::Request(Request {
                 id: request.id,
                 dialect: dialect_of(message, encoding),
+                signed,
                 operations,
             })
         }
@@ -73,6 +86,7 @@ pub(super) fn part(
             }
             Part::Reply(Reply {
                 id: reply.id,
+                signed,
                 segment: reply.segment.map(|segment| Segment {
                     number: segment.number,
                     last: segment.complete,
@@ -248,7 +262,7 @@ fn streams(
                 stream,
                 ..of
             });
-            let local = found.local.as_ref().and_then(first);
+            let local = found.local.as_ref().and_then(told);
             streams.push(Stream {
                 id: found.id.unwrap_or(STREAM),
                 mode: found
@@ -256,22 +270,109 @@ fn streams(
                     .as_ref()
                     .and_then(|c| c.mode)
                     .and_then(direction),
-                codecs: local.as_deref().filter(|_| asked).and_then(local::codecs),
+                codecs: found.local.as_ref().filter(|_| asked).and_then(choice),
                 local,
-                remote: found.remote.as_ref().and_then(first),
+                remote: found.remote.as_ref().and_then(told),
+                alternatives: found.remote.as_ref().map(several).unwrap_or_default(),
             });
         }
     }
     (streams, places)
 }
 
+/// What the machine is told of a description.
+fn told(description: &model::Description<'_>) -> Option<Vec<u8>> {
+    let Some(address) = address(description) else {
+        return first(description);
+    };
+    // Whose it is can be seen; what else it says is in no words that could be changed:
+    // a session without a stream. One with lines as well names both addresses.
+    let mut sdp = format!("v=0\r\nc=IN IP{} {address}\r\n", version(address)).into_bytes();
+    let lines = first(description);
+    let also = lines.and_then(|lines| SessionDescription::parse(&lines).ok());
+    let own = also.iter().filter_map(SessionDescription::connection);
+    let streams = also.iter().flat_map(|sdp| sdp.media());
+    let of_streams = streams.filter_map(|media| media.connection.as_ref());
+    for address in own.chain(of_streams).filter_map(|c| c.ip()) {
+        let stream = format!("m=x 9 - -\r\nc=IN IP{} {address}\r\n", version(address));
+        sdp.extend(stream.into_bytes());
+    }
+    Some(sdp)
+}
+
+fn version(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 4 } else { 6 }
+}
+
+/// The address that a description of binary has in properties of Annex C.6 (IPv4,
+/// IPv6), beside or in place of a session description. One whose port alone stands
+/// there has an unspecified one.
+pub(super) fn address(description: &model::Description<'_>) -> Option<IpAddr> {
+    let mut port = None;
+    for property in &description.properties {
+        let ItemName::Number { package: 0, item } = property.name else {
+            continue;
+        };
+        let Value::Equal(value) = &property.value else {
+            continue;
+        };
+        // Bare, or in an OCTET STRING.
+        let octets = match &value[..] {
+            [4, length, octets @ ..] if usize::from(*length) == octets.len() => octets,
+            octets => octets,
+        };
+        match item {
+            IPV4 => {
+                if let Ok(octets) = <[u8; 4]>::try_from(octets) {
+                    return Some(octets.into());
+                }
+            }
+            IPV6 => {
+                if let Ok(octets) = <[u8; 16]>::try_from(octets) {
+                    return Some(octets.into());
+                }
+            }
+            PORT => port = Some(Ipv4Addr::UNSPECIFIED.into()),
+            _ => {}
+        }
+    }
+    port
+}
+
 /// The first alternative of a description.
 pub(super) fn first(description: &model::Description<'_>) -> Option<Vec<u8>> {
-    let unescaped = model::Description {
-        octets: description.unescaped().into_owned().into(),
-        ..model::Description::default()
-    };
+    let unescaped = plain(description);
     unescaped.alternatives().next().map(<[u8]>::to_vec)
+}
+
+/// The octets of a description without escapes.
+pub(super) fn plain<'a>(description: &'a model::Description<'_>) -> model::Description<'a> {
+    model::Description {
+        octets: Octets(description.unescaped()),
+        ..model::Description::default()
+    }
+}
+
+/// The alternatives of a description, where there are several.
+fn several(description: &model::Description<'_>) -> Vec<Vec<u8>> {
+    let plain = plain(description);
+    let mut all: Vec<Vec<u8>> = plain.alternatives().map(<[u8]>::to_vec).collect();
+    if all.len() < 2 {
+        return Vec::new();
+    }
+    all.iter_mut().for_each(end_line);
+    all
+}
+
+/// The codecs that a gateway may choose from, in all alternatives of a Local; any
+/// (`None`) where one of them leaves that open.
+fn choice(description: &model::Description<'_>) -> Option<Vec<String>> {
+    let plain = plain(description);
+    let mut names = Vec::new();
+    for alternative in plain.alternatives() {
+        names.extend(local::codecs(alternative)?);
+    }
+    (!names.is_empty()).then_some(names)
 }
 
 fn direction(mode: StreamMode) -> Option<Direction> {

@@ -164,7 +164,13 @@ impl Room {
         };
         let vm = cx.config.vms.get(asks.key.1);
         let known = self.call_of(asks, stream);
-        let remote = stream.remote.as_deref().map(|sdp| remote(sdp, vm));
+        let remote = stream.remote.as_deref().map(|sdp| match remote(sdp, vm) {
+            // It cannot be changed, nor could a command of our own be signed.
+            Far::Vm(_) | Far::Nowhere(_) if asks.request.signed => {
+                Far::VmOddly(Reason::SignallingAuthenticated)
+            }
+            far => far,
+        });
         let id = match (known, &remote) {
             (Some(id), _) => id,
             (None, Some(Far::Vm(_) | Far::VmOddly(_))) => {
@@ -193,6 +199,7 @@ impl Room {
                 }
             }
             Some(Far::Vm(described) | Far::Nowhere(described)) => {
+                call.vm_says_alternatives(&stream.alternatives);
                 call.vm_describes(cx, *described, stream.mode, stream.codecs.as_deref())
             }
             Some(Far::VmOddly(reason)) => {

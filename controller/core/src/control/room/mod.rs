@@ -212,7 +212,12 @@ impl Room {
         if treated.dropped == message.parts().len() {
             return treated.next;
         }
-        let payload = if treated.edits.is_empty() {
+        let signed = message.parts().iter().any(|part| match part {
+            Part::Request(request) => request.signed,
+            Part::Reply(reply) => reply.signed,
+            Part::Pending(_) | Part::Other => false,
+        });
+        let payload = if treated.edits.is_empty() || signed {
             datagram.payload
         } else {
             message.edited(&treated.edits)

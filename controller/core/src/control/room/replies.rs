@@ -169,6 +169,7 @@ impl Room {
             }
             match (asker, &wanted.kind) {
                 (Side::Vm, Kind::Create | Kind::Modify | Kind::Move) => {
+                    let result = (result, reply.signed);
                     self.done(cx, key, (id, wanted), result, &mut edits);
                 }
                 (_, Kind::Delete) => {
@@ -212,7 +213,7 @@ impl Room {
         cx: &mut Context<'_>,
         key: LineKey,
         (id, wanted): (u32, &Wanted),
-        result: Result<(usize, &Outcome), u16>,
+        (result, signed): (Result<(usize, &Outcome), u16>, bool),
         edits: &mut Vec<Edit>,
     ) {
         for (index, stream) in wanted.streams.iter().enumerate() {
@@ -227,7 +228,7 @@ impl Room {
                 continue;
             };
             match result {
-                Ok(done) => edits.extend(learned(cx, call, id, done)),
+                Ok(done) => edits.extend(learned(cx, call, id, done, signed)),
                 Err(_) => call.vm_is_refused(cx, id),
             }
             self.after(cx, *number);
@@ -237,7 +238,7 @@ impl Room {
         for (_, number) in wanted.calls.iter().filter(|(at, _)| *at >= beyond) {
             if let Some(call) = self.calls.get_mut(number) {
                 match result {
-                    Ok(done) => edits.extend(learned(cx, call, id, done)),
+                    Ok(done) => edits.extend(learned(cx, call, id, done, signed)),
                     Err(_) => call.vm_is_refused(cx, id),
                 }
             }
@@ -389,7 +390,11 @@ fn learned(
     call: &mut Call,
     id: u32,
     (operation, outcome): (usize, &Outcome),
+    signed: bool,
 ) -> Option<Edit> {
+    if signed {
+        call.gateway_signs();
+    }
     let mut streams = outcome.streams.iter();
     let stream = streams.position(|said| said.id == call.connection.stream);
     let local = stream.and_then(|at| outcome.streams.get(at)?.local.as_deref());

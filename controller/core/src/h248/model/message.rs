@@ -43,6 +43,14 @@ pub struct Authentication<'a> {
     pub data: Octets<'a>,
 }
 
+impl Authentication<'_> {
+    /// Whether the check value says something: one of zeros stands where another layer
+    /// authenticates.
+    pub fn is_in_use(&self) -> bool {
+        self.data.iter().any(|digit| *digit != b'0')
+    }
+}
+
 /// Body of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
