@@ -61,13 +61,73 @@ pub enum Direction {
     Inactive,
 }
 
-/// How packets find an endpoint and are protected: its SRTP keys (RFC 4568) and
-/// its ICE candidates (RFC 8839), as it wrote them. They are between the two ends
-/// of the media: carried from one to the other, and never shown.
+/// Who begins the handshake of DTLS-SRTP: `a=setup` (RFC 4145 §4, RFC 5763 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Setup {
+    /// Either may: what an offer says.
+    ActPass,
+    /// The describer does.
+    Active,
+    /// The other does.
+    Passive,
+}
+
+impl Setup {
+    /// Of the value of the attribute; `holdconn` is not for DTLS (RFC 5763 §5).
+    pub(crate) fn of(value: &[u8]) -> Option<Self> {
+        let all = [Self::ActPass, Self::Active, Self::Passive];
+        let value = value.trim_ascii();
+        all.into_iter()
+            .find(|setup| value.eq_ignore_ascii_case(setup.name().as_bytes()))
+    }
+
+    /// The value of the attribute.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::ActPass => "actpass",
+            Self::Active => "active",
+            Self::Passive => "passive",
+        }
+    }
+
+    /// What is left for the other end; of `actpass`, to begin, as RFC 5763 §5 would
+    /// have it.
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Active => Self::Passive,
+            Self::ActPass | Self::Passive => Self::Active,
+        }
+    }
+}
+
+/// How a stream is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// Not at all: RTP/AVP.
+    Plain,
+    /// SRTP with keys in the description (RFC 4568).
+    Sdes,
+    /// SRTP with keys of a DTLS handshake (RFC 5764), whose certificates are in the
+    /// description by their fingerprints (RFC 8122).
+    Dtls,
+}
+
+/// How packets find an endpoint and are protected: its SRTP keys (RFC 4568) or the
+/// fingerprints of its certificates (RFC 8122), and its ICE candidates (RFC 8839), as
+/// it wrote them. They are between the two ends of the media: carried from one to the
+/// other, and never shown.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Channel {
     /// Values of `a=crypto`, in order. Any: the stream is SRTP.
     pub(crate) crypto: Vec<String>,
+    /// `a=fingerprint` and `a=tls-id` (RFC 8842 §4) as written after `a=`. Any: the
+    /// stream is DTLS-SRTP.
+    #[serde(default)]
+    pub(crate) dtls: Vec<String>,
+    /// Its `a=setup`.
+    #[serde(default)]
+    pub(crate) setup: Option<Setup>,
     /// ICE attributes, in order, as written after `a=`.
     pub(crate) ice: Vec<String>,
     /// `a=ice-lite`.
@@ -75,9 +135,47 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Whether the stream is SRTP with keys in its description.
+    /// Whether the stream is encrypted.
     pub fn is_secure(&self) -> bool {
-        !self.crypto.is_empty()
+        self.security() != Security::Plain
+    }
+
+    /// How the stream is protected.
+    pub fn security(&self) -> Security {
+        if !self.dtls.is_empty() {
+            Security::Dtls
+        } else if !self.crypto.is_empty() {
+            Security::Sdes
+        } else {
+            Security::Plain
+        }
+    }
+
+    /// As an offer says it: either end may begin the handshake (RFC 5763 §5), unless
+    /// the describer has said already which one does.
+    #[must_use]
+    pub(crate) fn offered(self) -> Self {
+        let setup = self.setup.unwrap_or(Setup::ActPass);
+        self.with_setup(setup)
+    }
+
+    /// With this word on who begins the handshake, where there is one.
+    #[must_use]
+    pub(crate) fn with_setup(mut self, setup: Setup) -> Self {
+        self.setup = (!self.dtls.is_empty()).then_some(setup);
+        self
+    }
+
+    /// Whether both are the same end, whoever begins the handshake.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let Self {
+            crypto,
+            dtls,
+            setup: _,
+            ice,
+            ice_lite,
+        } = self;
+        (crypto, dtls, ice, ice_lite) == (&other.crypto, &other.dtls, &other.ice, &other.ice_lite)
     }
 
     /// Whether the endpoint has ICE candidates.
@@ -96,6 +194,8 @@ impl Channel {
     pub(crate) fn without_ice(&self) -> Self {
         Self {
             crypto: self.crypto.clone(),
+            dtls: self.dtls.clone(),
+            setup: self.setup,
             ..Self::default()
         }
     }
@@ -106,7 +206,8 @@ impl Channel {
             let keys = |line: &str| line.splitn(3, ' ').skip(1).collect::<Vec<_>>().join(" ");
             self.crypto.iter().any(|own| keys(own) == keys(line))
         };
-        self.is_secure() == other.is_secure()
+        self.security() == other.security()
+            && self.dtls == other.dtls
             && other.crypto.iter().all(known)
             && (other.ice.is_empty() || self.ice == other.ice)
     }
@@ -117,6 +218,7 @@ impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel")
             .field("keys", &self.crypto.len())
+            .field("dtls", &self.dtls.len())
             .field("ice", &self.ice.len())
             .finish()
     }

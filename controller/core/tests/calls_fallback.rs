@@ -60,7 +60,9 @@ fn what_cannot_be_bypassed_passes_untouched() {
     }
     for offer in [
         vm_sdp().replace("RTP/AVP", "RTP/SAVP"),
-        vm_sdp().replace("RTP/AVP", "UDP/TLS/RTP/SAVPF") + "a=fingerprint:sha-256 AA:BB\r\n",
+        vm_sdp().replace("RTP/AVP", "UDP/TLS/RTP/SAVPF") + "a=setup:actpass\r\n",
+        vm_sdp().replace("RTP/AVP", "UDP/TLS/RTP/SAVP")
+            + "a=fingerprint:sha-256 AA:BB\r\na=key-mgmt:mikey x\r\n",
         vm_sdp() + "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\r\n",
         vm_sdp().replace("RTP/AVP", "RTP/SAVP") + "a=crypto:1 UNKNOWN_SUITE inline:x\r\n",
     ] {

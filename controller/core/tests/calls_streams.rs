@@ -343,7 +343,7 @@ fn nothing_is_decrypted_for_a_tcs_sake() {
     call.tc.learn(&at_tc);
     call.scene.tc_sends(call.tc.response(&at_tc, 488, ""));
     assert_eq!(text(call.scene.at_gateway().bytes()), answer);
-    call.scene.is("up", Path::Vm, Some(Reason::NoCommonCodec));
+    call.scene.is("up", Path::Vm, Some(Reason::MediaEncrypted));
 }
 
 /// A TC that wants SRTP where the VM does not: the gateway is offered it, and the

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::reason::Reason;
-use crate::media::{Channel, Codec, Direction, Media};
+use crate::media::{Channel, Codec, Direction, Media, Security, Setup};
 use crate::sdp::{self, AudioError, AudioReplacement, SdpError, SessionDescription};
 use crate::sip::identifiers::Identifiers;
 
@@ -227,8 +227,9 @@ pub(crate) fn answer_to_vm(
     Some(gateway.sdp.replace_audio(gateway.index, &replacement))
 }
 
-/// What the VM is told as its far end's key where it offers SRTP (RFC 4568 §5.1):
-/// made up, since its media goes nowhere.
+/// What the VM is told as its far end's key where it offers SRTP (RFC 4568 §5.1), or as
+/// its certificate's fingerprint where it offers DTLS (RFC 5763): made up, since its
+/// media goes nowhere.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct VmKey(Vec<u8>);
 
@@ -247,8 +248,10 @@ impl VmKey {
     /// The channel of an answer to this one: of the keys that are offered, the
     /// first of a suite that is known here (RFC 4568 §6.2, RFC 6188, RFC 7714).
     pub(crate) fn answer(&self, offered: &Channel) -> Option<Channel> {
-        if !offered.is_secure() {
-            return Some(Channel::default());
+        match offered.security() {
+            Security::Plain => return Some(Channel::default()),
+            Security::Dtls => return Some(self.certificate(offered)),
+            Security::Sdes => {}
         }
         let line = offered.crypto.iter().find_map(|line| {
             let mut words = line.split_ascii_whitespace();
@@ -269,6 +272,30 @@ impl VmKey {
             crypto: vec![line],
             ..Channel::default()
         })
+    }
+}
+
+impl VmKey {
+    /// The fingerprint of a certificate that nobody has (RFC 8122 §5). The VM's
+    /// softphone is to wait for a handshake that never begins, rather than to begin
+    /// one that fails.
+    fn certificate(&self, offered: &Channel) -> Channel {
+        let hash: Vec<String> = self.0.iter().map(|byte| format!("{byte:02X}")).collect();
+        let mut dtls = vec![format!(
+            "fingerprint:sha-256 {}",
+            hash.get(..32).unwrap_or_default().join(":")
+        )];
+        if offered.dtls.iter().any(|line| line.starts_with("tls-id:")) {
+            dtls.push(format!(
+                "tls-id:{}",
+                hash.get(32..).unwrap_or_default().concat()
+            ));
+        }
+        Channel {
+            dtls,
+            setup: Some(offered.setup.unwrap_or(Setup::ActPass).other()),
+            ..Channel::default()
+        }
     }
 }
 

@@ -34,14 +34,14 @@ pub(crate) struct Anchor {
 }
 
 impl Anchor {
-    /// `media` of the TC's, as the gateway is told it.
+    /// `media` of the TC's, as the gateway is offered it.
     pub(crate) fn for_gateway(anchor: Option<Self>, media: &Media) -> Media {
-        at_anchor(media, anchor.map(|anchor| anchor.gateway_side))
+        as_offer(at_anchor(media, anchor.map(|anchor| anchor.gateway_side)))
     }
 
-    /// `media` of the gateway's, as the TC is told it.
+    /// `media` of the gateway's, as the TC is offered it.
     pub(crate) fn for_tc(anchor: Option<Self>, media: &Media) -> Media {
-        at_anchor(media, anchor.map(|anchor| anchor.tc_side))
+        as_offer(at_anchor(media, anchor.map(|anchor| anchor.tc_side)))
     }
 }
 
@@ -138,6 +138,13 @@ fn first_even(ports: &RangeInclusive<u16>) -> u16 {
 /// RTCP's port beside an anchor's RTP port.
 fn rtcp_of(anchor: SocketAddr) -> SocketAddr {
     SocketAddr::new(anchor.ip(), anchor.port().saturating_add(1))
+}
+
+fn as_offer(media: Media) -> Media {
+    Media {
+        channel: media.channel.offered(),
+        ..media
+    }
 }
 
 /// `media`, as it is told to the other side of a steered call.

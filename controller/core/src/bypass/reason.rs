@@ -35,7 +35,7 @@ reasons! {
     Policy = "policy", "A path rule of the configuration sends this call through the VM.";
     Emergency = "emergency", "A call for help, which is left as it is.";
     SdpNotUnderstood = "sdp-not-understood", "The session description could not be parsed, or has a shape that is left alone (no audio, a port shared by several streams).";
-    MediaEncrypted = "media-encrypted", "The media is encrypted in a way that the thin client does not take over: DTLS, or SRTP where it offers none.";
+    MediaEncrypted = "media-encrypted", "The media is encrypted in a way that the thin client does not take over: SRTP with keys in the description, or of DTLS, where it offers none of that kind, or another one.";
     SipNotUnderstood = "sip-not-understood", "A message of the call could not be parsed; it was forwarded as it came.";
     SignallingEncrypted = "signalling-encrypted", "The VM's signalling is encrypted (TLS), and there is no certificate to read it with.";
     SignallingSctp = "signalling-sctp", "The VM's signalling is carried by SCTP, which is not looked into.";

@@ -241,13 +241,14 @@ impl Call {
         if codecs.iter().all(Codec::is_auxiliary) {
             return self.let_vm_answer(cx, held, Reason::NoCommonCodec);
         }
-        if offer.offer.media.channel.is_secure() != tc.channel.is_secure() {
+        if offer.offer.media.channel.security() != tc.channel.security() {
             return self.let_vm_answer(cx, held, Reason::MediaEncrypted);
         }
-        let media = Media {
+        let mut media = Media {
             codecs,
             ..Anchor::for_gateway(self.anchor(), &tc)
         };
+        media.channel = self.answering(media.channel, &offer.offer.media.channel);
         let body = self.told_gateway.say(vm.with(&media, None));
         self.promised = Some(tc);
         self.plane = Plane::Bypass;

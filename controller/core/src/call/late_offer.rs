@@ -185,7 +185,7 @@ impl Call {
         let Some(tc) = tc.filter(|_| self.tc_and_gateway_share_speech()) else {
             return self.let_late_offer(cx, held, Reason::NoCommonCodec);
         };
-        if tc.channel.is_secure() != offer.offer.media.channel.is_secure() {
+        if tc.channel.security() != offer.offer.media.channel.security() {
             return self.let_late_offer(cx, held, Reason::MediaEncrypted);
         }
         self.promised = Some(tc);
@@ -237,6 +237,7 @@ impl Call {
             self.through_vm(cx, Reason::NoCommonCodec);
             return self.pass(cx, heard);
         }
+        media.channel = self.answering(media.channel, &offer.offer.media.channel);
         let body = self.told_gateway.say(vm.with(&media, None));
         self.vm_holds = vm.is_hold();
         self.vm = Some(vm);

@@ -13,6 +13,7 @@ use crate::time::Time;
 impl Call {
     /// Follows what the call's media is now; after every change of the call.
     pub(crate) fn watch_media(&mut self, cx: &Context<'_>) {
+        self.learn_gateways_setup();
         self.watch_trial(cx.now);
         if self.is_over() || self.progress != Progress::Up {
             if let Some(watch) = &mut self.media_watch {

@@ -122,6 +122,10 @@ pub(crate) struct Call {
     stream: Option<usize>,
     /// What the VM is told as its far end's key, if it wants one.
     vm_key: Option<VmKey>,
+    /// Whether the TC begins the DTLS handshake with the gateway; `None`: it is not
+    /// said yet.
+    #[serde(default)]
+    tc_begins: Option<bool>,
     /// Codecs that the TC has refused.
     tries: Vec<Codec>,
     /// Whether both decode, where the TC's codecs are not known beforehand.
@@ -196,6 +200,7 @@ impl Call {
             told_gateway: Told::default(),
             stream: None,
             vm_key: None,
+            tc_begins: None,
             tries: Vec::new(),
             trial: None,
             echoes: 0,

@@ -160,8 +160,11 @@ impl Call {
         let offers = self.answered_in(heard).is_some();
         let body = match heard.side {
             Side::Vm => {
-                let body = described.with(&Anchor::for_gateway(self.anchor(), &promised), None);
-                self.told_gateway.say(body)
+                let mut media = Anchor::for_gateway(self.anchor(), &promised);
+                if !offers && let Some(gateway) = &self.gateway {
+                    media.channel = self.answering(media.channel, &gateway.media.channel);
+                }
+                self.told_gateway.say(described.with(&media, None))
             }
             Side::Net => {
                 // Before the VM can turn there.
@@ -224,6 +227,7 @@ impl Call {
                 return self.pass(cx, heard);
             }
         }
+        media.channel = self.answering(media.channel, &offer.media.channel);
         let body = self.told_gateway.say(vm.with(&media, None));
         if let Exchange::GatewayAnswers(exchange) = &mut self.exchange {
             exchange.note_early(heard.receiver_tag(), false, &offer);

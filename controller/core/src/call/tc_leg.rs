@@ -8,7 +8,7 @@ use super::state::{Exchange, Plane, Progress, TakeOver, TcOffer, TcState};
 use super::vm_offer::allowed;
 use super::{Call, Context, OWED, Reason, SETUP};
 use crate::engine::Side;
-use crate::media::{Direction, Media};
+use crate::media::{Channel, Direction, Media, Security, Setup};
 use crate::registrar::Binding;
 use crate::sdp::{self, Answerer};
 use crate::tc::{CallProgress, TcEvent};
@@ -87,7 +87,7 @@ impl Call {
 
     /// An answer to the TC's offer with this media; `None`: no codec in common.
     fn answer_for_tc(&mut self, cx: &mut Context<'_>, media: &Media) -> Option<Vec<u8>> {
-        let offer = self.tc.offer.as_ref()?;
+        let offer = self.tc.offer.clone()?;
         let (session, version) = match self.tc.told.last().and_then(|told| told.sdp.origin()) {
             Some(origin) => (origin.sess_id.parse().ok()?, origin.sess_version + 1),
             None => (u64::from(cx.identifiers.below(u32::MAX)), 1),
@@ -102,7 +102,15 @@ impl Call {
             session_id: session,
             version,
         };
-        let answer = sdp::answer_with(&offer.sdp, &answerer, &media.channel).ok()?;
+        let offered = offer.media.channel.setup.unwrap_or(Setup::ActPass);
+        self.learn_gateways_setup();
+        let setup = match (offered, self.tc_begins) {
+            (Setup::ActPass, Some(true)) => Setup::Passive,
+            (offered, _) => offered.other(),
+        };
+        let channel = media.channel.clone().with_setup(setup);
+        self.tc_begins = Some(setup == Setup::Passive);
+        let answer = sdp::answer_with(&offer.sdp, &answerer, &channel).ok()?;
         Some(self.tc.told.say(answer))
     }
 
@@ -174,8 +182,13 @@ impl Call {
             TcEvent::Refused {
                 status: 415 | 488 | 606,
             } => {
+                let encrypted = |gateway: &Described| gateway.media.channel.is_secure();
+                let reason = match self.gateway.as_ref().is_some_and(encrypted) {
+                    true => Reason::MediaEncrypted,
+                    false => Reason::NoCommonCodec,
+                };
                 if !self.try_next_codec(cx) {
-                    self.tc_failed(cx, Reason::NoCommonCodec);
+                    self.tc_failed(cx, reason);
                 }
             }
             TcEvent::Refused { status } => {
@@ -219,6 +232,7 @@ impl Call {
             return self.tc_has_offered(cx, &media);
         }
         self.tc.state = TcState::Up;
+        self.learn_setup(described.media.channel.setup);
         match std::mem::replace(&mut self.exchange, Exchange::Idle) {
             Exchange::TcAnswers(offer, held) => {
                 self.exchange_by = None;
@@ -252,8 +266,8 @@ impl Call {
             return;
         };
         let gateway = self.dialog.gateway.signalling;
-        let wants_key = offer.offer.media.channel.is_secure();
-        let path = if wants_key && !tc.channel.is_secure() {
+        let wanted = offer.offer.media.channel.security();
+        let path = if wanted != Security::Plain && tc.channel.security() != wanted {
             Err(Reason::MediaEncrypted)
         } else {
             self.decide(cx, tc.rtp, gateway)
@@ -341,6 +355,31 @@ impl Call {
         cx.tc.answer_reinvite(cx.now, self.leg(), answer.ok_or(488));
     }
 
+    /// The TC's channel in an answer to the gateway, whose offer has the other one: who
+    /// has begun the handshake goes on to (RFC 8842 §5.3), else the TC begins.
+    pub(super) fn answering(&self, tc: Channel, offered: &Channel) -> Channel {
+        let setup = match (offered.setup.unwrap_or(Setup::ActPass), self.tc_begins) {
+            (Setup::ActPass, Some(false)) => Setup::Passive,
+            (offered, _) => offered.other(),
+        };
+        tc.with_setup(setup)
+    }
+
+    /// The same, of what the gateway has said last, where that was an answer.
+    pub(super) fn learn_gateways_setup(&mut self) {
+        let gateway = self.gateway.as_ref().and_then(|g| g.media.channel.setup);
+        self.learn_setup(gateway.filter(|s| *s != Setup::ActPass).map(Setup::other));
+    }
+
+    /// The TC has answered: with that it is said who begins the handshake.
+    pub(super) fn learn_setup(&mut self, answered: Option<Setup>) {
+        match answered {
+            Some(Setup::Active) => self.tc_begins = Some(true),
+            Some(Setup::Passive) => self.tc_begins = Some(false),
+            Some(Setup::ActPass) | None => {}
+        }
+    }
+
     /// Offers the gateway new media of the TC's.
     pub(super) fn tell_gateway_of_tc(&mut self, cx: &mut Context<'_>, offer: TcOffer) {
         let Some(vm) = &self.vm else {
@@ -421,6 +460,6 @@ fn same(one: &Media, other: &Media) -> bool {
     one.rtp == other.rtp
         && one.rtcp == other.rtcp
         && one.direction == other.direction
-        && one.channel == other.channel
+        && one.channel.is_like(&other.channel)
         && codecs(one) == codecs(other)
 }

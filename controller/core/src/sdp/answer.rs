@@ -65,7 +65,7 @@ pub fn answer_with(
     channel: &Channel,
 ) -> Result<Vec<u8>, AnswerError> {
     let (index, media) = offer.movable_audio(None)?;
-    if media.channel.is_secure() != channel.is_secure() {
+    if media.channel.security() != channel.security() {
         return Err(AnswerError::Audio(AudioError::Encrypted));
     }
     let no_channel = Channel::default();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::description::{MediaDescription, SessionDescription};
-use crate::media::Media;
+use crate::media::{Channel, Media, Security};
 
 /// Why a description has no audio stream that Sidestep can bypass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -14,8 +14,8 @@ pub enum AudioError {
     /// Every audio stream has port 0 (RFC 3264 §6).
     #[error("the audio stream is rejected (port 0)")]
     Rejected,
-    /// Encrypted in a way that a thin client cannot take over: DTLS, or keys that
-    /// are not in the description.
+    /// Encrypted in a way that a thin client cannot take over: without keys or
+    /// fingerprints, or with several kinds of them (RFC 3830, ZRTP).
     #[error("the audio stream is encrypted")]
     Encrypted,
     /// It shares its port with other streams (RFC 9143).
@@ -167,17 +167,7 @@ impl MediaDescription {
     /// its description.
     pub(super) fn audio(&self) -> Result<Media, AudioError> {
         let proto = self.proto.to_ascii_uppercase();
-        let keyed = self.channel.is_secure();
-        let secure = match proto.as_str() {
-            "RTP/AVP" | "RTP/AVPF" => false,
-            "RTP/SAVP" | "RTP/SAVPF" => true,
-            _ if proto.contains("SAVP") => return Err(AudioError::Encrypted),
-            _ => return Err(AudioError::NotRtp),
-        };
-        // Keys of a stream that is not SRTP are a wish that few understand.
-        if self.section.keyed_elsewhere || keyed != secure {
-            return Err(AudioError::Encrypted);
-        }
+        let channel = self.channel_of(&proto)?;
         let connection = self.connection.as_ref().ok_or(AudioError::NoAddress)?;
         let ip = connection.ip().ok_or(AudioError::NoAddress)?;
         if ip.is_multicast() || self.port_count > 1 {
@@ -193,7 +183,30 @@ impl MediaDescription {
             codecs: self.codecs(),
             ptime: self.ptime,
             direction: self.direction,
-            channel: self.channel.clone(),
+            channel,
         })
+    }
+
+    /// Its keys or fingerprints, as its transport (upper case) has them, and its
+    /// candidates. Keys of a stream that is not SRTP are a wish that few understand.
+    fn channel_of(&self, proto: &str) -> Result<Channel, AudioError> {
+        let mut channel = self.channel.clone();
+        let wanted = match proto {
+            "RTP/AVP" | "RTP/AVPF" => Security::Plain,
+            "RTP/SAVP" | "RTP/SAVPF" => Security::Sdes,
+            "UDP/TLS/RTP/SAVP" | "UDP/TLS/RTP/SAVPF" => {
+                channel.crypto.clear();
+                Security::Dtls
+            }
+            _ if proto.contains("SAVP") => return Err(AudioError::Encrypted),
+            _ => return Err(AudioError::NotRtp),
+        };
+        if self.section.keyed_elsewhere || channel.security() != wanted {
+            return Err(AudioError::Encrypted);
+        }
+        if wanted != Security::Dtls {
+            channel.setup = None;
+        }
+        Ok(channel)
     }
 }

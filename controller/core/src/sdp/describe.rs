@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::edit::{connection_value, direction_name, rtpmap_value};
-use crate::media::{Channel, Codec, Direction, Media};
+use crate::media::{Channel, Codec, Direction, Media, Security};
 
 /// Describes `media`: an offer, or a registration's body. Without codecs the
 /// `m=` line has no format, which only a registration may have (the document's
@@ -11,10 +11,10 @@ use crate::media::{Channel, Codec, Direction, Media};
 pub fn describe(media: &Media, session_id: u64, version: u64) -> Vec<u8> {
     let mut out = header(media.rtp, session_id, version, "0 0", &media.channel);
     Stream {
-        proto: if media.channel.is_secure() {
-            "RTP/SAVP"
-        } else {
-            "RTP/AVP"
+        proto: match media.channel.security() {
+            Security::Plain => "RTP/AVP",
+            Security::Sdes => "RTP/SAVP",
+            Security::Dtls => "UDP/TLS/RTP/SAVP",
         },
         rtp: media.rtp,
         rtcp: Some(media.rtcp),
@@ -89,6 +89,12 @@ impl Stream<'_> {
         }
         for key in &self.channel.crypto {
             text += &format!("a=crypto:{key}\r\n");
+        }
+        for line in &self.channel.dtls {
+            text += &format!("a={line}\r\n");
+        }
+        if let Some(setup) = self.channel.setup {
+            text += &format!("a=setup:{}\r\n", setup.name());
         }
         for line in &self.channel.ice {
             text += &format!("a={line}\r\n");

@@ -61,7 +61,7 @@ pub(super) struct Section {
     pub(super) maxptime: Option<u32>,
     /// `a=crypto`, `a=fingerprint` or `a=key-mgmt` is there.
     pub(super) encrypted: bool,
-    /// `a=fingerprint` (DTLS) or `a=key-mgmt` is there.
+    /// `a=key-mgmt` is there.
     pub(super) keyed_elsewhere: bool,
     /// `a=ice-ufrag` or `a=candidate` is there.
     pub(super) ice: bool,

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::codec::static_codec;
 use super::description::{Line, MediaDescription, SessionDescription};
 use super::parse;
-use crate::media::{Channel, Codec, Direction, Media};
+use crate::media::{Channel, Codec, Direction, Media, Security};
 use crate::splice::Splice;
 
 /// What is put in the place of an audio stream's media.
@@ -195,20 +195,25 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// `RTP/SAVP` where there are keys, `RTP/AVP` where there are none; with
-    /// feedback (RFC 4585) where it was.
+    /// `RTP/SAVP` where there are keys, `UDP/TLS/RTP/SAVP` where there are
+    /// fingerprints, `RTP/AVP` where there is neither; with feedback (RFC 4585) where
+    /// it was.
     fn proto(&mut self, with: &AudioReplacement) {
         let Some(channel) = &with.channel else {
             return;
         };
-        let proto = &self.media.proto;
-        let secure = proto.to_ascii_uppercase().contains("/SAVP");
-        if secure != channel.is_secure() {
-            let proto = if secure {
-                proto.to_ascii_uppercase().replace("/SAVP", "/AVP")
-            } else {
-                proto.to_ascii_uppercase().replace("/AVP", "/SAVP")
-            };
+        let proto = self.media.proto.to_ascii_uppercase();
+        let (head, feedback) = match proto.strip_suffix("AVPF") {
+            Some(head) => (head, "F"),
+            None => (proto.strip_suffix("AVP").unwrap_or(&proto), ""),
+        };
+        let wanted = match channel.security() {
+            Security::Plain => "RTP/",
+            Security::Sdes => "RTP/S",
+            Security::Dtls => "UDP/TLS/RTP/S",
+        };
+        if head != wanted {
+            let proto = format!("{wanted}AVP{feedback}");
             self.splice.replace(self.media.proto_span.clone(), proto);
         }
     }
@@ -402,7 +407,13 @@ impl<'a> Edit<'a> {
     fn channel(&mut self, with: &AudioReplacement) {
         let none = Channel::default();
         let (keep_keys, new) = match &with.channel {
-            Some(channel) => (channel.crypto == self.media.channel.crypto, channel),
+            Some(channel) => {
+                let own = &self.media.channel;
+                let same = channel.crypto == own.crypto
+                    && channel.dtls == own.dtls
+                    && channel.setup == own.setup;
+                (same, channel)
+            }
             None => (true, &none),
         };
         let keep_ice = !new.ice.is_empty() && new.ice == self.media.channel.ice;
@@ -413,16 +424,16 @@ impl<'a> Edit<'a> {
             .enumerate()
             .any(|(index, m)| index != self.index && m.port != 0);
         let session = self.sdp.session.lines.clone().filter(|_| !others);
-        let goes =
-            |name: &[u8]| !keep_ice && parse::is_ice(name) || !keep_keys && name == b"crypto";
+        let keys = |name: &[u8]| name == b"crypto" || parse::is_dtls(name);
+        let goes = |name: &[u8]| !keep_ice && parse::is_ice(name) || !keep_keys && keys(name);
         let lines: Vec<usize> = self
             .attribute_lines()
             .filter(|line| goes(self.attribute_name(*line)))
             .chain(session.filter(|line| {
                 let name = self.attribute_name(*line);
-                self.kind(*line) == b'a'
-                    && !keep_ice
-                    && (parse::is_ice(name) || name == b"ice-lite" && !new.ice_lite)
+                let ice = parse::is_ice(name) || name == b"ice-lite" && !new.ice_lite;
+                let dtls = parse::is_dtls(name);
+                self.kind(*line) == b'a' && (!keep_ice && ice || !keep_keys && dtls)
             }))
             .collect();
         for line in lines {
@@ -431,6 +442,12 @@ impl<'a> Edit<'a> {
         if !keep_keys {
             for key in &new.crypto {
                 self.append(&format!("a=crypto:{key}"));
+            }
+            for line in &new.dtls {
+                self.append(&format!("a={line}"));
+            }
+            if let Some(setup) = new.setup {
+                self.append(&format!("a=setup:{}", setup.name()));
             }
         }
         if !keep_ice {

@@ -9,7 +9,7 @@ use super::description::{
     SessionDescription,
 };
 use crate::digits::number;
-use crate::media::{Channel, Direction};
+use crate::media::{Channel, Direction, Setup};
 
 /// Why bytes are no session description.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -341,9 +341,12 @@ impl Section {
                 self.encrypted = true;
                 self.channel.crypto.push(text(rest.trim_ascii()));
             }
-            b"fingerprint" | b"key-mgmt" => {
-                (self.encrypted, self.keyed_elsewhere) = (true, true);
+            b"fingerprint" | b"tls-id" => {
+                self.encrypted |= name == b"fingerprint";
+                self.channel.dtls.push(text(value.trim_ascii_end()));
             }
+            b"setup" => self.channel.setup = self.channel.setup.or(Setup::of(rest)),
+            b"key-mgmt" => (self.encrypted, self.keyed_elsewhere) = (true, true),
             b"ice-lite" => self.channel.ice_lite = true,
             name if is_ice(name) => {
                 self.ice |= matches!(name, b"ice-ufrag" | b"candidate");
@@ -380,6 +383,15 @@ pub(super) fn is_ice(name: &[u8]) -> bool {
             | b"ice-pacing"
             | b"ice-mismatch"
     )
+}
+
+fn is_fingerprint(line: &str) -> bool {
+    line.starts_with("fingerprint:")
+}
+
+/// The attributes that are about one endpoint's DTLS association.
+pub(super) fn is_dtls(name: &[u8]) -> bool {
+    matches!(name, b"fingerprint" | b"tls-id" | b"setup" | b"connection")
 }
 
 /// Some describers write fractions (`a=ptime:22.5`): whole milliseconds count.
@@ -426,6 +438,17 @@ impl MediaDescription {
         } else {
             self.channel.ice.clear();
         }
+        // RFC 8122 §5: what the media level has takes the session level's place.
+        let has_fingerprint = |channel: &Channel| channel.dtls.iter().any(|l| is_fingerprint(l));
+        if !has_fingerprint(&own.channel) {
+            let session = session.channel.dtls.iter();
+            let inherited = session.filter(|line| is_fingerprint(line)).cloned();
+            self.channel.dtls.splice(0..0, inherited);
+        }
+        if !has_fingerprint(&self.channel) {
+            self.channel.dtls.clear();
+        }
+        self.channel.setup = own.channel.setup.or(session.channel.setup);
         self.section.keyed_elsewhere |= session.keyed_elsewhere;
     }
 }
