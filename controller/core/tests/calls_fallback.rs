@@ -226,7 +226,13 @@ fn a_refused_fallback_still_completes_the_call() {
         let ok = call.scene.at_vm();
         is_response(&ok, 200, Method::Invite);
         assert_eq!(audio(&ok), "10.71.3.31:8000 0 101");
-        call.scene.is("up", Path::Vm, Some(Reason::TcRefused));
+        call.scene.is("up", Path::Vm, Some(Reason::HandBackRefused));
+        // The VM is asked to offer its media itself.
+        call.vm.learn(&ok);
+        call.scene.vm_sends(call.vm.request("ACK", ""));
+        let asked = call.scene.at_vm();
+        is_request(&asked, Method::Invite);
+        assert_eq!(audio(&asked), "10.71.3.31:8000 0 101");
     }
 }
 

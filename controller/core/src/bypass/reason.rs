@@ -45,6 +45,7 @@ reasons! {
     Limit = "limit", "The flow map is full, or the VM or the thin client has as many calls as it may.";
     DatapathRefused = "datapath-refused", "The kernel refused the call's flows.";
     GatewayRefused = "gateway-refused", "The gateway refused the thin client's media with an error other than for codecs.";
+    HandBackRefused = "hand-back-refused", "The thin client failed, and the gateway refused the VM's media in a request of our own, as where it wants credentials: it gets it with the VM's next offer, for which the VM is asked.";
     TcLost = "tc-lost", "The thin client's leg failed during the call.";
     NoMediaSeen = "no-media-seen", "Media was not seen both ways in time; the call was handed back to the VM.";
     Stopping = "stopping", "Sidestep was stopped; the call was handed back to the VM.";

@@ -97,6 +97,12 @@ impl Call {
         self.add_request(cx, toward, Method::Invite, Some(body), 0);
     }
 
+    /// Offers the VM `body`, and asks it to refresh the session itself.
+    pub(super) fn offer_to_refresh(&mut self, cx: &mut Context<'_>, body: Vec<u8>) {
+        self.refreshes = true;
+        self.offer_to(cx, Side::Vm, body);
+    }
+
     /// Hangs up toward `side`.
     pub(super) fn bye_to(&mut self, cx: &mut Context<'_>, toward: Side) {
         self.add_request(cx, toward, Method::Bye, None, 0);
@@ -115,6 +121,8 @@ impl Call {
             Side::Vm => self.dialog.gateway.cseq.take(),
         };
         let branch = cx.identifiers.branch();
+        let asks = self.refreshes && self.vm_has_timer;
+        let to_be_refreshed = asks && toward == Side::Vm && method == Method::Invite;
         let datagram = self.dialog.request(
             toward,
             &OwnRequest {
@@ -122,6 +130,7 @@ impl Call {
                 branch: &branch,
                 number,
                 body: offer.as_deref(),
+                to_be_refreshed,
             },
         );
         let (transaction, effects) = ClientTransaction::start(
@@ -180,6 +189,7 @@ impl Call {
             branch: &added.branch,
             number: added.number,
             body: None,
+            to_be_refreshed: false,
         };
         let toward = added.toward;
         let effects = added
@@ -275,6 +285,7 @@ impl Call {
                 branch: &cx.identifiers.branch(),
                 number,
                 body: None,
+                to_be_refreshed: false,
             },
         );
         if self.own_acks.len() >= OWN_ACKS {
@@ -312,6 +323,7 @@ impl Call {
                 .any(|ack| ack.vm_number == number && ack.tag.as_deref() == message.to_tag());
             if ours {
                 self.stop_repetition(number);
+                self.ask_for_refresh(cx);
                 return true;
             }
         }

@@ -170,6 +170,33 @@ impl Call {
         }
     }
 
+    /// The gateway would not have the VM's media, as where it wants credentials, which
+    /// only the VM has; and the TC is gone. What can be done without the gateway is
+    /// done: the VM sends to it, so that one that learns where media comes from sends
+    /// back there; and the VM is asked to refresh the session (RFC 4028), with its own
+    /// offer and credentials, after which all is as it should be. So it is after
+    /// whatever the VM offers next.
+    fn leave_gateway_to_vm(&mut self, cx: &mut Context<'_>) {
+        self.through_vm(cx, Reason::HandBackRefused);
+        self.ask_for_refresh(cx);
+    }
+
+    /// The VM is told the gateway's media again, and asked to refresh the session.
+    pub(super) fn ask_for_refresh(&mut self, cx: &mut Context<'_>) {
+        let refused = self.plane == Plane::Vm(Reason::HandBackRefused) && !self.refreshes;
+        let idle = matches!(self.exchange, Exchange::Idle) && self.progress == Progress::Up;
+        let Some(gateway) = self.gateway.as_ref().filter(|_| refused && idle) else {
+            return;
+        };
+        let body = match self.told_vm.last() {
+            Some(told) => told.next(&gateway.media),
+            None => gateway.sdp.bytes().to_vec(),
+        };
+        let body = self.told_vm.say(body);
+        self.offer_to_refresh(cx, body);
+        self.exchange = Exchange::VmTakesGateway;
+    }
+
     /// The VM, which may believe that its media goes nowhere, hears where.
     fn tell_vm_of_gateway(&mut self, cx: &mut Context<'_>) {
         let (Some(told), Some(gateway)) = (self.told_vm.last(), &self.gateway) else {
@@ -196,18 +223,18 @@ impl Call {
                 self.take_back(cx, offer, held, reason);
             }
             // Nothing better is left than what the gateway said first.
-            Exchange::GatewayTakesVm(_, held, reason) => {
+            Exchange::GatewayTakesVm(_, held, _) => {
                 let body = held
                     .response
                     .sdp()
                     .map(|sdp| self.told_vm.say(sdp.to_vec()));
-                self.through_vm(cx, reason);
+                self.through_vm(cx, Reason::HandBackRefused);
                 self.release(cx, &held, body.as_deref());
             }
             Exchange::GatewayAnswersTc(offer) => self.gateway_knows_tc(cx, offer, None),
             // A bypass that works is better than none.
-            Exchange::HandBackToVm(reason) => match self.tc.state {
-                TcState::Idle | TcState::Gone(_) => self.through_vm(cx, reason),
+            Exchange::HandBackToVm(_) => match self.tc.state {
+                TcState::Idle | TcState::Gone(_) => self.leave_gateway_to_vm(cx),
                 _ => {}
             },
             Exchange::VmTakesGateway => {}

@@ -157,6 +157,12 @@ pub(crate) struct Call {
     rejections: Rejections,
     keep_alive: Option<KeepAlive>,
     media_watch: Option<MediaWatch>,
+    /// The VM refreshes sessions (RFC 4028).
+    #[serde(default)]
+    vm_has_timer: bool,
+    /// It is to do so: what it offers then brings the gateway's media to it.
+    #[serde(default)]
+    refreshes: bool,
     /// When the exchange under way is given up.
     exchange_by: Option<Time>,
     last_heard: Time,
@@ -219,6 +225,8 @@ impl Call {
             rejections: Rejections::default(),
             keep_alive: None,
             media_watch: None,
+            vm_has_timer: false,
+            refreshes: false,
             exchange_by: None,
             last_heard: now,
             reported: None,

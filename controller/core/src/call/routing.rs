@@ -5,8 +5,8 @@ use super::heard::Heard;
 use super::state::{Exchange, Plane, Progress, TakeOver, TcState};
 use super::{Call, Context, Reason};
 use crate::engine::Side;
-use crate::sip::Method;
 use crate::sip::dialog::opposite;
+use crate::sip::{Method, Name};
 
 impl Call {
     /// A message of the call's Call-ID has come.
@@ -14,6 +14,7 @@ impl Call {
         self.last_heard = cx.now;
         self.dialog.learn_transport(heard.side, heard.transport);
         self.heard_of |= heard.side != self.caller();
+        self.learn_timer(&heard);
         let heard = self.in_vms_transaction(heard);
         if self.added_response(cx, &heard) {
             return;
@@ -30,6 +31,17 @@ impl Call {
         } else {
             self.dialog.learn_response(&heard.message, heard.side);
             self.response(cx, heard);
+        }
+    }
+
+    /// Whether the VM refreshes sessions, as it says where it speaks of them.
+    fn learn_timer(&mut self, heard: &Heard) {
+        let is_invite = heard.message.cseq().1 == Method::Invite;
+        if heard.side == Side::Vm && is_invite && !self.vm_has_timer {
+            let supported = heard.message.headers(Name::SUPPORTED);
+            self.vm_has_timer = supported
+                .flat_map(|list| list.split(|&b| b == b','))
+                .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"timer"));
         }
     }
 

@@ -299,6 +299,11 @@ impl Dialog {
         if let Some(contact) = from.contact.as_ref().filter(|_| *own.method != Method::Bye) {
             builder = builder.header(Name::CONTACT, contact);
         }
+        if own.to_be_refreshed {
+            builder = builder
+                .header(Name::SUPPORTED, "timer")
+                .header(Name::SESSION_EXPIRES, "90;refresher=uas");
+        }
         if let Some(body) = own.body {
             builder = builder.sdp(body);
         }
@@ -354,6 +359,9 @@ pub struct OwnRequest<'a> {
     pub number: u32,
     /// Session description.
     pub body: Option<&'a [u8]>,
+    /// Its receiver is to refresh the session, as soon as may be (RFC 4028 §7.1: 90 s is
+    /// the shortest interval, of which half may pass).
+    pub to_be_refreshed: bool,
 }
 
 /// The other side.
