@@ -1,9 +1,43 @@
 //! Numbers as SIP and SDP write them.
 
 /// A decimal number that fits. Digits only: `str::parse` would take a sign.
-pub(crate) fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+#[inline]
+pub(crate) fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
+    if digits.is_empty() {
         return None;
     }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let mut value = 0u64;
+    for &digit in digits {
+        let digit = u64::from(digit.wrapping_sub(b'0'));
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(digit)?;
+    }
+    T::try_from(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn digits_only_and_what_fits() {
+        for (digits, expected) in [
+            ("0", Some(0)),
+            ("000000000000000000000000255", Some(255)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("184467440737095516150", None),
+            ("", None),
+            ("+1", None),
+            ("-1", None),
+            ("1 ", None),
+            ("1:", None),
+            ("\u{661}", None),
+        ] {
+            assert_eq!(number(digits.as_bytes()), expected, "{digits}");
+        }
+        assert_eq!(number::<u8>(b"256"), None);
+    }
 }

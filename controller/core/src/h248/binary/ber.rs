@@ -16,6 +16,9 @@ use crate::h248::H248Error;
 /// module has a loop (RegulatedEmbeddedDescriptor), and no bound of its own.
 pub(super) const DEEPEST: u8 = 48;
 
+/// Elements that a list has room for at first, however many there are.
+const ROOM: usize = 16;
+
 /// Class and number of an element (X.690 §8.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tag(u32);
@@ -59,16 +62,31 @@ impl Tag {
     }
 }
 
+/// Why something cannot be read; in a box, so that what can be read is handed on at no
+/// cost.
+pub(super) type Failure = Box<H248Error>;
+
+/// Its arguments are plain values: a reader or an element that had to be lent to this
+/// would have to be in memory wherever anything can fail, which is everywhere.
+#[cold]
+#[inline(never)]
+fn failure(offset: usize, construct: &'static str, what: &'static str) -> Failure {
+    Box::new(H248Error {
+        offset,
+        construct,
+        what,
+    })
+}
+
 /// One element: identifier, length, contents.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Element<'a> {
     message: &'a [u8],
+    contents: &'a [u8],
     /// Offset of its first octet.
     pub(super) start: usize,
-    /// Offset of its contents.
-    content: usize,
-    /// Offset after its contents.
-    end: usize,
+    /// How many octets identifier and length took.
+    header: usize,
     /// Its tag.
     pub(super) tag: Tag,
     constructed: bool,
@@ -83,7 +101,9 @@ pub(super) struct Element<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Reader<'a> {
     message: &'a [u8],
-    at: usize,
+    /// What has not been read.
+    rest: &'a [u8],
+    /// Offset after its last octet.
     end: usize,
     depth: u8,
     construct: &'static str,
@@ -94,7 +114,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(message: &'a [u8], construct: &'static str) -> Self {
         Self {
             message,
-            at: 0,
+            rest: message,
             end: message.len(),
             depth: DEEPEST,
             construct,
@@ -103,24 +123,46 @@ impl<'a> Reader<'a> {
 
     /// Over the contents at `range`, which hold whole elements.
     pub(super) fn within(message: &'a [u8], range: Range<usize>, construct: &'static str) -> Self {
+        let end = range.end.min(message.len());
         Self {
-            at: range.start,
-            end: range.end.min(message.len()),
+            rest: message.get(range.start..end).unwrap_or_default(),
+            end,
             ..Self::new(message, construct)
         }
     }
 
-    /// An error about what is at `offset`.
-    #[cold]
-    pub(super) fn error(&self, offset: usize, what: &'static str) -> H248Error {
-        H248Error {
-            offset,
-            construct: self.construct,
-            what,
-        }
+    /// Offset of what is read next.
+    #[inline(always)]
+    fn at(&self) -> usize {
+        self.end - self.rest.len()
     }
 
-    fn byte(&self, at: usize) -> Result<u8, H248Error> {
+    /// How many elements there are, as far as their lengths tell at a glance: what a
+    /// list is to have room for.
+    #[inline]
+    pub(super) fn count(&self) -> usize {
+        let mut count = 0;
+        let mut rest = self.rest;
+        while let [_, length, after @ ..] = rest {
+            count += 1;
+            if count == ROOM {
+                break;
+            }
+            match after.get(usize::from(*length)..) {
+                Some(next) if *length < 0x80 => rest = next,
+                _ => break,
+            }
+        }
+        count
+    }
+
+    /// An error about what is at `offset`.
+    #[inline(always)]
+    pub(super) fn error(&self, offset: usize, what: &'static str) -> Failure {
+        failure(offset, self.construct, what)
+    }
+
+    fn byte(&self, at: usize) -> Result<u8, Failure> {
         match self.message.get(at) {
             Some(&byte) if at < self.end => Ok(byte),
             _ => Err(self.error(at, "ends inside an element")),
@@ -128,7 +170,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Identifier octets (X.690 §8.1.2); the offset after them.
-    fn identifier(&self, mut at: usize) -> Result<(Tag, bool, usize), H248Error> {
+    fn identifier(&self, mut at: usize) -> Result<(Tag, bool, usize), Failure> {
         let first = self.byte(at)?;
         at += 1;
         let class = u32::from(first >> 6) << 30;
@@ -153,7 +195,7 @@ impl<'a> Reader<'a> {
 
     /// Length octets (X.690 §8.1.3), `None` for the indefinite form; the offset
     /// after them.
-    fn length(&self, at: usize) -> Result<(Option<usize>, usize), H248Error> {
+    fn length(&self, at: usize) -> Result<(Option<usize>, usize), Failure> {
         let first = self.byte(at)?;
         match first {
             0..=0x7f => Ok((Some(usize::from(first)), at + 1)),
@@ -173,37 +215,60 @@ impl<'a> Reader<'a> {
     }
 
     /// The next element; `None` at the end.
-    #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<Element<'a>>, H248Error> {
-        let start = self.at;
-        if start >= self.end {
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> Result<Option<Element<'a>>, Failure> {
+        if self.rest.is_empty() {
             return Ok(None);
         }
-        // Nearly all there are: a tag of one octet, a length of one.
-        if let Some(&[identifier, length, ..]) = self.message.get(start..)
-            && identifier != 0
-            && identifier & 0x1f != 0x1f
-            && length < 0x80
-            && start + 2 + usize::from(length) <= self.end
-        {
-            self.at = start + 2 + usize::from(length);
-            return Ok(Some(Element {
-                message: self.message,
-                start,
-                content: start + 2,
-                end: self.at,
-                tag: Tag(u32::from(identifier >> 6) << 30 | u32::from(identifier & 0x1f)),
-                constructed: identifier & 0x20 != 0,
-                indefinite: false,
-                depth: self.depth,
-                construct: self.construct,
-            }));
+        match self.short() {
+            Some(element) => Ok(Some(element)),
+            None => {
+                let element = self.clone().next_of_any_form()?;
+                let after = element.whole().end;
+                self.rest = self.message.get(after..self.end).unwrap_or_default();
+                Ok(Some(element))
+            }
         }
-        self.next_of_any_form().map(Some)
     }
 
-    fn next_of_any_form(&mut self) -> Result<Element<'a>, H248Error> {
-        let start = self.at;
+    /// The next element, if it is as nearly all are: a tag of one octet, a length of
+    /// one to three.
+    #[inline(always)]
+    fn short(&mut self) -> Option<Element<'a>> {
+        let (identifier, length, header, after) = match self.rest {
+            [identifier, length @ ..=0x7f, after @ ..] => {
+                (*identifier, usize::from(*length), 2, after)
+            }
+            [identifier, 0x81, length, after @ ..] => (*identifier, usize::from(*length), 3, after),
+            [identifier, 0x82, high, low, after @ ..] => {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                (*identifier, length, 4, after)
+            }
+            _ => return None,
+        };
+        if identifier == 0 || identifier & 0x1f == 0x1f {
+            return None;
+        }
+        let start = self.at();
+        let (contents, rest) = after.split_at_checked(length)?;
+        self.rest = rest;
+        Some(Element {
+            message: self.message,
+            contents,
+            start,
+            header,
+            tag: Tag(u32::from(identifier >> 6) << 30 | u32::from(identifier & 0x1f)),
+            constructed: identifier & 0x20 != 0,
+            indefinite: false,
+            depth: self.depth,
+            construct: self.construct,
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn next_of_any_form(self) -> Result<Element<'a>, Failure> {
+        let start = self.at();
         let (tag, constructed, at) = self.identifier(start)?;
         let (length, content) = self.length(at)?;
         if tag == Tag::END {
@@ -219,23 +284,21 @@ impl<'a> Reader<'a> {
             }
             None => self.end_of_contents(content, self.depth)?,
         };
-        let indefinite = length.is_none();
-        self.at = if indefinite { end + 2 } else { end };
         Ok(Element {
             message: self.message,
+            contents: self.message.get(content..end).unwrap_or_default(),
             start,
-            content,
-            end,
+            header: content - start,
             tag,
             constructed,
-            indefinite,
+            indefinite: length.is_none(),
             depth: self.depth,
             construct: self.construct,
         })
     }
 
     /// Where contents of indefinite length that begin at `at` end.
-    fn end_of_contents(&self, mut at: usize, depth: u8) -> Result<usize, H248Error> {
+    fn end_of_contents(&self, mut at: usize, depth: u8) -> Result<usize, Failure> {
         let depth = depth
             .checked_sub(1)
             .ok_or_else(|| self.error(at, "nested too deep"))?;
@@ -256,43 +319,38 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether there is a next element and it has this tag.
-    #[inline]
-    fn is_next(&self, tag: Tag) -> Result<bool, H248Error> {
-        if self.at >= self.end {
-            return Ok(false);
-        }
-        match self.message.get(self.at) {
-            Some(&first) if first & 0x1f != 0x1f => {
-                Ok(Tag(u32::from(first >> 6) << 30 | u32::from(first & 0x1f)) == tag)
-            }
-            _ => self.identifier(self.at).map(|(found, ..)| found == tag),
-        }
+    /// Tag of the next element.
+    #[cold]
+    #[inline(never)]
+    fn tag(self) -> Result<Tag, Failure> {
+        let (tag, ..) = self.identifier(self.at())?;
+        Ok(tag)
     }
 
     /// The next element, if it has this tag.
-    #[inline]
-    pub(super) fn take(&mut self, tag: Tag) -> Result<Option<Element<'a>>, H248Error> {
-        if self.is_next(tag)? {
-            self.next()
+    #[inline(always)]
+    pub(super) fn take(&mut self, tag: Tag) -> Result<Option<Element<'a>>, Failure> {
+        let Some(&first) = self.rest.first() else {
+            return Ok(None);
+        };
+        let found = if first & 0x1f == 0x1f {
+            self.clone().tag()?
         } else {
-            Ok(None)
-        }
+            Tag(u32::from(first >> 6) << 30 | u32::from(first & 0x1f))
+        };
+        if found == tag { self.next() } else { Ok(None) }
     }
 }
 
 impl<'a> Element<'a> {
     /// An error about it.
-    #[cold]
-    pub(super) fn error(&self, what: &'static str) -> H248Error {
-        H248Error {
-            offset: self.start,
-            construct: self.construct,
-            what,
-        }
+    #[inline(always)]
+    pub(super) fn error(&self, what: &'static str) -> Failure {
+        failure(self.start, self.construct, what)
     }
 
     /// The same, read as `construct`.
+    #[inline]
     pub(super) fn named(mut self, construct: &'static str) -> Self {
         self.construct = construct;
         self
@@ -302,13 +360,14 @@ impl<'a> Element<'a> {
     #[inline]
     pub(super) fn whole(&self) -> Range<usize> {
         let after = if self.indefinite { 2 } else { 0 };
-        self.start..self.end + after
+        self.start..self.content().end + after
     }
 
     /// Where its contents are.
     #[inline]
     pub(super) fn content(&self) -> Range<usize> {
-        self.content..self.end
+        let start = self.start + self.header;
+        start..start + self.contents.len()
     }
 
     /// Its octets, all of them.
@@ -319,7 +378,7 @@ impl<'a> Element<'a> {
     /// Its contents' octets.
     #[inline]
     pub(super) fn content_bytes(&self) -> &'a [u8] {
-        self.message.get(self.content..self.end).unwrap_or_default()
+        self.contents
     }
 
     /// Identifier octets, as they came.
@@ -343,27 +402,27 @@ impl<'a> Element<'a> {
 
     /// Number of octets that its length took.
     pub(super) fn length_octets(&self) -> usize {
-        self.content - self.start - self.identifier().len()
+        self.header - self.identifier().len()
     }
 
     /// The elements in it, read as parts of `construct`.
-    #[inline]
-    pub(super) fn children(&self, construct: &'static str) -> Result<Reader<'a>, H248Error> {
+    #[inline(always)]
+    pub(super) fn children(&self, construct: &'static str) -> Result<Reader<'a>, Failure> {
         if !self.constructed {
             return Err(self.error("a value where elements belong"));
         }
         let depth = self.depth.checked_sub(1);
         Ok(Reader {
             message: self.message,
-            at: self.content,
-            end: self.end,
+            rest: self.contents,
+            end: self.content().end,
             depth: depth.ok_or_else(|| self.error("nested too deep"))?,
             construct,
         })
     }
 
     #[inline]
-    fn primitive(&self) -> Result<&'a [u8], H248Error> {
+    fn primitive(&self) -> Result<&'a [u8], Failure> {
         if self.constructed {
             return Err(self.error("elements where a value belongs"));
         }
@@ -372,21 +431,27 @@ impl<'a> Element<'a> {
 
     /// OCTET STRING, IA5String and the like (X.690 §8.7, §8.21).
     #[inline]
-    pub(super) fn octets(&self) -> Result<Cow<'a, [u8]>, H248Error> {
+    pub(super) fn octets(&self) -> Result<Cow<'a, [u8]>, Failure> {
         if !self.constructed {
             return Ok(Cow::Borrowed(self.content_bytes()));
         }
+        self.segments().map(Cow::Owned)
+    }
+
+    /// The octets of a string that came in segments (X.690 §8.7.3).
+    #[cold]
+    fn segments(self) -> Result<Vec<u8>, Failure> {
         let mut whole = Vec::new();
         let mut segments = self.children(self.construct)?;
         while let Some(segment) = segments.next()? {
             whole.extend_from_slice(&segment.octets()?);
         }
-        Ok(Cow::Owned(whole))
+        Ok(whole)
     }
 
     /// An OCTET STRING of exactly `N` octets.
     #[inline]
-    pub(super) fn array<const N: usize>(&self) -> Result<[u8; N], H248Error> {
+    pub(super) fn array<const N: usize>(&self) -> Result<[u8; N], Failure> {
         let octets = self.octets()?;
         <[u8; N]>::try_from(octets.as_ref())
             .map_err(|_| self.error("an octet string of wrong size"))
@@ -394,7 +459,7 @@ impl<'a> Element<'a> {
 
     /// INTEGER or ENUMERATED of 0 to `largest`.
     #[inline]
-    pub(super) fn unsigned(&self, largest: u32) -> Result<u32, H248Error> {
+    pub(super) fn unsigned(&self, largest: u32) -> Result<u32, Failure> {
         let octets = self.primitive()?;
         let Some(&first) = octets.first() else {
             return Err(self.error("an integer without octets"));
@@ -416,24 +481,28 @@ impl<'a> Element<'a> {
     }
 
     /// INTEGER of 0 to 65,535.
-    pub(super) fn u16(&self) -> Result<u16, H248Error> {
+    #[inline]
+    pub(super) fn u16(&self) -> Result<u16, Failure> {
         let value = self.unsigned(u32::from(u16::MAX))?;
         u16::try_from(value).map_err(|_| self.error("an integer out of range"))
     }
 
     /// INTEGER of 0 to 4,294,967,295.
-    pub(super) fn u32(&self) -> Result<u32, H248Error> {
+    #[inline]
+    pub(super) fn u32(&self) -> Result<u32, Failure> {
         self.unsigned(u32::MAX)
     }
 
     /// INTEGER or ENUMERATED of 0 to `largest`, at most 255.
-    pub(super) fn u8(&self, largest: u8) -> Result<u8, H248Error> {
+    #[inline]
+    pub(super) fn u8(&self, largest: u8) -> Result<u8, Failure> {
         let value = self.unsigned(u32::from(largest))?;
         u8::try_from(value).map_err(|_| self.error("an integer out of range"))
     }
 
     /// BOOLEAN (X.690 §8.2).
-    pub(super) fn boolean(&self) -> Result<bool, H248Error> {
+    #[inline]
+    pub(super) fn boolean(&self) -> Result<bool, Failure> {
         match self.primitive()? {
             [value] => Ok(*value != 0),
             _ => Err(self.error("a boolean that is not one octet")),
@@ -441,7 +510,7 @@ impl<'a> Element<'a> {
     }
 
     /// BIT STRING (X.690 §8.6): its first 32 bits, bit 0 being the lowest.
-    pub(super) fn bits(&self) -> Result<u32, H248Error> {
+    pub(super) fn bits(&self) -> Result<u32, Failure> {
         let octets = self.primitive()?;
         let (unused, octets) = match octets.split_first() {
             Some((&unused, octets)) if unused < 8 && (unused == 0 || !octets.is_empty()) => {
@@ -465,7 +534,7 @@ impl<'a> Element<'a> {
 mod tests {
     use super::*;
 
-    fn only(bytes: &[u8]) -> Result<Element<'_>, H248Error> {
+    fn only(bytes: &[u8]) -> Result<Element<'_>, Failure> {
         Reader::new(bytes, "test").next().map(|e| e.expect("one"))
     }
 

@@ -8,10 +8,9 @@
 //! lines too.
 
 use super::ValueForm;
-use super::ber::{Element, Reader, Tag};
+use super::ber::{Element, Failure, Reader, Tag};
 use super::splice::Edit;
 use super::writer::Writer;
-use crate::h248::H248Error;
 use crate::h248::model::{Description, Octets, Span};
 
 /// Letters of the lines, in the order of their items from 0xb001 (Annex C.11).
@@ -71,7 +70,7 @@ fn octets_of(text: &[u8], form: ValueForm) -> Vec<u8> {
 pub(super) fn write_lines(
     parm: &Element<'_>,
     out: &mut Vec<u8>,
-) -> Result<Option<ValueForm>, H248Error> {
+) -> Result<Option<ValueForm>, Failure> {
     if let Some((letter, value)) = short_line(parm) {
         let (text, form) = text_of(value);
         write_line_of(letter, text, out);

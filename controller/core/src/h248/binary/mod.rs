@@ -39,7 +39,7 @@ pub use write::WriteError;
 /// [`H248Error`] where the octets are not BER, are nested too deep, or are not a
 /// MegacoMessage of Annex A with what its types ask for; nothing may follow it.
 pub fn parse(bytes: &[u8]) -> Result<Message<'_>, H248Error> {
-    read::message(bytes)
+    read::message(bytes).map_err(|failure| *failure)
 }
 
 /// A message of our own, its session descriptions in values that hold an IA5String.

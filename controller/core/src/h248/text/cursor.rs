@@ -11,11 +11,15 @@ use crate::h248::model::{Octets, Span};
 /// audit.
 const DEPTH: u8 = 16;
 
-pub(super) type Read<T> = Result<T, H248Error>;
+/// What was read, or why it cannot be; that in a box, so that what can be read is handed
+/// on at no cost.
+pub(super) type Read<T> = Result<T, Box<H248Error>>;
 
 /// Reads from the left to the right, once.
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
+    /// The same, where all of it is text.
+    text: Option<&'a str>,
     at: usize,
     depth: u8,
 }
@@ -48,6 +52,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
+            text: std::str::from_utf8(bytes).ok(),
             at: 0,
             depth: 0,
         }
@@ -63,7 +68,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[cold]
-    pub(super) fn error(&self, construct: &'static str, what: &'static str) -> H248Error {
+    pub(super) fn error(&self, construct: &'static str, what: &'static str) -> Box<H248Error> {
         self.error_at(self.at, construct, what)
     }
 
@@ -73,12 +78,12 @@ impl<'a> Cursor<'a> {
         offset: usize,
         construct: &'static str,
         what: &'static str,
-    ) -> H248Error {
-        H248Error {
+    ) -> Box<H248Error> {
+        Box::new(H248Error {
             offset,
             construct,
             what,
-        }
+        })
     }
 
     /// The next byte.
@@ -88,8 +93,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// Annex B `LWSP`: blanks, line ends and comments.
-    #[inline]
+    #[inline(always)]
     pub(super) fn skip(&mut self) {
+        if let Some(b'\t' | b'\n' | b'\r' | b' ' | b';') = self.peek() {
+            self.skip_some();
+        }
+    }
+
+    fn skip_some(&mut self) {
         while let Some(byte) = self.peek() {
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' => self.at += 1,
@@ -147,7 +158,11 @@ impl<'a> Cursor<'a> {
     pub(super) fn name(&mut self, construct: &'static str) -> Read<&'a str> {
         let at = self.at;
         let word = self.word(construct)?;
-        std::str::from_utf8(word).map_err(|_| self.error_at(at, construct, "not text"))
+        let name = match self.text {
+            Some(text) => text.get(at..self.at),
+            None => std::str::from_utf8(word).ok(),
+        };
+        name.ok_or_else(|| self.error_at(at, construct, "not text"))
     }
 
     /// A token, or an error at it.
@@ -159,7 +174,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A decimal number.
-    pub(super) fn number<N: std::str::FromStr>(&mut self, construct: &'static str) -> Read<N> {
+    pub(super) fn number<N: TryFrom<u64>>(&mut self, construct: &'static str) -> Read<N> {
         let at = self.at;
         number(self.word(construct)?)
             .ok_or_else(|| self.error_at(at, construct, "a number is missing or too large"))
@@ -179,10 +194,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// `= number`.
-    pub(super) fn equal_number<N: std::str::FromStr>(
-        &mut self,
-        construct: &'static str,
-    ) -> Read<N> {
+    pub(super) fn equal_number<N: TryFrom<u64>>(&mut self, construct: &'static str) -> Read<N> {
         self.equal(construct)?;
         self.number(construct)
     }

@@ -7,8 +7,7 @@ use super::media::{service_state, stream_mode};
 use super::name::{name, pkgd_name};
 use super::value::{plain_value, property_parm};
 use super::{Fields, chosen, sequences};
-use crate::h248::H248Error;
-use crate::h248::binary::ber::Element;
+use crate::h248::binary::ber::{Element, Failure};
 use crate::h248::binary::words::{AUDIT_TOKENS, SERVICE_STATES, STREAM_MODES};
 use crate::h248::model::{
     AuditDescriptor, AuditItem, AuditToken, ItemName, Octets, PackageVersion, ParameterName,
@@ -16,9 +15,7 @@ use crate::h248::model::{
 };
 use crate::h248::packages::{ItemKind, by_number, text_of};
 
-pub(super) fn audit_descriptor<'a>(
-    element: &Element<'a>,
-) -> Result<AuditDescriptor<'a>, H248Error> {
+pub(super) fn audit_descriptor<'a>(element: &Element<'a>) -> Result<AuditDescriptor<'a>, Failure> {
     let mut fields = Fields::of(element, "AuditDescriptor")?;
     let tokens = fields.optional(0)?;
     let parts = fields.optional(1)?;
@@ -36,7 +33,7 @@ pub(super) fn audit_descriptor<'a>(
     Ok(AuditDescriptor { items })
 }
 
-fn audit_tokens(element: &Element<'_>) -> Result<Vec<AuditToken>, H248Error> {
+fn audit_tokens(element: &Element<'_>) -> Result<Vec<AuditToken>, Failure> {
     let bits = element.bits()?;
     let tokens = AUDIT_TOKENS.iter().enumerate();
     let set = tokens.filter(|(bit, _)| bits & (1 << bit) != 0);
@@ -44,7 +41,7 @@ fn audit_tokens(element: &Element<'_>) -> Result<Vec<AuditToken>, H248Error> {
 }
 
 /// `emptyDescriptors` of a TerminationAudit.
-pub(super) fn empty_descriptors(element: &Element<'_>) -> Result<Vec<AuditToken>, H248Error> {
+pub(super) fn empty_descriptors(element: &Element<'_>) -> Result<Vec<AuditToken>, Failure> {
     let mut fields = Fields::of(element, "AuditDescriptor")?;
     let tokens = fields.optional(0)?;
     tokens.as_ref().map_or(Ok(Vec::new()), audit_tokens)
@@ -76,7 +73,7 @@ fn item<'a>(kind: ItemKind, name: ItemName<'_>) -> Selection<'a> {
     of(name.to_string(), Vec::new())
 }
 
-fn ind_audit_parameter<'a>(element: &Element<'a>) -> Result<Option<Selection<'a>>, H248Error> {
+fn ind_audit_parameter<'a>(element: &Element<'a>) -> Result<Option<Selection<'a>>, Failure> {
     match element.tag.alternative() {
         Some(0) => ind_aud_media(element),
         Some(1) => ind_aud_events(element),
@@ -91,7 +88,7 @@ fn ind_audit_parameter<'a>(element: &Element<'a>) -> Result<Option<Selection<'a>
     .map(Some)
 }
 
-fn ind_aud_events<'a>(element: &Element<'a>) -> Result<Selection<'a>, H248Error> {
+fn ind_aud_events<'a>(element: &Element<'a>) -> Result<Selection<'a>, Failure> {
     let mut fields = Fields::of(element, "IndAudEventsDescriptor")?;
     let request = fields.optional(0)?;
     let name = pkgd_name(&fields.required(1, "no pkgdName")?)?;
@@ -111,7 +108,7 @@ fn ind_aud_events<'a>(element: &Element<'a>) -> Result<Selection<'a>, H248Error>
     })
 }
 
-fn ind_aud_event_buffer<'a>(element: &Element<'a>) -> Result<Selection<'a>, H248Error> {
+fn ind_aud_event_buffer<'a>(element: &Element<'a>) -> Result<Selection<'a>, Failure> {
     let mut fields = Fields::of(element, "IndAudEventBufferDescriptor")?;
     let name = pkgd_name(&fields.required(0, "no eventName")?)?;
     let stream = fields.optional(1)?;
@@ -123,7 +120,7 @@ fn ind_aud_event_buffer<'a>(element: &Element<'a>) -> Result<Selection<'a>, H248
     Ok(of("EventBuffer", vec![event]))
 }
 
-fn ind_aud_digit_map<'a>(element: &Element<'a>) -> Result<Selection<'a>, H248Error> {
+fn ind_aud_digit_map<'a>(element: &Element<'a>) -> Result<Selection<'a>, Failure> {
     let mut fields = Fields::of(element, "IndAudDigitMapDescriptor")?;
     let name = fields.optional(0)?;
     fields.end(1)?;
@@ -134,7 +131,7 @@ fn ind_aud_digit_map<'a>(element: &Element<'a>) -> Result<Selection<'a>, H248Err
     })
 }
 
-fn ind_aud_packages<'a>(element: &Element<'_>) -> Result<Selection<'a>, H248Error> {
+fn ind_aud_packages<'a>(element: &Element<'_>) -> Result<Selection<'a>, Failure> {
     let mut fields = Fields::of(element, "IndAudPackagesDescriptor")?;
     let name = name(&fields.required(0, "no packageName")?)?;
     let version = fields.required(1, "no packageVersion")?.u8(99)?;
@@ -148,14 +145,14 @@ fn ind_aud_packages<'a>(element: &Element<'_>) -> Result<Selection<'a>, H248Erro
     Ok(of("Packages", vec![package]))
 }
 
-fn ind_aud_statistics<'a>(element: &Element<'_>) -> Result<Selection<'a>, H248Error> {
+fn ind_aud_statistics<'a>(element: &Element<'_>) -> Result<Selection<'a>, Failure> {
     let mut fields = Fields::of(element, "IndAudStatisticsDescriptor")?;
     let name = pkgd_name(&fields.required(0, "no statName")?)?;
     fields.end(1)?;
     Ok(item(ItemKind::Statistic, name))
 }
 
-fn ind_aud_signals<'a>(element: &Element<'_>) -> Result<Selection<'a>, H248Error> {
+fn ind_aud_signals<'a>(element: &Element<'_>) -> Result<Selection<'a>, Failure> {
     match element.tag.alternative() {
         Some(0) => Ok(of("Signals", vec![ind_aud_signal(element)?])),
         Some(1) => {
@@ -174,7 +171,7 @@ fn ind_aud_signals<'a>(element: &Element<'_>) -> Result<Selection<'a>, H248Error
     }
 }
 
-fn ind_aud_signal<'a>(element: &Element<'_>) -> Result<Selection<'a>, H248Error> {
+fn ind_aud_signal<'a>(element: &Element<'_>) -> Result<Selection<'a>, Failure> {
     let mut fields = Fields::of(element, "IndAudSignal")?;
     let name = pkgd_name(&fields.required(0, "no signalName")?)?;
     let mut signal = item(ItemKind::Signal, name);
@@ -188,7 +185,7 @@ fn ind_aud_signal<'a>(element: &Element<'_>) -> Result<Selection<'a>, H248Error>
     Ok(signal)
 }
 
-fn ind_aud_media<'a>(element: &Element<'a>) -> Result<Selection<'a>, H248Error> {
+fn ind_aud_media<'a>(element: &Element<'a>) -> Result<Selection<'a>, Failure> {
     let mut fields = Fields::of(element, "IndAudMediaDescriptor")?;
     let state = fields.optional(0)?;
     let streams = fields.optional(1)?;
@@ -209,7 +206,7 @@ fn ind_aud_media<'a>(element: &Element<'a>) -> Result<Selection<'a>, H248Error> 
     Ok(of("Media", parts))
 }
 
-fn ind_aud_stream<'a>(element: &Element<'a>) -> Result<Selection<'a>, H248Error> {
+fn ind_aud_stream<'a>(element: &Element<'a>) -> Result<Selection<'a>, Failure> {
     let mut fields = Fields::of(element, "IndAudStreamDescriptor")?;
     let id = fields.required(0, "no streamID")?.u16()?;
     let parameters = fields.required(1, "no streamParms")?;
@@ -220,7 +217,7 @@ fn ind_aud_stream<'a>(element: &Element<'a>) -> Result<Selection<'a>, H248Error>
     })
 }
 
-fn ind_aud_stream_parms<'a>(element: &Element<'a>) -> Result<Vec<Selection<'a>>, H248Error> {
+fn ind_aud_stream_parms<'a>(element: &Element<'a>) -> Result<Vec<Selection<'a>>, Failure> {
     let mut fields = Fields::of(element, "IndAudStreamParms")?;
     let mut parts = Vec::new();
     if let Some(control) = fields.optional(0)? {
@@ -244,7 +241,7 @@ fn ind_aud_stream_parms<'a>(element: &Element<'a>) -> Result<Vec<Selection<'a>>,
     Ok(parts)
 }
 
-fn ind_aud_local_control<'a>(element: &Element<'a>) -> Result<Vec<Selection<'a>>, H248Error> {
+fn ind_aud_local_control<'a>(element: &Element<'a>) -> Result<Vec<Selection<'a>>, Failure> {
     let mut fields = Fields::of(element, "IndAudLocalControlDescriptor")?;
     let mut parts = Vec::new();
     for (number, word) in [(0, "Mode"), (1, "ReservedValue"), (2, "ReservedGroup")] {
@@ -265,7 +262,7 @@ fn ind_aud_local_control<'a>(element: &Element<'a>) -> Result<Vec<Selection<'a>>
     Ok(parts)
 }
 
-fn ind_aud_termination_state<'a>(element: &Element<'a>) -> Result<Vec<Selection<'a>>, H248Error> {
+fn ind_aud_termination_state<'a>(element: &Element<'a>) -> Result<Vec<Selection<'a>>, Failure> {
     let mut fields = Fields::of(element, "IndAudTerminationStateDescriptor")?;
     let properties = fields.required(0, "no propertyParms")?;
     let mut parts = sequences(&properties, "propertyParms", ind_aud_property_parm)?;
@@ -283,7 +280,7 @@ fn ind_aud_termination_state<'a>(element: &Element<'a>) -> Result<Vec<Selection<
     Ok(parts)
 }
 
-pub(super) fn ind_aud_property_parm<'a>(element: &Element<'a>) -> Result<Selection<'a>, H248Error> {
+pub(super) fn ind_aud_property_parm<'a>(element: &Element<'a>) -> Result<Selection<'a>, Failure> {
     let mut fields = Fields::of(element, "IndAudPropertyParm")?;
     let name = pkgd_name(&fields.required(0, "no name")?)?;
     let asked = fields.optional(1)?;
@@ -295,7 +292,7 @@ pub(super) fn ind_aud_property_parm<'a>(element: &Element<'a>) -> Result<Selecti
     })
 }
 
-pub(super) fn packages_item<'a>(element: &Element<'_>) -> Result<PackageVersion<'a>, H248Error> {
+pub(super) fn packages_item<'a>(element: &Element<'_>) -> Result<PackageVersion<'a>, Failure> {
     let mut fields = Fields::of(element, "PackagesItem")?;
     let name = name(&fields.required(0, "no packageName")?)?;
     let version = fields.required(1, "no packageVersion")?.u16()?;
@@ -303,7 +300,7 @@ pub(super) fn packages_item<'a>(element: &Element<'_>) -> Result<PackageVersion<
     Ok(PackageVersion { name, version })
 }
 
-pub(super) fn statistics_parameter<'a>(element: &Element<'a>) -> Result<Statistic<'a>, H248Error> {
+pub(super) fn statistics_parameter<'a>(element: &Element<'a>) -> Result<Statistic<'a>, Failure> {
     let mut fields = Fields::of(element, "StatisticsParameter")?;
     let name = pkgd_name(&fields.required(0, "no statName")?)?;
     let value = fields.optional(1)?;

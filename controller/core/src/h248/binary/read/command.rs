@@ -11,14 +11,13 @@ use super::name::{termination_id, termination_id_list};
 use super::service_change::{service_change_parm, service_change_res_parm};
 use super::value::error_descriptor;
 use super::{Fields, chosen, content_span, sequences, whole_span};
-use crate::h248::H248Error;
-use crate::h248::binary::ber::Element;
+use crate::h248::binary::ber::{Element, Failure};
 use crate::h248::model::{
     ActionReply, ActionRequest, CommandKind, CommandReply, CommandRequest, ContextId, Descriptor,
     ServiceChangeDescriptor, TerminationId,
 };
 
-pub(super) fn action_request<'a>(element: &Element<'a>) -> Result<ActionRequest<'a>, H248Error> {
+pub(super) fn action_request<'a>(element: &Element<'a>) -> Result<ActionRequest<'a>, Failure> {
     let mut fields = Fields::of(element, "ActionRequest")?;
     let context = fields.required(0, "no contextId")?;
     let request = fields.optional(1)?;
@@ -35,7 +34,7 @@ pub(super) fn action_request<'a>(element: &Element<'a>) -> Result<ActionRequest<
     })
 }
 
-pub(super) fn action_reply<'a>(element: &Element<'a>) -> Result<ActionReply<'a>, H248Error> {
+pub(super) fn action_reply<'a>(element: &Element<'a>) -> Result<ActionReply<'a>, Failure> {
     let mut fields = Fields::of(element, "ActionReply")?;
     let context = fields.required(0, "no contextId")?;
     let error = fields.optional(1)?;
@@ -44,7 +43,7 @@ pub(super) fn action_reply<'a>(element: &Element<'a>) -> Result<ActionReply<'a>,
     fields.end(4)?;
     let properties = reply.as_ref().map(context_request).transpose()?;
     let mut reader = commands.children("commandReply")?;
-    let mut replies = Vec::new();
+    let mut replies = Vec::with_capacity(reader.count());
     while let Some(reply) = reader.next()? {
         replies.push(command_reply(&reply)?);
     }
@@ -58,7 +57,7 @@ pub(super) fn action_reply<'a>(element: &Element<'a>) -> Result<ActionReply<'a>,
 }
 
 /// The command that the alternative `[number]` is, of requests and replies alike.
-fn command_kind(element: &Element<'_>) -> Result<CommandKind, H248Error> {
+fn command_kind(element: &Element<'_>) -> Result<CommandKind, Failure> {
     Ok(match element.tag.alternative() {
         Some(0) => CommandKind::Add,
         Some(1) => CommandKind::Move,
@@ -76,7 +75,7 @@ fn command_kind(element: &Element<'_>) -> Result<CommandKind, H248Error> {
 type Terminations<'a> = Vec<TerminationId<'a>>;
 type Descriptors<'a> = Vec<Descriptor<'a>>;
 
-fn command_request<'a>(element: &Element<'a>) -> Result<CommandRequest<'a>, H248Error> {
+fn command_request<'a>(element: &Element<'a>) -> Result<CommandRequest<'a>, Failure> {
     let mut fields = Fields::of(element, "CommandRequest")?;
     let command = chosen(&fields.required(0, "no command")?, "Command")?;
     let optional = fields.optional(1)?.is_some();
@@ -100,15 +99,13 @@ fn command_request<'a>(element: &Element<'a>) -> Result<CommandRequest<'a>, H248
     })
 }
 
-fn amm_request<'a>(
-    element: &Element<'a>,
-) -> Result<(Terminations<'a>, Descriptors<'a>), H248Error> {
+fn amm_request<'a>(element: &Element<'a>) -> Result<(Terminations<'a>, Descriptors<'a>), Failure> {
     let mut fields = Fields::of(element, "AmmRequest")?;
     let terminations = termination_id_list(&fields.required(0, "no terminationID")?)?;
     let list = fields.required(1, "no descriptors")?;
     fields.end(2)?;
     let mut reader = list.children("AmmDescriptor")?;
-    let mut descriptors = Vec::new();
+    let mut descriptors = Vec::with_capacity(reader.count());
     while let Some(item) = reader.next()? {
         descriptors.push(match item.tag.alternative() {
             Some(0) => Descriptor::Media(media_descriptor(&item)?),
@@ -135,7 +132,7 @@ fn amm_request<'a>(
 
 fn subtract_request<'a>(
     element: &Element<'a>,
-) -> Result<(Terminations<'a>, Descriptors<'a>), H248Error> {
+) -> Result<(Terminations<'a>, Descriptors<'a>), Failure> {
     let mut fields = Fields::of(element, "SubtractRequest")?;
     let terminations = termination_id_list(&fields.required(0, "no terminationID")?)?;
     let audit = fields.optional(1)?;
@@ -147,7 +144,7 @@ fn subtract_request<'a>(
 
 fn audit_request<'a>(
     element: &Element<'a>,
-) -> Result<(Terminations<'a>, Descriptors<'a>), H248Error> {
+) -> Result<(Terminations<'a>, Descriptors<'a>), Failure> {
     let mut fields = Fields::of(element, "AuditRequest")?;
     let first = termination_id(&fields.required(0, "no terminationID")?)?;
     let audit = audit_descriptor(&fields.required(1, "no auditDescriptor")?)?;
@@ -166,7 +163,7 @@ fn audit_request<'a>(
 
 fn notify_request<'a>(
     element: &Element<'a>,
-) -> Result<(Terminations<'a>, Descriptors<'a>), H248Error> {
+) -> Result<(Terminations<'a>, Descriptors<'a>), Failure> {
     let mut fields = Fields::of(element, "NotifyRequest")?;
     let terminations = termination_id_list(&fields.required(0, "no terminationID")?)?;
     let events = fields.required(1, "no observedEventsDescriptor")?;
@@ -183,7 +180,7 @@ fn notify_request<'a>(
 
 fn service_change_request<'a>(
     element: &Element<'a>,
-) -> Result<(Terminations<'a>, Descriptors<'a>), H248Error> {
+) -> Result<(Terminations<'a>, Descriptors<'a>), Failure> {
     let mut fields = Fields::of(element, "ServiceChangeRequest")?;
     let terminations = termination_id_list(&fields.required(0, "no terminationID")?)?;
     let parameters = fields.required(1, "no serviceChangeParms")?;
@@ -193,7 +190,7 @@ fn service_change_request<'a>(
     Ok((terminations, vec![descriptor]))
 }
 
-fn command_reply<'a>(element: &Element<'a>) -> Result<CommandReply<'a>, H248Error> {
+fn command_reply<'a>(element: &Element<'a>) -> Result<CommandReply<'a>, Failure> {
     let kind = command_kind(element)?;
     let mut of_context = false;
     let (terminations, descriptors) = match kind {
@@ -217,7 +214,7 @@ fn command_reply<'a>(element: &Element<'a>) -> Result<CommandReply<'a>, H248Erro
     })
 }
 
-fn amms_reply<'a>(element: &Element<'a>) -> Result<(Terminations<'a>, Descriptors<'a>), H248Error> {
+fn amms_reply<'a>(element: &Element<'a>) -> Result<(Terminations<'a>, Descriptors<'a>), Failure> {
     let mut fields = Fields::of(element, "AmmsReply")?;
     let terminations = termination_id_list(&fields.required(0, "no terminationID")?)?;
     let audit = fields.optional(1)?;
@@ -226,9 +223,7 @@ fn amms_reply<'a>(element: &Element<'a>) -> Result<(Terminations<'a>, Descriptor
     Ok((terminations, descriptors.unwrap_or_default()))
 }
 
-fn audit_reply<'a>(
-    element: &Element<'a>,
-) -> Result<(Terminations<'a>, Descriptors<'a>), H248Error> {
+fn audit_reply<'a>(element: &Element<'a>) -> Result<(Terminations<'a>, Descriptors<'a>), Failure> {
     match element.tag.alternative() {
         Some(0) => Ok((termination_id_list(element)?, Vec::new())),
         Some(1) => {
@@ -253,9 +248,7 @@ fn audit_reply<'a>(
     }
 }
 
-fn notify_reply<'a>(
-    element: &Element<'a>,
-) -> Result<(Terminations<'a>, Descriptors<'a>), H248Error> {
+fn notify_reply<'a>(element: &Element<'a>) -> Result<(Terminations<'a>, Descriptors<'a>), Failure> {
     let mut fields = Fields::of(element, "NotifyReply")?;
     let terminations = termination_id_list(&fields.required(0, "no terminationID")?)?;
     let error = fields.optional(1)?;
@@ -267,7 +260,7 @@ fn notify_reply<'a>(
 
 fn service_change_reply<'a>(
     element: &Element<'a>,
-) -> Result<(Terminations<'a>, Descriptors<'a>), H248Error> {
+) -> Result<(Terminations<'a>, Descriptors<'a>), Failure> {
     let mut fields = Fields::of(element, "ServiceChangeReply")?;
     let terminations = termination_id_list(&fields.required(0, "no terminationID")?)?;
     let result = fields.required(1, "no serviceChangeResult")?;
@@ -290,9 +283,9 @@ fn service_change_reply<'a>(
 }
 
 /// TerminationAudit: a list of AuditReturnParameter.
-fn termination_audit<'a>(element: &Element<'a>) -> Result<Descriptors<'a>, H248Error> {
+fn termination_audit<'a>(element: &Element<'a>) -> Result<Descriptors<'a>, Failure> {
     let mut reader = element.children("AuditReturnParameter")?;
-    let mut all = Vec::new();
+    let mut all = Vec::with_capacity(reader.count());
     while let Some(item) = reader.next()? {
         all.push(match item.tag.alternative() {
             Some(0) => Descriptor::Error(error_descriptor(&item)?),

@@ -4,15 +4,12 @@ use super::audit::{ind_aud_property_parm, token};
 use super::name::termination_id;
 use super::value::property_parm;
 use super::{Fields, chosen, list, sequences};
-use crate::h248::H248Error;
-use crate::h248::binary::ber::{Element, Tag};
+use crate::h248::binary::ber::{Element, Failure, Tag};
 use crate::h248::model::{
     ContextAudit, ContextId, ContextProperties, Selection, TopologyDirection, TopologyTriple, Value,
 };
 
-pub(super) fn context_request<'a>(
-    element: &Element<'a>,
-) -> Result<ContextProperties<'a>, H248Error> {
+pub(super) fn context_request<'a>(element: &Element<'a>) -> Result<ContextProperties<'a>, Failure> {
     let mut fields = Fields::of(element, "ContextRequest")?;
     let priority = fields.optional(0)?;
     let emergency = fields.optional(1)?;
@@ -38,7 +35,7 @@ pub(super) fn context_request<'a>(
     })
 }
 
-fn topology_request<'a>(element: &Element<'a>) -> Result<TopologyTriple<'a>, H248Error> {
+fn topology_request<'a>(element: &Element<'a>) -> Result<TopologyTriple<'a>, Failure> {
     let mut fields = Fields::of(element, "TopologyRequest")?;
     let from = termination_id(&fields.required(0, "no terminationFrom")?)?;
     let to = termination_id(&fields.required(1, "no terminationTo")?)?;
@@ -67,7 +64,7 @@ fn topology_request<'a>(element: &Element<'a>) -> Result<TopologyTriple<'a>, H24
 
 pub(super) fn context_attr_audit_request<'a>(
     element: &Element<'a>,
-) -> Result<ContextAudit<'a>, H248Error> {
+) -> Result<ContextAudit<'a>, Failure> {
     fn switch<'a>(flag: bool) -> Option<Value<'a>> {
         Some(Value::Equal(if flag { "ON" } else { "OFF" }.into()))
     }

@@ -4,8 +4,7 @@
 use super::name::pkgd_name;
 use super::value::parameter;
 use super::{Fields, chosen, sequences};
-use crate::h248::H248Error;
-use crate::h248::binary::ber::Element;
+use crate::h248::binary::ber::{Element, Failure};
 use crate::h248::model::{
     DigitMap, DigitMapTimers, DigitMapValue, Embedded, EventsDescriptor, NotifyBehaviour,
     NotifyCompletion, ObservedEvent, ObservedEvents, Octets, RequestedEvent, Signal,
@@ -16,21 +15,21 @@ use crate::h248::model::{
 /// action may be.
 pub(super) fn events_descriptor<'a>(
     element: &Element<'a>,
-) -> Result<EventsDescriptor<'a>, H248Error> {
+) -> Result<EventsDescriptor<'a>, Failure> {
     events(element, "EventsDescriptor", requested_actions)
 }
 
-fn second_events_descriptor<'a>(element: &Element<'a>) -> Result<EventsDescriptor<'a>, H248Error> {
+fn second_events_descriptor<'a>(element: &Element<'a>) -> Result<EventsDescriptor<'a>, Failure> {
     events(element, "SecondEventsDescriptor", second_requested_actions)
 }
 
-type Actions<'a> = fn(&Element<'a>, &mut RequestedEvent<'a>) -> Result<(), H248Error>;
+type Actions<'a> = fn(&Element<'a>, &mut RequestedEvent<'a>) -> Result<(), Failure>;
 
 fn events<'a>(
     element: &Element<'a>,
     construct: &'static str,
     actions: Actions<'a>,
-) -> Result<EventsDescriptor<'a>, H248Error> {
+) -> Result<EventsDescriptor<'a>, Failure> {
     let mut fields = Fields::of(element, construct)?;
     let request = fields.optional(0)?;
     let events = fields.required(1, "no eventList")?;
@@ -46,7 +45,7 @@ fn events<'a>(
 fn requested_event<'a>(
     element: &Element<'a>,
     actions: Actions<'a>,
-) -> Result<RequestedEvent<'a>, H248Error> {
+) -> Result<RequestedEvent<'a>, Failure> {
     let mut fields = Fields::of(element, "RequestedEvent")?;
     let name = pkgd_name(&fields.required(0, "no pkgdName")?)?;
     let stream = fields.optional(1)?;
@@ -65,7 +64,7 @@ fn requested_event<'a>(
 fn requested_actions<'a>(
     element: &Element<'a>,
     event: &mut RequestedEvent<'a>,
-) -> Result<(), H248Error> {
+) -> Result<(), Failure> {
     let mut fields = Fields::of(element, "RequestedActions")?;
     keep_active_and_digit_map(&mut fields, event)?;
     let events = fields.optional(2)?;
@@ -81,7 +80,7 @@ fn requested_actions<'a>(
 fn second_requested_actions<'a>(
     element: &Element<'a>,
     event: &mut RequestedEvent<'a>,
-) -> Result<(), H248Error> {
+) -> Result<(), Failure> {
     let mut fields = Fields::of(element, "SecondRequestedActions")?;
     keep_active_and_digit_map(&mut fields, event)?;
     let signals = fields.optional(2)?;
@@ -97,7 +96,7 @@ fn second_requested_actions<'a>(
 fn keep_active_and_digit_map<'a>(
     fields: &mut Fields<'a>,
     event: &mut RequestedEvent<'a>,
-) -> Result<(), H248Error> {
+) -> Result<(), Failure> {
     let keep_active = fields.optional(0)?.map(|flag| flag.boolean()).transpose()?;
     event.keep_active = keep_active.unwrap_or_default();
     let Some(digit_map) = fields.optional(1)? else {
@@ -121,7 +120,7 @@ fn keep_active_and_digit_map<'a>(
 fn embedded<'a>(
     signals: Option<&Element<'a>>,
     events: Option<&Element<'a>>,
-) -> Result<Option<Box<Embedded<'a>>>, H248Error> {
+) -> Result<Option<Box<Embedded<'a>>>, Failure> {
     if signals.is_none() && events.is_none() {
         return Ok(None);
     }
@@ -131,7 +130,7 @@ fn embedded<'a>(
     })))
 }
 
-fn notify_behaviour<'a>(element: &Element<'a>) -> Result<NotifyBehaviour<'a>, H248Error> {
+fn notify_behaviour<'a>(element: &Element<'a>) -> Result<NotifyBehaviour<'a>, Failure> {
     let behaviour = chosen(element, "NotifyBehaviour")?;
     match behaviour.tag.alternative() {
         Some(0) => Ok(NotifyBehaviour::Immediate),
@@ -149,7 +148,7 @@ fn notify_behaviour<'a>(element: &Element<'a>) -> Result<NotifyBehaviour<'a>, H2
 }
 
 /// An event of EventBuffer.
-pub(super) fn event_spec<'a>(element: &Element<'a>) -> Result<RequestedEvent<'a>, H248Error> {
+pub(super) fn event_spec<'a>(element: &Element<'a>) -> Result<RequestedEvent<'a>, Failure> {
     let mut fields = Fields::of(element, "EventSpec")?;
     let name = pkgd_name(&fields.required(0, "no eventName")?)?;
     let stream = fields.optional(1)?;
@@ -163,7 +162,7 @@ pub(super) fn event_spec<'a>(element: &Element<'a>) -> Result<RequestedEvent<'a>
 
 pub(super) fn observed_events_descriptor<'a>(
     element: &Element<'a>,
-) -> Result<ObservedEvents<'a>, H248Error> {
+) -> Result<ObservedEvents<'a>, Failure> {
     let mut fields = Fields::of(element, "ObservedEventsDescriptor")?;
     let request = fields.required(0, "no requestId")?.u32()?;
     let events = fields.required(1, "no observedEventLst")?;
@@ -174,7 +173,7 @@ pub(super) fn observed_events_descriptor<'a>(
     })
 }
 
-fn observed_event<'a>(element: &Element<'a>) -> Result<ObservedEvent<'a>, H248Error> {
+fn observed_event<'a>(element: &Element<'a>) -> Result<ObservedEvent<'a>, Failure> {
     let mut fields = Fields::of(element, "ObservedEvent")?;
     let name = pkgd_name(&fields.required(0, "no eventName")?)?;
     let stream = fields.optional(1)?;
@@ -189,7 +188,7 @@ fn observed_event<'a>(element: &Element<'a>) -> Result<ObservedEvent<'a>, H248Er
     })
 }
 
-pub(super) fn time_notation(element: &Element<'_>) -> Result<TimeStamp, H248Error> {
+pub(super) fn time_notation(element: &Element<'_>) -> Result<TimeStamp, Failure> {
     let digits = |element: Element<'_>| {
         let octets: [u8; 8] = element.array()?;
         octets.iter().try_fold(0, |number, octet| match octet {
@@ -204,7 +203,7 @@ pub(super) fn time_notation(element: &Element<'_>) -> Result<TimeStamp, H248Erro
     Ok(TimeStamp { date, time })
 }
 
-pub(super) fn digit_map_descriptor<'a>(element: &Element<'a>) -> Result<DigitMap<'a>, H248Error> {
+pub(super) fn digit_map_descriptor<'a>(element: &Element<'a>) -> Result<DigitMap<'a>, Failure> {
     let mut fields = Fields::of(element, "DigitMapDescriptor")?;
     let name = fields.optional(0)?;
     let value = fields.optional(1)?;
@@ -215,8 +214,8 @@ pub(super) fn digit_map_descriptor<'a>(element: &Element<'a>) -> Result<DigitMap
     })
 }
 
-fn digit_map_value<'a>(element: &Element<'a>) -> Result<DigitMapValue<'a>, H248Error> {
-    fn timer(fields: &mut Fields<'_>, number: u32) -> Result<Option<u8>, H248Error> {
+fn digit_map_value<'a>(element: &Element<'a>) -> Result<DigitMapValue<'a>, Failure> {
+    fn timer(fields: &mut Fields<'_>, number: u32) -> Result<Option<u8>, Failure> {
         fields
             .optional(number)?
             .map(|timer| timer.u8(99))
@@ -242,9 +241,9 @@ fn digit_map_value<'a>(element: &Element<'a>) -> Result<DigitMapValue<'a>, H248E
 
 pub(super) fn signals_descriptor<'a>(
     element: &Element<'a>,
-) -> Result<SignalsDescriptor<'a>, H248Error> {
+) -> Result<SignalsDescriptor<'a>, Failure> {
     let mut reader = element.children("SignalRequest")?;
-    let mut signals = Vec::new();
+    let mut signals = Vec::with_capacity(reader.count());
     while let Some(item) = reader.next()? {
         signals.push(match item.tag.alternative() {
             Some(0) => SignalParameter::Signal(signal(&item)?),
@@ -265,7 +264,7 @@ pub(super) fn signals_descriptor<'a>(
     Ok(SignalsDescriptor { signals })
 }
 
-fn signal<'a>(element: &Element<'a>) -> Result<Signal<'a>, H248Error> {
+fn signal<'a>(element: &Element<'a>) -> Result<Signal<'a>, Failure> {
     let mut fields = Fields::of(element, "Signal")?;
     let name = pkgd_name(&fields.required(0, "no signalName")?)?;
     let stream = fields.optional(1)?;
@@ -293,7 +292,7 @@ fn signal<'a>(element: &Element<'a>) -> Result<Signal<'a>, H248Error> {
     })
 }
 
-fn signal_type(element: &Element<'_>) -> Result<SignalType, H248Error> {
+fn signal_type(element: &Element<'_>) -> Result<SignalType, Failure> {
     Ok(match element.u32()? {
         0 => SignalType::Brief,
         1 => SignalType::OnOff,
@@ -302,7 +301,7 @@ fn signal_type(element: &Element<'_>) -> Result<SignalType, H248Error> {
     })
 }
 
-fn notify_completion(element: &Element<'_>) -> Result<NotifyCompletion, H248Error> {
+fn notify_completion(element: &Element<'_>) -> Result<NotifyCompletion, Failure> {
     let bits = element.bits()?;
     Ok(NotifyCompletion {
         timeout: bits & 1 != 0,
@@ -313,7 +312,7 @@ fn notify_completion(element: &Element<'_>) -> Result<NotifyCompletion, H248Erro
     })
 }
 
-fn signal_direction(element: &Element<'_>) -> Result<SignalDirection, H248Error> {
+fn signal_direction(element: &Element<'_>) -> Result<SignalDirection, Failure> {
     Ok(match element.u32()? {
         0 => SignalDirection::Internal,
         1 => SignalDirection::External,

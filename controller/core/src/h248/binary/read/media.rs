@@ -4,8 +4,7 @@ use super::audit::statistics_parameter;
 use super::name::termination_id;
 use super::value::property_parm;
 use super::{Fields, chosen, content_span, list, sequences};
-use crate::h248::H248Error;
-use crate::h248::binary::ber::{Element, Tag};
+use crate::h248::binary::ber::{Element, Failure, Tag};
 use crate::h248::binary::groups;
 use crate::h248::binary::words::{MODEMS, MUXES, SERVICE_STATES, STREAM_MODES, word};
 use crate::h248::model::{
@@ -14,9 +13,7 @@ use crate::h248::model::{
 };
 use crate::h248::text;
 
-pub(super) fn media_descriptor<'a>(
-    element: &Element<'a>,
-) -> Result<MediaDescriptor<'a>, H248Error> {
+pub(super) fn media_descriptor<'a>(element: &Element<'a>) -> Result<MediaDescriptor<'a>, Failure> {
     let mut fields = Fields::of(element, "MediaDescriptor")?;
     let state = fields.optional(0)?;
     let streams = fields.optional(1)?;
@@ -39,7 +36,7 @@ pub(super) fn media_descriptor<'a>(
     })
 }
 
-fn stream_descriptor<'a>(element: &Element<'a>) -> Result<Stream<'a>, H248Error> {
+fn stream_descriptor<'a>(element: &Element<'a>) -> Result<Stream<'a>, Failure> {
     let mut fields = Fields::of(element, "StreamDescriptor")?;
     let id = fields.required(0, "no streamID")?.u16()?;
     let parameters = fields.required(1, "no streamParms")?;
@@ -47,7 +44,7 @@ fn stream_descriptor<'a>(element: &Element<'a>) -> Result<Stream<'a>, H248Error>
     stream_parms(&parameters, Some(id))
 }
 
-fn stream_parms<'a>(element: &Element<'a>, id: Option<u16>) -> Result<Stream<'a>, H248Error> {
+fn stream_parms<'a>(element: &Element<'a>, id: Option<u16>) -> Result<Stream<'a>, Failure> {
     let mut fields = Fields::of(element, "StreamParms")?;
     let control = fields.optional(0)?;
     let local = fields.optional(1)?;
@@ -64,11 +61,11 @@ fn stream_parms<'a>(element: &Element<'a>, id: Option<u16>) -> Result<Stream<'a>
     })
 }
 
-fn statistics_of_stream<'a>(element: &Element<'a>) -> Result<Vec<Statistic<'a>>, H248Error> {
+fn statistics_of_stream<'a>(element: &Element<'a>) -> Result<Vec<Statistic<'a>>, Failure> {
     sequences(element, "StatisticsDescriptor", statistics_parameter)
 }
 
-fn local_control<'a>(element: &Element<'a>) -> Result<LocalControl<'a>, H248Error> {
+fn local_control<'a>(element: &Element<'a>) -> Result<LocalControl<'a>, Failure> {
     let mut fields = Fields::of(element, "LocalControlDescriptor")?;
     let mode = fields.optional(0)?;
     let reserve_value = fields.optional(1)?;
@@ -84,7 +81,7 @@ fn local_control<'a>(element: &Element<'a>) -> Result<LocalControl<'a>, H248Erro
     })
 }
 
-pub(super) fn stream_mode(element: &Element<'_>) -> Result<StreamMode, H248Error> {
+pub(super) fn stream_mode(element: &Element<'_>) -> Result<StreamMode, Failure> {
     enumerated(element, STREAM_MODES, "an unknown stream mode")
 }
 
@@ -93,7 +90,7 @@ fn enumerated<T: Copy>(
     element: &Element<'_>,
     known: &[(T, &str)],
     unknown: &'static str,
-) -> Result<T, H248Error> {
+) -> Result<T, Failure> {
     let at = usize::try_from(element.u32()?).ok();
     let value = at.and_then(|at| known.get(at));
     value
@@ -103,7 +100,7 @@ fn enumerated<T: Copy>(
 
 /// LocalRemoteDescriptor: groups of properties, of which those of a session
 /// description (Annex C.11) make its text.
-fn local_remote_descriptor<'a>(element: &Element<'a>) -> Result<Description<'a>, H248Error> {
+fn local_remote_descriptor<'a>(element: &Element<'a>) -> Result<Description<'a>, Failure> {
     let mut fields = Fields::of(element, "LocalRemoteDescriptor")?;
     let groups = fields.required(0, "no propGrps")?;
     fields.end(1)?;
@@ -130,7 +127,7 @@ fn local_remote_descriptor<'a>(element: &Element<'a>) -> Result<Description<'a>,
     })
 }
 
-fn termination_state<'a>(element: &Element<'a>) -> Result<TerminationState<'a>, H248Error> {
+fn termination_state<'a>(element: &Element<'a>) -> Result<TerminationState<'a>, Failure> {
     let mut fields = Fields::of(element, "TerminationStateDescriptor")?;
     let properties = fields.required(0, "no propertyParms")?;
     let buffer = fields.optional(1)?;
@@ -146,11 +143,11 @@ fn termination_state<'a>(element: &Element<'a>) -> Result<TerminationState<'a>, 
     })
 }
 
-pub(super) fn service_state(element: &Element<'_>) -> Result<ServiceState, H248Error> {
+pub(super) fn service_state(element: &Element<'_>) -> Result<ServiceState, Failure> {
     enumerated(element, SERVICE_STATES, "an unknown service state")
 }
 
-fn event_buffer_control(element: &Element<'_>) -> Result<BufferControl, H248Error> {
+fn event_buffer_control(element: &Element<'_>) -> Result<BufferControl, Failure> {
     Ok(match element.u32()? {
         0 => BufferControl::Off,
         1 => BufferControl::LockStep,
@@ -158,9 +155,7 @@ fn event_buffer_control(element: &Element<'_>) -> Result<BufferControl, H248Erro
     })
 }
 
-pub(super) fn modem_descriptor<'a>(
-    element: &Element<'a>,
-) -> Result<ModemDescriptor<'a>, H248Error> {
+pub(super) fn modem_descriptor<'a>(element: &Element<'a>) -> Result<ModemDescriptor<'a>, Failure> {
     let mut fields = Fields::of(element, "ModemDescriptor")?;
     let kinds = fields.required(0, "no mtl")?;
     let properties = fields.required(1, "no mpl")?;
@@ -174,7 +169,7 @@ pub(super) fn modem_descriptor<'a>(
     })
 }
 
-pub(super) fn mux_descriptor<'a>(element: &Element<'a>) -> Result<MuxDescriptor<'a>, H248Error> {
+pub(super) fn mux_descriptor<'a>(element: &Element<'a>) -> Result<MuxDescriptor<'a>, Failure> {
     let mut fields = Fields::of(element, "MuxDescriptor")?;
     let kind = fields.required(0, "no muxType")?;
     let terminations = fields.required(1, "no termList")?;

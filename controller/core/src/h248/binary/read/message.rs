@@ -4,14 +4,13 @@ use super::command::{action_reply, action_request};
 use super::name::m_id;
 use super::value::error_descriptor;
 use super::{Fields, chosen, content_span, sequences, whole_span};
-use crate::h248::H248Error;
-use crate::h248::binary::ber::Element;
+use crate::h248::binary::ber::{Element, Failure};
 use crate::h248::model::{
     AckRange, Authentication, Body, Message, Reply, ReplyResult, Request, Segment, SegmentReply,
     Span, Transaction,
 };
 
-pub(super) fn megaco_message<'a>(element: &Element<'a>) -> Result<Message<'a>, H248Error> {
+pub(super) fn megaco_message<'a>(element: &Element<'a>) -> Result<Message<'a>, Failure> {
     let mut fields = Fields::of(element, "MegacoMessage")?;
     let authentication = fields.optional(0)?;
     let mess = fields.required(1, "no mess")?;
@@ -39,7 +38,7 @@ pub(super) fn megaco_message<'a>(element: &Element<'a>) -> Result<Message<'a>, H
     })
 }
 
-fn authentication_header<'a>(element: &Element<'a>) -> Result<Authentication<'a>, H248Error> {
+fn authentication_header<'a>(element: &Element<'a>) -> Result<Authentication<'a>, Failure> {
     let mut fields = Fields::of(element, "AuthenticationHeader")?;
     let spi = fields.required(0, "no secParmIndex")?.array()?;
     let sequence = fields.required(1, "no seqNum")?.array()?;
@@ -62,9 +61,9 @@ fn authentication_header<'a>(element: &Element<'a>) -> Result<Authentication<'a>
 fn transactions<'a>(
     element: &Element<'a>,
     spans: &mut Vec<Span>,
-) -> Result<Vec<Transaction<'a>>, H248Error> {
+) -> Result<Vec<Transaction<'a>>, Failure> {
     let mut reader = element.children("transactions")?;
-    let mut all = Vec::new();
+    let mut all = Vec::with_capacity(reader.count());
     while let Some(item) = reader.next()? {
         all.push(match item.tag.alternative() {
             Some(0) => Transaction::Request(transaction_request(&item)?),
@@ -84,7 +83,7 @@ fn transactions<'a>(
     Ok(all)
 }
 
-fn transaction_request<'a>(element: &Element<'a>) -> Result<Request<'a>, H248Error> {
+fn transaction_request<'a>(element: &Element<'a>) -> Result<Request<'a>, Failure> {
     let mut fields = Fields::of(element, "TransactionRequest")?;
     let id = fields.required(0, "no transactionId")?;
     let actions = fields.required(1, "no actions")?;
@@ -96,7 +95,7 @@ fn transaction_request<'a>(element: &Element<'a>) -> Result<Request<'a>, H248Err
     })
 }
 
-fn transaction_pending<'a>(element: &Element<'a>) -> Result<Transaction<'a>, H248Error> {
+fn transaction_pending<'a>(element: &Element<'a>) -> Result<Transaction<'a>, Failure> {
     let mut fields = Fields::of(element, "TransactionPending")?;
     let id = fields.required(0, "no transactionId")?;
     fields.end(1)?;
@@ -106,7 +105,7 @@ fn transaction_pending<'a>(element: &Element<'a>) -> Result<Transaction<'a>, H24
     })
 }
 
-fn transaction_reply<'a>(element: &Element<'a>) -> Result<Reply<'a>, H248Error> {
+fn transaction_reply<'a>(element: &Element<'a>) -> Result<Reply<'a>, Failure> {
     let mut fields = Fields::of(element, "TransactionReply")?;
     let id = fields.required(0, "no transactionId")?;
     let immediate_ack = fields.optional(1)?;
@@ -136,7 +135,7 @@ fn transaction_reply<'a>(element: &Element<'a>) -> Result<Reply<'a>, H248Error> 
     })
 }
 
-fn transaction_ack(element: &Element<'_>) -> Result<AckRange, H248Error> {
+fn transaction_ack(element: &Element<'_>) -> Result<AckRange, Failure> {
     let mut fields = Fields::of(element, "TransactionAck")?;
     let first = fields.required(0, "no firstAck")?.u32()?;
     let last = fields.optional(1)?;
@@ -147,7 +146,7 @@ fn transaction_ack(element: &Element<'_>) -> Result<AckRange, H248Error> {
     })
 }
 
-fn segment_reply(element: &Element<'_>) -> Result<SegmentReply, H248Error> {
+fn segment_reply(element: &Element<'_>) -> Result<SegmentReply, Failure> {
     let mut fields = Fields::of(element, "SegmentReply")?;
     let id = fields.required(0, "no transactionId")?;
     let number = fields.required(1, "no segmentNumber")?.u16()?;

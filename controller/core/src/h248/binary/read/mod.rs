@@ -19,12 +19,11 @@ mod value;
 
 use std::borrow::Cow;
 
-use super::ber::{Element, Reader, Tag};
-use crate::h248::H248Error;
+use super::ber::{Element, Failure, Reader, Tag};
 use crate::h248::model::{Message, Span};
 
 /// A message's octets, all of them.
-pub(super) fn message(bytes: &[u8]) -> Result<Message<'_>, H248Error> {
+pub(super) fn message(bytes: &[u8]) -> Result<Message<'_>, Failure> {
     let mut reader = Reader::new(bytes, "MegacoMessage");
     let whole = reader.next()?.filter(|whole| whole.tag == Tag::SEQUENCE);
     let whole = whole.ok_or_else(|| reader.error(0, "not a SEQUENCE"))?;
@@ -43,8 +42,8 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    #[inline]
-    fn of(element: &Element<'a>, construct: &'static str) -> Result<Self, H248Error> {
+    #[inline(always)]
+    fn of(element: &Element<'a>, construct: &'static str) -> Result<Self, Failure> {
         Ok(Self {
             reader: element.children(construct)?,
             start: element.start,
@@ -52,14 +51,14 @@ impl<'a> Fields<'a> {
     }
 
     /// The component `[number]`, if it is the next.
-    #[inline]
-    fn optional(&mut self, number: u32) -> Result<Option<Element<'a>>, H248Error> {
+    #[inline(always)]
+    fn optional(&mut self, number: u32) -> Result<Option<Element<'a>>, Failure> {
         self.reader.take(Tag::context(number))
     }
 
     /// The component `[number]`; `missing` says what is wrong without it.
-    #[inline]
-    fn required(&mut self, number: u32, missing: &'static str) -> Result<Element<'a>, H248Error> {
+    #[inline(always)]
+    fn required(&mut self, number: u32, missing: &'static str) -> Result<Element<'a>, Failure> {
         match self.optional(number)? {
             Some(element) => Ok(element),
             None => Err(self.reader.error(self.start, missing)),
@@ -67,8 +66,8 @@ impl<'a> Fields<'a> {
     }
 
     /// No more components of the `known` ones; extensions may follow.
-    #[inline]
-    fn end(mut self, known: u32) -> Result<(), H248Error> {
+    #[inline(always)]
+    fn end(mut self, known: u32) -> Result<(), Failure> {
         while let Some(element) = self.reader.next()? {
             if let Some(number) = element.tag.alternative()
                 && number < known
@@ -82,7 +81,8 @@ impl<'a> Fields<'a> {
 
 /// The one element in an explicit tag, as each CHOICE within a SEQUENCE has it
 /// (X.680 §31.2.7).
-fn chosen<'a>(element: &Element<'a>, construct: &'static str) -> Result<Element<'a>, H248Error> {
+#[inline(always)]
+fn chosen<'a>(element: &Element<'a>, construct: &'static str) -> Result<Element<'a>, Failure> {
     let mut reader = element.children(construct)?;
     match (reader.next()?, reader.next()?) {
         (Some(chosen), None) => Ok(chosen),
@@ -96,10 +96,10 @@ fn list<'a, T>(
     element: &Element<'a>,
     construct: &'static str,
     tag: Tag,
-    each: impl Fn(&Element<'a>) -> Result<T, H248Error>,
-) -> Result<Vec<T>, H248Error> {
+    each: impl Fn(&Element<'a>) -> Result<T, Failure>,
+) -> Result<Vec<T>, Failure> {
     let mut reader = element.children(construct)?;
-    let mut all = Vec::new();
+    let mut all = Vec::with_capacity(reader.count());
     while let Some(item) = reader.next()? {
         if item.tag != tag {
             return Err(item.error("an element of another type"));
@@ -113,13 +113,13 @@ fn list<'a, T>(
 fn sequences<'a, T>(
     element: &Element<'a>,
     construct: &'static str,
-    each: impl Fn(&Element<'a>) -> Result<T, H248Error>,
-) -> Result<Vec<T>, H248Error> {
+    each: impl Fn(&Element<'a>) -> Result<T, Failure>,
+) -> Result<Vec<T>, Failure> {
     list(element, construct, Tag::SEQUENCE, each)
 }
 
 /// IA5String; what is UTF-8 passes.
-fn text<'a>(element: &Element<'a>) -> Result<Cow<'a, str>, H248Error> {
+fn text<'a>(element: &Element<'a>) -> Result<Cow<'a, str>, Failure> {
     match element.octets()? {
         Cow::Borrowed(octets) => std::str::from_utf8(octets).map(Cow::Borrowed).ok(),
         Cow::Owned(octets) => String::from_utf8(octets).map(Cow::Owned).ok(),
@@ -128,6 +128,7 @@ fn text<'a>(element: &Element<'a>) -> Result<Cow<'a, str>, H248Error> {
 }
 
 /// The contents' place.
+#[inline]
 fn content_span(element: &Element<'_>) -> Span {
     Span {
         start: element.content().start,
@@ -136,6 +137,7 @@ fn content_span(element: &Element<'_>) -> Span {
 }
 
 /// The whole element's place.
+#[inline]
 fn whole_span(element: &Element<'_>) -> Span {
     Span {
         start: element.whole().start,

@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 
 use super::{Fields, list, text};
-use crate::h248::H248Error;
-use crate::h248::binary::ber::{Element, Tag};
+use crate::h248::binary::ber::{Element, Failure, Tag};
 use crate::h248::model::{ItemName, Mid, ParameterName, ServiceChangeAddress, TerminationId};
 
 /// MId, its tag that of the alternative.
-pub(super) fn m_id<'a>(element: &Element<'a>) -> Result<Mid<'a>, H248Error> {
+pub(super) fn m_id<'a>(element: &Element<'a>) -> Result<Mid<'a>, Failure> {
     match element.tag.alternative() {
         Some(number) => address(element, number),
         None => Err(element.error("an unknown alternative")),
@@ -19,7 +18,7 @@ pub(super) fn m_id<'a>(element: &Element<'a>) -> Result<Mid<'a>, H248Error> {
 /// higher.
 pub(super) fn service_change_address<'a>(
     element: &Element<'a>,
-) -> Result<ServiceChangeAddress<'a>, H248Error> {
+) -> Result<ServiceChangeAddress<'a>, Failure> {
     match element.tag.alternative() {
         Some(0) => Ok(ServiceChangeAddress::Port(element.u16()?)),
         Some(number) => address(element, number - 1).map(ServiceChangeAddress::Mid),
@@ -27,7 +26,7 @@ pub(super) fn service_change_address<'a>(
     }
 }
 
-fn address<'a>(element: &Element<'a>, number: u32) -> Result<Mid<'a>, H248Error> {
+fn address<'a>(element: &Element<'a>, number: u32) -> Result<Mid<'a>, Failure> {
     match number {
         0 => ip::<4>(element, "IP4Address"),
         1 => ip::<16>(element, "IP6Address"),
@@ -58,7 +57,7 @@ fn address<'a>(element: &Element<'a>, number: u32) -> Result<Mid<'a>, H248Error>
 fn ip<'a, const N: usize>(
     element: &Element<'a>,
     construct: &'static str,
-) -> Result<Mid<'a>, H248Error>
+) -> Result<Mid<'a>, Failure>
 where
     IpAddr: From<[u8; N]>,
 {
@@ -72,14 +71,14 @@ where
     })
 }
 
-fn port(fields: &mut Fields<'_>) -> Result<Option<u16>, H248Error> {
+fn port(fields: &mut Fields<'_>) -> Result<Option<u16>, Failure> {
     fields.optional(1)?.map(|port| port.u16()).transpose()
 }
 
 /// The gateway itself (H.248.1 Annex A.1).
 const ROOT: [u8; 8] = [0xff; 8];
 
-pub(super) fn termination_id<'a>(element: &Element<'a>) -> Result<TerminationId<'a>, H248Error> {
+pub(super) fn termination_id<'a>(element: &Element<'a>) -> Result<TerminationId<'a>, Failure> {
     let mut fields = Fields::of(element, "TerminationID")?;
     let wildcard = fields.required(0, "no wildcard")?;
     let id = fields.required(1, "no id")?;
@@ -102,11 +101,11 @@ pub(super) fn termination_id<'a>(element: &Element<'a>) -> Result<TerminationId<
 
 pub(super) fn termination_id_list<'a>(
     element: &Element<'a>,
-) -> Result<Vec<TerminationId<'a>>, H248Error> {
+) -> Result<Vec<TerminationId<'a>>, Failure> {
     super::sequences(element, "TerminationIDList", termination_id)
 }
 
-pub(super) fn pkgd_name<'a>(element: &Element<'_>) -> Result<ItemName<'a>, H248Error> {
+pub(super) fn pkgd_name<'a>(element: &Element<'_>) -> Result<ItemName<'a>, Failure> {
     let [a, b, c, d] = element.array()?;
     Ok(ItemName::Number {
         package: u16::from_be_bytes([a, b]),
@@ -114,6 +113,6 @@ pub(super) fn pkgd_name<'a>(element: &Element<'_>) -> Result<ItemName<'a>, H248E
     })
 }
 
-pub(super) fn name<'a>(element: &Element<'_>) -> Result<ParameterName<'a>, H248Error> {
+pub(super) fn name<'a>(element: &Element<'_>) -> Result<ParameterName<'a>, Failure> {
     Ok(ParameterName::Number(u16::from_be_bytes(element.array()?)))
 }

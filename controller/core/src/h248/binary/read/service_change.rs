@@ -7,15 +7,14 @@ use super::event::time_notation;
 use super::name::{m_id, service_change_address};
 use super::value::octet_strings;
 use super::{Fields, chosen, text};
-use crate::h248::H248Error;
-use crate::h248::binary::ber::Element;
+use crate::h248::binary::ber::{Element, Failure};
 use crate::h248::model::{
     Mid, ServiceChangeAddress, ServiceChangeDescriptor, ServiceChangeMethod, ServiceChangeProfile,
 };
 
 pub(super) fn service_change_parm<'a>(
     element: &Element<'a>,
-) -> Result<ServiceChangeDescriptor<'a>, H248Error> {
+) -> Result<ServiceChangeDescriptor<'a>, Failure> {
     let mut fields = Fields::of(element, "ServiceChangeParm")?;
     let method = fields.required(0, "no serviceChangeMethod")?;
     let address = fields.optional(1)?;
@@ -47,7 +46,7 @@ pub(super) fn service_change_parm<'a>(
 
 pub(super) fn service_change_res_parm<'a>(
     element: &Element<'a>,
-) -> Result<ServiceChangeDescriptor<'a>, H248Error> {
+) -> Result<ServiceChangeDescriptor<'a>, Failure> {
     let mut fields = Fields::of(element, "ServiceChangeResParm")?;
     let mgc_id = fields.optional(0)?;
     let address = fields.optional(1)?;
@@ -65,15 +64,15 @@ pub(super) fn service_change_res_parm<'a>(
     })
 }
 
-fn address_of<'a>(element: &Element<'a>) -> Result<ServiceChangeAddress<'a>, H248Error> {
+fn address_of<'a>(element: &Element<'a>) -> Result<ServiceChangeAddress<'a>, Failure> {
     service_change_address(&chosen(element, "ServiceChangeAddress")?)
 }
 
-fn mgc_id_of<'a>(element: &Element<'a>) -> Result<Mid<'a>, H248Error> {
+fn mgc_id_of<'a>(element: &Element<'a>) -> Result<Mid<'a>, Failure> {
     m_id(&chosen(element, "MId")?)
 }
 
-fn service_change_method<'a>(element: &Element<'_>) -> Result<ServiceChangeMethod<'a>, H248Error> {
+fn service_change_method<'a>(element: &Element<'_>) -> Result<ServiceChangeMethod<'a>, Failure> {
     Ok(match element.u32()? {
         0 => ServiceChangeMethod::Failover,
         1 => ServiceChangeMethod::Forced,
@@ -87,9 +86,7 @@ fn service_change_method<'a>(element: &Element<'_>) -> Result<ServiceChangeMetho
 
 /// `name/version`; where no version can be read, the whole is the name, and the
 /// version 0.
-fn service_change_profile<'a>(
-    element: &Element<'a>,
-) -> Result<ServiceChangeProfile<'a>, H248Error> {
+fn service_change_profile<'a>(element: &Element<'a>) -> Result<ServiceChangeProfile<'a>, Failure> {
     let mut fields = Fields::of(element, "ServiceChangeProfile")?;
     let name = text(&fields.required(0, "no profileName")?)?;
     fields.end(1)?;

@@ -3,13 +3,10 @@
 
 use super::name::{name, pkgd_name};
 use super::{Fields, chosen, list};
-use crate::h248::H248Error;
-use crate::h248::binary::ber::{Element, Tag};
+use crate::h248::binary::ber::{Element, Failure, Tag};
 use crate::h248::model::{ErrorDescriptor, Octets, Parameter, Property, Value};
 
-pub(super) fn error_descriptor<'a>(
-    element: &Element<'a>,
-) -> Result<ErrorDescriptor<'a>, H248Error> {
+pub(super) fn error_descriptor<'a>(element: &Element<'a>) -> Result<ErrorDescriptor<'a>, Failure> {
     let mut fields = Fields::of(element, "ErrorDescriptor")?;
     let code = fields.required(0, "no errorCode")?.u16()?;
     let text = fields.optional(1)?;
@@ -22,13 +19,13 @@ pub(super) fn error_descriptor<'a>(
 }
 
 /// SEQUENCE OF OCTET STRING.
-pub(super) fn octet_strings<'a>(element: &Element<'a>) -> Result<Vec<Octets<'a>>, H248Error> {
+pub(super) fn octet_strings<'a>(element: &Element<'a>) -> Result<Vec<Octets<'a>>, Failure> {
     list(element, "Value", Tag::OCTETS, |octets| {
         octets.octets().map(Octets)
     })
 }
 
-pub(super) fn property_parm<'a>(element: &Element<'a>) -> Result<Property<'a>, H248Error> {
+pub(super) fn property_parm<'a>(element: &Element<'a>) -> Result<Property<'a>, Failure> {
     let mut fields = Fields::of(element, "PropertyParm")?;
     let name = pkgd_name(&fields.required(0, "no name")?)?;
     let value = value_and_extra_info(&mut fields)?;
@@ -37,7 +34,7 @@ pub(super) fn property_parm<'a>(element: &Element<'a>) -> Result<Property<'a>, H
 }
 
 /// EventParameter and SigParameter, which are the same.
-pub(super) fn parameter<'a>(element: &Element<'a>) -> Result<Parameter<'a>, H248Error> {
+pub(super) fn parameter<'a>(element: &Element<'a>) -> Result<Parameter<'a>, Failure> {
     let mut fields = Fields::of(element, "Parameter")?;
     let name = name(&fields.required(0, "no name")?)?;
     let value = value_and_extra_info(&mut fields)?;
@@ -46,7 +43,7 @@ pub(super) fn parameter<'a>(element: &Element<'a>) -> Result<Parameter<'a>, H248
 }
 
 /// Components 1 and 2 of a property or parameter.
-fn value_and_extra_info<'a>(fields: &mut Fields<'a>) -> Result<Value<'a>, H248Error> {
+fn value_and_extra_info<'a>(fields: &mut Fields<'a>) -> Result<Value<'a>, Failure> {
     let value = fields.required(1, "no value")?;
     let Some(extra) = fields.optional(2)? else {
         return plain_value(&value);
@@ -76,7 +73,7 @@ fn value_and_extra_info<'a>(fields: &mut Fields<'a>) -> Result<Value<'a>, H248Er
 }
 
 /// A Value without a word about what it is.
-pub(super) fn plain_value<'a>(element: &Element<'a>) -> Result<Value<'a>, H248Error> {
+pub(super) fn plain_value<'a>(element: &Element<'a>) -> Result<Value<'a>, Failure> {
     // One, nearly always.
     let mut reader = element.children("Value")?;
     if let Some(only) = reader.take(Tag::OCTETS)?

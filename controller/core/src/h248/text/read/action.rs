@@ -60,7 +60,7 @@ impl<'a> Cursor<'a> {
             context,
             properties: ContextProperties::default(),
             audit: None,
-            commands: Vec::new(),
+            commands: Vec::with_capacity(1),
             context_span,
         };
         self.braced(construct, false, |c| {
@@ -96,6 +96,7 @@ impl<'a> Cursor<'a> {
         let mut descriptors = Vec::new();
         self.skip();
         if self.peek() == Some(b'{') {
+            descriptors.reserve_exact(2);
             // An audit without its descriptor, as `AuditValue=*{}`, is accepted.
             self.braced(construct, true, |c| {
                 descriptors.push(c.descriptor(construct)?);
@@ -245,7 +246,7 @@ impl<'a> Cursor<'a> {
             context,
             error: None,
             properties: ContextProperties::default(),
-            commands: Vec::new(),
+            commands: Vec::with_capacity(1),
             context_span,
         };
         self.skip();
@@ -295,6 +296,7 @@ impl<'a> Cursor<'a> {
             })?;
             end = self.at();
         } else if self.peek() == Some(b'{') {
+            descriptors.reserve_exact(2);
             self.braced(construct, true, |c| {
                 descriptors.push(c.descriptor(construct)?);
                 Ok(())

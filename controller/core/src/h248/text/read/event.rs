@@ -13,7 +13,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn events(&mut self) -> Read<EventsDescriptor<'a>> {
         let construct = "eventsDescriptor";
         let request = Some(self.request_id(construct)?);
-        let mut events = Vec::new();
+        let mut events = Vec::with_capacity(1);
         self.skip();
         if self.peek() == Some(b'{') {
             self.braced(construct, true, |c| {
@@ -36,7 +36,7 @@ impl<'a> Cursor<'a> {
 
     /// Annex B `eventBufferDescriptor`, whose token has been read.
     pub(super) fn event_buffer(&mut self) -> Read<Vec<RequestedEvent<'a>>> {
-        let mut events = Vec::new();
+        let mut events = Vec::with_capacity(1);
         self.braced("eventBufferDescriptor", true, |c| {
             events.push(c.requested_event()?);
             Ok(())
@@ -172,7 +172,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn observed_events(&mut self) -> Read<ObservedEvents<'a>> {
         let construct = "observedEventsDescriptor";
         let request = self.request_id(construct)?;
-        let mut events = Vec::new();
+        let mut events = Vec::with_capacity(1);
         self.braced(construct, false, |c| {
             events.push(c.observed_event()?);
             Ok(())

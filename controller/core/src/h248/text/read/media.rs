@@ -11,7 +11,10 @@ impl<'a> Cursor<'a> {
     /// Annex B `mediaDescriptor`, whose token has been read.
     pub(super) fn media(&mut self) -> Read<MediaDescriptor<'a>> {
         let construct = "mediaDescriptor";
-        let mut media = MediaDescriptor::default();
+        let mut media = MediaDescriptor {
+            streams: Vec::with_capacity(1),
+            ..MediaDescriptor::default()
+        };
         // Of the parameters that stand directly in Media: the first stream.
         let mut direct = None;
         media.span = self.braced(construct, false, |c| {

@@ -30,7 +30,7 @@ use crate::h248::model::{
 /// Where the bytes do not follow Annex B, or anything but white space follows the
 /// message.
 pub fn parse(bytes: &[u8]) -> Result<Message<'_>, H248Error> {
-    Cursor::new(bytes).message()
+    Cursor::new(bytes).message().map_err(|error| *error)
 }
 
 impl<'a> Cursor<'a> {
@@ -104,8 +104,8 @@ impl<'a> Cursor<'a> {
     }
 
     fn body(&mut self) -> Read<(Body<'a>, Vec<Span>)> {
-        let mut transactions = Vec::new();
-        let mut spans = Vec::new();
+        let mut transactions = Vec::with_capacity(1);
+        let mut spans = Vec::with_capacity(1);
         loop {
             let at = self.at();
             let body = match self.token("messageBody")? {
@@ -149,7 +149,7 @@ impl<'a> Cursor<'a> {
         let construct = "transactionRequest";
         self.equal(construct)?;
         let (id, id_span) = self.spanned_number(construct)?;
-        let mut actions = Vec::new();
+        let mut actions = Vec::with_capacity(1);
         self.braced(construct, false, |c| {
             actions.push(c.action_request()?);
             Ok(())
@@ -167,7 +167,7 @@ impl<'a> Cursor<'a> {
         let (id, segment, id_span) = self.segmented(construct)?;
         let mut immediate_ack = false;
         let mut error = None;
-        let mut actions = Vec::new();
+        let mut actions = Vec::with_capacity(1);
         self.braced(construct, false, |c| {
             let at = c.at();
             match c.token(construct)? {

@@ -11,7 +11,7 @@ impl<'a> Cursor<'a> {
     /// Annex B `signalsDescriptor`, whose token has been read.
     pub(super) fn signals(&mut self) -> Read<SignalsDescriptor<'a>> {
         let construct = "signalsDescriptor";
-        let mut signals = Vec::new();
+        let mut signals = Vec::with_capacity(1);
         self.skip();
         if self.peek() != Some(b'{') {
             return Ok(SignalsDescriptor { signals });
