@@ -192,8 +192,9 @@ impl Daemon {
             match output {
                 Output::Send(datagram) => self.door.send(&datagram),
                 Output::Datapath(change) => {
-                    self.change(&change);
-                    self.store();
+                    if self.change(&change) {
+                        self.store();
+                    }
                 }
                 Output::Event(event) => self.telling.event(&event),
             }
@@ -203,7 +204,7 @@ impl Daemon {
     /// Keeps what the next run is to know, before anything follows from it.
     fn store(&mut self) {
         let entries = self.engine.take_journal();
-        let Some(journal) = self.journal.as_ref().filter(|_| !entries.is_empty()) else {
+        let Some(journal) = self.journal.as_mut().filter(|_| !entries.is_empty()) else {
             return;
         };
         if let Err(error) = journal.store(&entries) {
@@ -213,20 +214,22 @@ impl Daemon {
         }
     }
 
-    fn change(&mut self, change: &engine::Datapath) {
+    /// Changes the datapath, or looks at it. True: the core has been told something.
+    fn change(&mut self, change: &engine::Datapath) -> bool {
         let now = clock::now();
         if let engine::Datapath::Look { call } = change {
             let seen = self.datapath.last_seen(*call);
             self.engine.media_seen(now, *call, &seen);
             let receptions = self.datapath.receptions(*call);
-            return self.engine.media_received(now, *call, &receptions);
+            self.engine.media_received(now, *call, &receptions);
+            return true;
         }
         let interfaces = &self.interfaces;
         let applied = self
             .datapath
             .apply(change, |vm| interfaces.is_bridged(vm), now);
         let (Err(refused), engine::Datapath::Set { call, .. }) = (applied, change) else {
-            return;
+            return false;
         };
         tracing::warn!("call {call}: flows not installed: {refused}");
         self.telling.count("flows-refused");
@@ -235,6 +238,7 @@ impl Daemon {
             Refused::NoMac | Refused::Kernel(_) => Reason::DatapathRefused,
         };
         self.engine.datapath_refused(now, *call, reason);
+        true
     }
 
     fn renew_lease(&mut self) {

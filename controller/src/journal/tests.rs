@@ -1,14 +1,14 @@
 use std::fs;
-use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::{Arc, Mutex};
 
 use super::*;
 
 fn file(name: &str) -> PathBuf {
     let directory = std::env::temp_dir().join(format!("sidestep-journal-{}", std::process::id()));
     let path = directory.join(name);
-    let _ = fs::remove_file(&path);
+    for file in [path.clone(), old(&path), path.with_extension("damaged")] {
+        let _ = fs::remove_file(file);
+    }
     path
 }
 
@@ -19,9 +19,9 @@ fn call(id: u32, value: Option<&[u8]>) -> Entry {
     }
 }
 
-/// Calls 1 to 9, each by its own transaction, most of them changed.
+/// Calls 1 to 9, each by its own batch, most of them changed.
 fn filled(path: &Path) {
-    let (journal, left) = Journal::open_in(path, "boot").unwrap();
+    let (mut journal, left) = Journal::open_in(path, "boot").unwrap();
     assert_eq!(left, []);
     for id in 1..10 {
         journal.store(&[call(id, Some(&[0; 2000]))]).unwrap();
@@ -56,43 +56,69 @@ fn another_boot_begins_anew() {
     filled(&path);
     assert_eq!(Journal::open_in(&path, "next").unwrap().1, []);
     assert_eq!(Journal::open_in(&path, "boot").unwrap().1, []);
+    assert!(!path.with_extension("damaged").exists());
 }
 
-/// A writer that dies does so between two writes or in the middle of one: what the
-/// file then holds is tried for every write of a transaction.
+/// What is as it was costs no write.
+#[test]
+fn what_has_not_changed_is_not_written_again() {
+    let path = file("unchanged");
+    filled(&path);
+    let (mut journal, _) = Journal::open_in(&path, "boot").unwrap();
+    let length = fs::metadata(&path).unwrap().len();
+    journal
+        .store(&[call(5, Some(&[5; 3000])), call(4, None), call(77, None)])
+        .unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), length);
+}
+
+/// A writer that dies does so before its write or in the middle of it: whatever part
+/// of the last batch is there.
 #[test]
 fn a_torn_tail_is_cut() {
     let path = file("torn");
     filled(&path);
+    let before = fs::read(&path).unwrap();
+    let (mut journal, _) = Journal::open_in(&path, "boot").unwrap();
+    let two = [call(10, Some(&[10; 700])), call(11, Some(&[11; 700]))];
+    journal.store(&two).unwrap();
+    drop(journal);
     let whole = fs::read(&path).unwrap();
-    let writes = writes_of_one_more(&path);
-    assert!(writes.len() > 2, "{} writes", writes.len());
-    let mut seen = Vec::new();
-    for (at, (_, data)) in writes.iter().enumerate() {
-        for part in [0, data.len() / 2, data.len()] {
-            let mut bytes = whole.clone();
-            for (offset, data) in &writes[..at] {
-                put(&mut bytes, *offset, data);
-            }
-            put(&mut bytes, writes[at].0, &data[..part]);
-            fs::write(&path, &bytes).unwrap();
-            let (journal, left) = Journal::open_in(&path, "boot").unwrap();
-            let known = calls(&left);
-            // All of before; the last one wholly or not at all.
-            assert_eq!(known[..8], [1, 2, 3, 5, 6, 7, 8, 9], "write {at}, {part}");
-            if let Some((_, value)) = left.get(8) {
-                assert_eq!(*value, [10; 3000]);
-            }
-            seen.push(left.len());
-            journal.store(&[call(11, Some(b"x"))]).unwrap();
-        }
+    for length in before.len()..=whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        let (mut journal, left) = Journal::open_in(&path, "boot").unwrap();
+        let known = calls(&left);
+        // All of before; the last ones both or neither.
+        assert_eq!(known[..8], [1, 2, 3, 5, 6, 7, 8, 9], "{length}");
+        let both: &[u32] = if length == whole.len() {
+            &[10, 11]
+        } else {
+            &[]
+        };
+        assert_eq!(known[8..], *both, "{length}");
+        // It goes on where the last whole one ended.
+        journal.store(&[call(12, Some(b"x"))]).unwrap();
+        drop(journal);
+        let (_, left) = Journal::open_in(&path, "boot").unwrap();
+        assert_eq!(left.last(), Some(&(Key::Call(12), b"x".to_vec())));
     }
-    assert_eq!(seen.first(), Some(&8));
-    assert_eq!(seen.last(), Some(&9));
     assert!(!path.with_extension("damaged").exists());
 }
 
-/// Whatever the file holds, the daemon has a journal to write to.
+/// A file of which no more than its begin was written holds nothing.
+#[test]
+fn a_journal_that_was_hardly_begun_is_begun_again() {
+    let path = file("begun");
+    drop(Journal::open_in(&path, "boot").unwrap());
+    let whole = fs::read(&path).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert_eq!(Journal::open_in(&path, "boot").unwrap().1, []);
+    }
+    assert!(!path.with_extension("damaged").exists());
+}
+
+/// Whatever the files hold, the daemon has a journal to write to.
 #[test]
 fn damage_is_never_fatal() {
     let path = file("damage");
@@ -104,69 +130,80 @@ fn damage_is_never_fatal() {
     spoilt.push(b"no journal at all".repeat(1000));
     for n in 0..200 {
         let mut bytes = whole.clone();
-        let at = (n * 7919) % bytes.len().min(40_000);
+        let at = (n * 7919) % bytes.len();
         bytes[at] ^= 1 << (n % 8);
         spoilt.push(bytes);
     }
     for bytes in spoilt {
-        fs::write(&path, &bytes).unwrap();
-        let (journal, _) = Journal::open_in(&path, "boot").unwrap();
-        journal.store(&[call(1, Some(b"x"))]).unwrap();
-        drop(journal);
-        let (_, left) = Journal::open_in(&path, "boot").unwrap();
-        assert!(left.contains(&(Key::Call(1), b"x".to_vec())));
+        for spoils in [path.clone(), old(&path)] {
+            fs::write(&path, &whole).unwrap();
+            fs::write(&spoils, &bytes).unwrap();
+            let (mut journal, _) = Journal::open_in(&path, "boot").unwrap();
+            journal.store(&[call(1, Some(b"x"))]).unwrap();
+            drop(journal);
+            let (_, left) = Journal::open_in(&path, "boot").unwrap();
+            assert!(left.contains(&(Key::Call(1), b"x".to_vec())));
+            let _ = fs::remove_file(old(&path));
+        }
     }
 }
 
-/// What a writer writes, in order: where, and what; a new length is a write of
-/// nothing at its end.
-type Writes = Vec<(u64, Vec<u8>)>;
-
-#[derive(Debug)]
-struct Watched(JournalFile, Arc<Mutex<Writes>>);
-
-impl StorageBackend for Watched {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.1.lock().unwrap().push((len, Vec::new()));
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.1.lock().unwrap().push((offset, data.to_vec()));
-        self.0.write(offset, data)
-    }
+/// Bits that have turned are not taken for a torn end: nothing of such a file is
+/// believed, and it is there to be looked at.
+#[test]
+fn a_damaged_file_is_put_aside() {
+    let path = file("aside");
+    filled(&path);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(Journal::open_in(&path, "boot").unwrap().1, []);
+    assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), bytes);
 }
 
-/// The writes from opening a filled journal to its death after one more entry.
-fn writes_of_one_more(path: &Path) -> Writes {
-    let writes = Arc::new(Mutex::new(Vec::new()));
-    let file = Watched(JournalFile::open(path).unwrap(), writes.clone());
-    let (store, _) = open_store(file, "boot").unwrap();
-    let path = path.to_owned();
-    let journal = Journal { store, path };
-    journal.store(&[call(10, Some(&[10; 3000]))]).unwrap();
-    let writes = writes.lock().unwrap().clone();
-    // Killed: it closes nothing.
-    std::mem::forget(journal);
-    writes
-}
-
-fn put(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
-    let offset = usize::try_from(offset).unwrap();
-    if bytes.len() < offset + data.len() {
-        bytes.resize(offset + data.len(), 0);
+/// The files stay small however much is written, and at any moment a new run finds
+/// exactly what is alive.
+#[test]
+fn what_is_over_is_left_behind() {
+    let path = file("long");
+    let (mut journal, _) = Journal::open_in(&path, "boot").unwrap();
+    let mut alive: HashMap<u32, Vec<u8>> = HashMap::new();
+    let mut random = 7_u32;
+    let mut draw = move |below: u32| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 8) % below
+    };
+    let (mut written, mut largest, mut left_behind) = (0, 0, 0);
+    for turn in 0..12_000 {
+        let id = draw(300);
+        let entry = if draw(4) == 0 {
+            alive.remove(&id);
+            call(id, None)
+        } else {
+            let value = vec![draw(256) as u8; draw(9_000) as usize];
+            written += value.len() as u64;
+            alive.insert(id, value.clone());
+            call(id, Some(&value))
+        };
+        let began = old(&path).exists();
+        journal.store(&[entry]).unwrap();
+        left_behind += u32::from(!began && old(&path).exists());
+        let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+        largest = largest.max(size(&path) + size(&old(&path)));
+        // Killed, now and then, also between two files.
+        if turn % 331 == 0 || (old(&path).exists() && turn % 29 == 0) {
+            let (again, left) = Journal::open_in(&path, "boot").unwrap();
+            journal = again;
+            let mut expected: Vec<Left> = alive
+                .iter()
+                .map(|(id, value)| (Key::Call(*id), value.clone()))
+                .collect();
+            expected.sort();
+            assert!(left == expected, "turn {turn}");
+        }
     }
-    bytes[offset..offset + data.len()].copy_from_slice(data);
+    assert!(left_behind > 3, "{left_behind} times");
+    assert!(written > 3 * largest, "{written} written, {largest} kept");
+    assert!(largest < 10 << 20, "{largest}");
 }

@@ -24,6 +24,7 @@ pub(crate) struct Heard {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Key {
     side: Side,
+    #[serde(with = "serde_bytes")]
     branch: Vec<u8>,
     method: Method,
 }

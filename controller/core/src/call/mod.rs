@@ -101,6 +101,7 @@ struct TcLeg {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
     id: u32,
+    #[serde(with = "serde_bytes")]
     call_id: Vec<u8>,
     vm_index: usize,
     vm_address: Ipv4Addr,

@@ -145,6 +145,7 @@ pub(crate) struct VmOffer {
 /// A description in a provisional response, or an early UPDATE's answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Early {
+    #[serde(with = "serde_bytes")]
     tag: Option<Vec<u8>>,
     pub(crate) gateway: Described,
     /// It was sent reliably, so that it is the answer (RFC 3262 §5) and what the

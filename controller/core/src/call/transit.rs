@@ -17,11 +17,20 @@ use crate::time::Time;
 /// What of a call can still come again.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Repeats {
-    /// Messages that were changed, by what they were.
-    changed: VecDeque<(u64, Vec<u8>)>,
+    changed: VecDeque<Changed>,
     /// Requests with an offer, so that a repeated one begins nothing; with their
     /// number, for those who send no branch (RFC 2543).
     requests: VecDeque<(Key, u32)>,
+}
+
+/// A message that was changed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Changed {
+    /// What it was, hashed.
+    came: u64,
+    /// What it became.
+    #[serde(with = "serde_bytes")]
+    left: Vec<u8>,
 }
 
 impl Repeats {
@@ -37,14 +46,17 @@ impl Repeats {
         if self.changed.len() >= Self::KEPT {
             self.changed.pop_front();
         }
-        self.changed.push_back((Self::key(heard), sent));
+        self.changed.push_back(Changed {
+            came: Self::key(heard),
+            left: sent,
+        });
     }
 
     /// What went out for this very message before.
     fn find(&self, heard: &Heard) -> Option<&Vec<u8>> {
         let key = Self::key(heard);
-        let found = self.changed.iter().find(|(k, _)| *k == key);
-        found.map(|(_, sent)| sent)
+        let found = self.changed.iter().find(|changed| changed.came == key);
+        found.map(|changed| &changed.left)
     }
 
     /// Whether a request comes for the first time.

@@ -80,6 +80,7 @@ pub struct Datagram {
     /// Destination.
     pub dst: SocketAddr,
     /// The UDP payload, or the message.
+    #[serde(with = "serde_bytes")]
     pub payload: Vec<u8>,
 }
 

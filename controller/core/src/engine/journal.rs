@@ -9,9 +9,8 @@
 //! more than an earlier one has written. One that cannot be read is left out: its
 //! call goes on as one that was never seen (`already-up`).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -19,8 +18,11 @@ use serde::{Deserialize, Serialize};
 use super::{Datapath, Engine, Output};
 use crate::call::Call;
 use crate::registrar::{self, Binding};
-use crate::tc::{self, KeptLegs, LegId};
+use crate::tc::{self, KeptLegs, LegEntries, LegId};
 use crate::time::Time;
+
+/// Octets of an ordinary call's entry, to begin with.
+const ENTRY: usize = 8 << 10;
 
 /// What an entry is about. As text, `calls/7`, `clients/tc17` and `numbers`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,18 +56,17 @@ pub struct Restored {
     pub left_out: usize,
 }
 
-/// What has changed since the last look, and what was written of each call.
+/// What has changed since the last look.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     calls: BTreeSet<u32>,
-    written: HashMap<u32, u64>,
     numbers: Option<(u32, tc::Numbers)>,
 }
 
 #[derive(Serialize)]
 struct CallEntry<'a> {
     call: &'a Call,
-    legs: KeptLegs,
+    legs: LegEntries<'a>,
 }
 
 #[derive(Deserialize)]
@@ -134,8 +135,9 @@ impl Engine {
         self.journal.get_or_insert_default();
     }
 
-    /// What is to be stored before any output that waits is done: the entries that
-    /// have changed since the last time. Without [`Engine::keep_journal`], none.
+    /// What is to be stored before any output that waits is done: the entries of
+    /// what has been touched since the last time, which may be what they were.
+    /// Without [`Engine::keep_journal`], none.
     pub fn take_journal(&mut self) -> Vec<Entry> {
         let legs = self.tc.take_touched();
         let clients = self.registrar.take_touched();
@@ -149,21 +151,8 @@ impl Engine {
             journal.numbers = numbers;
             entries.push(self.numbers_entry());
         }
-        for id in std::mem::take(&mut journal.calls) {
-            let entry = self.call_entry(id);
-            let written = entry.value.as_ref().map(|value| {
-                let mut hasher = DefaultHasher::new();
-                value.hash(&mut hasher);
-                hasher.finish()
-            });
-            let before = match written {
-                Some(written) => journal.written.insert(id, written),
-                None => journal.written.remove(&id),
-            };
-            if before != written {
-                entries.push(entry);
-            }
-        }
+        let calls = std::mem::take(&mut journal.calls).into_iter();
+        entries.extend(calls.map(|id| self.call_entry(id)));
         entries.extend(clients.into_iter().map(|user| self.client_entry(user)));
         self.journal = Some(journal);
         entries
@@ -242,7 +231,7 @@ impl Engine {
 
     fn call_entry(&self, id: u32) -> Entry {
         let value = self.calls.get(&id).and_then(|call| {
-            let legs = self.tc.kept(LegId(id));
+            let legs = self.tc.entries(LegId(id));
             encoded(&CallEntry { call, legs })
         });
         Entry {
@@ -295,5 +284,8 @@ impl Engine {
 
 /// `None` cannot be: everything kept has a form in MessagePack.
 fn encoded(value: &impl Serialize) -> Option<Vec<u8>> {
-    rmp_serde::to_vec_named(value).ok()
+    let mut bytes = Vec::with_capacity(ENTRY);
+    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+    value.serialize(&mut serializer).ok()?;
+    Some(bytes)
 }

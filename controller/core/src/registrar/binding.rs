@@ -63,8 +63,10 @@ pub enum Signalling {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SipContact {
     /// The URI of the Contact, as it came: the Request-URI of calls.
+    #[serde(with = "serde_bytes")]
     pub uri: Vec<u8>,
     /// Call-ID of its last REGISTER (§10.3).
+    #[serde(with = "serde_bytes")]
     pub call_id: Vec<u8>,
     /// CSeq number of its last REGISTER.
     pub cseq: u32,

@@ -101,12 +101,16 @@ impl CseqShift {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Party {
     /// Its From or To, with its tag once it has one.
+    #[serde(with = "serde_bytes")]
     pub identity: Vec<u8>,
     /// Its tag.
+    #[serde(with = "serde_bytes")]
     pub tag: Option<Vec<u8>>,
     /// Its remote target: URI of its Contact (§12.1, §12.2.1.2).
+    #[serde(with = "serde_bytes")]
     pub target: Option<Vec<u8>>,
     /// Its Contact as written.
+    #[serde(with = "serde_bytes")]
     pub contact: Option<Vec<u8>>,
     /// Where its signalling was seen.
     pub signalling: SocketAddr,
@@ -150,6 +154,7 @@ impl Party {
 /// The dialog of a call, from the VM's tap.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Dialog {
+    #[serde(with = "serde_bytes")]
     call_id: Vec<u8>,
     /// The VM.
     pub vm: Party,

@@ -126,8 +126,14 @@ pub enum CallProgress {
     Quiet,
 }
 
-/// The legs of one call, taken out to be kept or put in again.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// The legs of one call, as they are kept for the next run.
+#[derive(Debug, Serialize)]
+pub(crate) struct LegEntries<'a> {
+    sip: Vec<sip::LegEntry<'a>>,
+}
+
+/// The legs of one call of an earlier run: [`LegEntries`] read again.
+#[derive(Debug, Deserialize)]
 pub(crate) struct KeptLegs {
     sip: Vec<sip::KeptLeg>,
 }
@@ -301,10 +307,10 @@ impl TcAgent {
         self.sip.take_touched()
     }
 
-    /// Copies of a call's legs, to be kept.
-    pub(crate) fn kept(&self, leg: LegId) -> KeptLegs {
-        KeptLegs {
-            sip: self.sip.kept(leg),
+    /// A call's legs, to be kept.
+    pub(crate) fn entries(&self, leg: LegId) -> LegEntries<'_> {
+        LegEntries {
+            sip: self.sip.entries(leg),
         }
     }
 

@@ -152,6 +152,8 @@ pub struct Scene {
     config: EngineConfig,
     /// Calls of which the engine wants to know what has been counted.
     pub looks: Vec<u32>,
+    /// All that was put into the engine, where it is wanted.
+    pub heard: Option<Vec<Datagram>>,
 }
 
 impl Scene {
@@ -171,6 +173,7 @@ impl Scene {
             log: None,
             config,
             looks: Vec::new(),
+            heard: None,
         }
     }
 
@@ -231,16 +234,17 @@ impl Scene {
             TC => Transport::Udp,
             _ => self.transport,
         };
-        self.engine.handle_datagram(
-            self.now,
-            Datagram {
-                side,
-                transport,
-                src: address(src),
-                dst: address(dst),
-                payload: payload.as_ref().to_vec(),
-            },
-        );
+        let datagram = Datagram {
+            side,
+            transport,
+            src: address(src),
+            dst: address(dst),
+            payload: payload.as_ref().to_vec(),
+        };
+        if let Some(heard) = &mut self.heard {
+            heard.push(datagram.clone());
+        }
+        self.engine.handle_datagram(self.now, datagram);
         self.drain();
     }
 

@@ -32,8 +32,11 @@ pub struct InviteClient {
     /// Timer A's next value.
     interval: Duration,
     reliable: bool,
+    /// Empty when it need not be sent again.
+    #[serde(with = "serde_bytes")]
     request: Vec<u8>,
     /// The ACK of a 3xx to 6xx, once there is one.
+    #[serde(with = "serde_bytes")]
     ack: Vec<u8>,
 }
 
@@ -80,6 +83,7 @@ impl InviteClient {
             }
             (Calling | Proceeding, 200..=299) => {
                 self.enter(Accepted, Some((Timer::M, now + WAIT)));
+                self.request = Vec::new();
                 vec![Effect::Deliver]
             }
             (Calling | Proceeding, 300..) => {
@@ -89,6 +93,7 @@ impl InviteClient {
                     WAIT_D
                 };
                 self.enter(Completed, Some((Timer::D, now + wait)));
+                self.request = Vec::new();
                 self.ack = ack();
                 vec![Effect::Send(self.ack.clone()), Effect::Deliver]
             }
@@ -160,6 +165,8 @@ pub struct NonInviteClient {
     /// Timer E's next value.
     interval: Duration,
     reliable: bool,
+    /// Empty when it need not be sent again.
+    #[serde(with = "serde_bytes")]
     request: Vec<u8>,
 }
 
@@ -203,6 +210,7 @@ impl NonInviteClient {
                 self.timers.clear();
                 let wait = if self.reliable { Duration::ZERO } else { T4 };
                 self.timers.start(Timer::K, now + wait);
+                self.request = Vec::new();
                 vec![Effect::Deliver]
             }
             (Trying | Proceeding | Completed | Terminated, _) => Vec::new(),

@@ -11,6 +11,7 @@ const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
 /// of CSeq (§17.1.3).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientKey {
+    #[serde(with = "serde_bytes")]
     branch: Vec<u8>,
     method: String,
 }
@@ -46,8 +47,10 @@ pub enum ServerKey {
     /// The branch has RFC 3261's cookie (§17.2.3).
     Branch {
         /// Of the topmost Via.
+        #[serde(with = "serde_bytes")]
         branch: Vec<u8>,
         /// Of the topmost Via, in lower case.
+        #[serde(with = "serde_bytes")]
         sent_by: Vec<u8>,
         /// Method, of an ACK: INVITE.
         method: String,
@@ -56,14 +59,18 @@ pub enum ServerKey {
     /// the response, is left out: the rest tells two INVITEs apart already.
     Rfc2543 {
         /// Request-URI.
+        #[serde(with = "serde_bytes")]
         uri: Vec<u8>,
         /// From tag.
+        #[serde(with = "serde_bytes")]
         from_tag: Vec<u8>,
         /// Call-ID.
+        #[serde(with = "serde_bytes")]
         call_id: Vec<u8>,
         /// CSeq number.
         cseq: u32,
         /// Topmost Via, as written.
+        #[serde(with = "serde_bytes")]
         via: Vec<u8>,
         /// Method, of an ACK: INVITE.
         method: String,

@@ -32,8 +32,8 @@ pub use client::{NonInviteClient, NonInviteClientState};
 pub use key::{ClientKey, ServerKey};
 pub use server::{InviteServer, InviteServerState, ServerTransaction};
 pub use server::{NonInviteServer, NonInviteServerState};
-pub(crate) use table::Kept;
 pub use table::{Addresses, Expired, RequestFate, ResponseFate, Transactions};
+pub(crate) use table::{Alive, Kept};
 pub use timers::{T1, T2, T4, Timer, Timers, WAIT};
 
 /// What a machine wants done.

@@ -32,6 +32,7 @@ pub struct InviteServer {
     /// Timer G's next value.
     interval: Duration,
     /// The last response; empty until there is one.
+    #[serde(with = "serde_bytes")]
     response: Vec<u8>,
 }
 
@@ -148,6 +149,7 @@ pub struct NonInviteServer {
     state: NonInviteServerState,
     timers: Timers,
     /// The last response; empty until there is one.
+    #[serde(with = "serde_bytes")]
     response: Vec<u8>,
 }
 

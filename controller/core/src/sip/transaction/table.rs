@@ -69,7 +69,7 @@ pub struct Transactions<U> {
 pub(crate) struct Client<U> {
     machine: ClientTransaction,
     addresses: Addresses,
-    /// Kept for the ACK of a refusal; only an INVITE's.
+    /// Kept for the ACK of a refusal; only an INVITE's, until it is answered.
     #[serde(with = "serde_bytes")]
     request: Vec<u8>,
     user: U,
@@ -87,8 +87,15 @@ enum Key {
     Server(ServerKey),
 }
 
-/// Transactions taken out to be kept, or put in again.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Transactions as they are kept for the next run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Alive<'a, U> {
+    clients: Vec<(&'a ClientKey, &'a Client<U>)>,
+    servers: Vec<(&'a ServerKey, &'a Server)>,
+}
+
+/// Transactions of an earlier run: an [`Alive`] read again.
+#[derive(Debug, Deserialize)]
 pub(crate) struct Kept<U> {
     clients: Vec<(ClientKey, Client<U>)>,
     servers: Vec<(ServerKey, Server)>,
@@ -147,6 +154,9 @@ impl<U: Clone> Transactions<U> {
         let effects = client
             .machine
             .response(now, status, || ack_of_failure(request, response));
+        if status >= 200 {
+            client.request = Vec::new();
+        }
         let (addresses, user) = (client.addresses, client.user.clone());
         self.settle_client(key);
         if self.transmit(addresses, effects) {
@@ -279,13 +289,13 @@ impl<U: Clone> Transactions<U> {
         self.servers.contains_key(key)
     }
 
-    /// Copies of those of these transactions that are alive.
-    pub(crate) fn kept(&self, clients: &[ClientKey], servers: &[ServerKey]) -> Kept<U> {
-        let client = |key: &ClientKey| Some((key.clone(), self.clients.get(key)?.clone()));
-        let server = |key: &ServerKey| Some((key.clone(), self.servers.get(key)?.clone()));
-        Kept {
-            clients: clients.iter().filter_map(client).collect(),
-            servers: servers.iter().filter_map(server).collect(),
+    /// Those of these transactions that are alive.
+    pub(crate) fn alive(&self, clients: &[ClientKey], servers: &[ServerKey]) -> Alive<'_, U> {
+        let clients = clients.iter().filter_map(|k| self.clients.get_key_value(k));
+        let servers = servers.iter().filter_map(|k| self.servers.get_key_value(k));
+        Alive {
+            clients: clients.collect(),
+            servers: servers.collect(),
         }
     }
 

@@ -19,14 +19,17 @@ pub(super) struct Dialog {
     pub(super) call_id: String,
     pub(super) local_tag: String,
     /// `None` until a 2xx has come, and of a peer that gives none (RFC 2543).
+    #[serde(with = "serde_bytes")]
     pub(super) remote_tag: Option<Vec<u8>>,
     /// Our From, with its tag.
     local: String,
     /// The peer's To, with its tag once there is one.
+    #[serde(with = "serde_bytes")]
     remote: Vec<u8>,
     /// Our Contact's URI.
     contact: String,
     /// The peer's Contact: the Request-URI (§12.2.1.1).
+    #[serde(with = "serde_bytes")]
     target: Vec<u8>,
     routes: Vec<Vec<u8>>,
     pub(super) addresses: Addresses,

@@ -66,7 +66,9 @@ pub(super) struct Inviting {
     pub(super) branch: String,
     pub(super) cseq: u32,
     /// The bytes, for its CANCEL.
+    #[serde(with = "serde_bytes")]
     pub(super) sent: Vec<u8>,
+    #[serde(with = "serde_bytes")]
     pub(super) offer: Option<Vec<u8>>,
     /// When waiting ends.
     pub(super) deadline: Time,
@@ -81,6 +83,7 @@ pub(super) struct Inviting {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Accepted {
     pub(super) incoming: Incoming,
+    #[serde(with = "serde_bytes")]
     pub(super) response: Vec<u8>,
     pub(super) interval: Duration,
     pub(super) again: Time,
@@ -92,6 +95,7 @@ pub(super) struct Accepted {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Acknowledged {
     pub(super) cseq: u32,
+    #[serde(with = "serde_bytes")]
     pub(super) ack: Vec<u8>,
     pub(super) addresses: Addresses,
 }
@@ -109,6 +113,7 @@ pub(super) struct Leg {
     pub(super) stage: Stage,
     pub(super) exchange: Exchange,
     /// The newest offer that waits for its turn.
+    #[serde(with = "serde_bytes")]
     pub(super) queued: Option<Vec<u8>>,
     pub(super) acknowledged: Option<Acknowledged>,
     pub(super) rang: bool,

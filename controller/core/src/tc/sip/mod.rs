@@ -23,7 +23,9 @@ use crate::deadlines::Deadlines;
 use crate::registrar::Binding;
 use crate::sip::identifiers::{Identifiers, derive};
 use crate::sip::received::{mark_received, reply_address};
-use crate::sip::transaction::{Addresses, Expired, Kept, RequestFate, ResponseFate, Transactions};
+use crate::sip::transaction::{
+    Addresses, Alive, Expired, Kept, RequestFate, ResponseFate, Transactions,
+};
 use crate::sip::{Message, Method};
 use crate::tc::{Held, LegId, TcOutput};
 use crate::time::Time;
@@ -60,8 +62,15 @@ struct Client {
     lingering: VecDeque<Serial>,
 }
 
-/// A leg taken out to be kept, or put in again.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A leg as it is kept for the next run.
+#[derive(Debug, Serialize)]
+pub(super) struct LegEntry<'a> {
+    leg: &'a Leg,
+    transactions: Alive<'a, (Serial, Purpose)>,
+}
+
+/// A leg of an earlier run: a [`LegEntry`] read again.
+#[derive(Debug, Deserialize)]
 pub(super) struct KeptLeg {
     leg: Leg,
     transactions: Kept<(Serial, Purpose)>,
@@ -119,17 +128,20 @@ impl Agent {
         }
     }
 
-    /// Copies of the legs with this number: the one that stands, and those that
-    /// are still ending.
-    pub(super) fn kept(&self, number: LegId) -> Vec<KeptLeg> {
+    /// The legs with this number: the one that stands, and those that are still
+    /// ending.
+    pub(super) fn entries(&self, number: LegId) -> Vec<LegEntry<'_>> {
         let serials = self.by_number.get(&number).into_iter().flatten();
         serials
             .filter_map(|serial| self.legs.get(serial))
             .map(|leg| {
-                let owned = self.cx.owned.get(&leg.serial).cloned().unwrap_or_default();
-                KeptLeg {
-                    leg: leg.clone(),
-                    transactions: self.cx.transactions.kept(&owned.clients, &owned.servers),
+                let (clients, servers) = match self.cx.owned.get(&leg.serial) {
+                    Some(owned) => (owned.clients.as_slice(), owned.servers.as_slice()),
+                    None => (&[][..], &[][..]),
+                };
+                LegEntry {
+                    leg,
+                    transactions: self.cx.transactions.alive(clients, servers),
                 }
             })
             .collect()
