@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sidestep::config::{Config, ConfigErrors, load, parse};
+use sidestep::config::{Config, ConfigErrors, Dscp, load, parse};
 use sidestep_abi::door::PortClass;
 use sidestep_core::engine::{CodecPolicy, Network, PathChoice, TimeoutAction};
 use sidestep_core::registrar::Access;
@@ -56,6 +56,7 @@ fn only_vms_must_be_given() {
     assert_eq!(config.media.watch.verify, Duration::from_secs(10));
     assert_eq!(config.media.watch.timeout, Duration::from_secs(60));
     assert_eq!(config.media.watch.action, TimeoutAction::Report);
+    assert_eq!(config.media.dscp, Dscp::Keep);
     assert!(config.calls.emergency.contains(&"112".to_owned()));
     assert_eq!(config.calls.codecs, CodecPolicy::default());
     assert_eq!(config.calls.max_per_vm, 1000);

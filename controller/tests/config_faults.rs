@@ -212,6 +212,16 @@ fn each_fault_names_line_field_and_remedy() {
             "report or end",
         ),
         (
+            "media: {dscp: 64}",
+            "x.yaml:6: media.dscp: \"64\" is no DSCP",
+            "0 to 63",
+        ),
+        (
+            "media: {dscp: ef}",
+            "x.yaml:6: media.dscp: \"ef\" is no DSCP",
+            "keep",
+        ),
+        (
             "media: {keep_alive_s: 0.5}",
             "x.yaml:6: media.keep_alive_s: \"0.5\" is not",
             "1 to 60",

@@ -400,6 +400,7 @@ fn build(draft: Draft) -> Option<Config> {
                 timeout: Duration::from_secs(draft.timeout_s?),
                 action: draft.timeout_action?,
             },
+            dscp: draft.dscp?,
             paths: draft.paths.into_iter().map(rule).collect::<Option<_>>()?,
         },
         calls: draft.calls?,

@@ -166,8 +166,20 @@ pub struct MediaConfig {
     pub keep_alive: Duration,
     /// How it is watched.
     pub watch: MediaWatchConfig,
+    /// What its packets are marked with where this host sends them on.
+    pub dscp: Dscp,
     /// First rule that matches decides; none: direct.
     pub paths: Vec<PathRule>,
+}
+
+/// Differentiated services code point (RFC 2474 §3) of media that crosses an uplink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dscp {
+    /// As its sender marked it.
+    #[default]
+    Keep,
+    /// This one, 0 to 63; the two bits of ECN stay (RFC 3168 §5).
+    Set(u8),
 }
 
 /// Reads and checks a configuration file.

@@ -15,7 +15,7 @@ use super::fields::{Fields, List};
 use super::yaml::Node;
 use crate::door::TlsConfig;
 
-use super::{DEFAULT_JOURNAL, DEFAULT_PINS, DEFAULT_SOCKET};
+use super::{DEFAULT_JOURNAL, DEFAULT_PINS, DEFAULT_SOCKET, Dscp};
 
 /// A value with its place, for what [`super::check`] has to say about it.
 #[derive(Debug, Clone)]
@@ -62,6 +62,7 @@ pub(super) struct Draft {
     pub verify_s: Option<u64>,
     pub timeout_s: Option<u64>,
     pub timeout_action: Option<TimeoutAction>,
+    pub dscp: Option<Dscp>,
     pub paths: Vec<At<DraftPath>>,
     pub calls: Option<CallPolicy>,
     /// Line of `vms` and of `uplinks`, for what is said of them as a whole.
@@ -139,6 +140,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
             "verify_s",
             "timeout_s",
             "timeout_action",
+            "dscp",
             "paths",
         ],
         faults,
@@ -240,6 +242,9 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
         timeout_action: media
             .text_or("timeout_action", "report", faults)
             .and_then(|at| timeout_action(&at, faults)),
+        dscp: media
+            .text_or("dscp", "keep", faults)
+            .and_then(|at| dscp(&at, faults)),
         paths: paths(&media, faults),
         calls: super::calls::read(&root, faults),
         vms_line: root.line_of("vms"),
@@ -294,6 +299,23 @@ fn timeout_action(at: &At<String>, faults: &mut Faults) -> Option<TimeoutAction>
         "end" => Some(TimeoutAction::End),
         other => {
             let what = format!("{other:?} is no action; write report or end");
+            faults.error(at.line, &at.field, what);
+            None
+        }
+    }
+}
+
+fn dscp(at: &At<String>, faults: &mut Faults) -> Option<Dscp> {
+    if at.value == "keep" {
+        return Some(Dscp::Keep);
+    }
+    match at.value.parse() {
+        Ok(dscp @ 0..=63) => Some(Dscp::Set(dscp)),
+        _ => {
+            let what = format!(
+                "{:?} is no DSCP; write keep or a number from 0 to 63",
+                at.value
+            );
             faults.error(at.line, &at.field, what);
             None
         }

@@ -118,6 +118,7 @@ fn open(
         &config.signalling.port_classes(),
         &config.vms.iter().map(VmAddresses::of).collect::<Vec<_>>(),
         &interfaces.names(),
+        config.media.dscp,
     )?;
     let tls = config.signalling.tls.as_ref().map(Tls::load).transpose()?;
     let mut door = Door::open(

@@ -21,13 +21,13 @@ use std::time::Duration;
 use anyhow::Result;
 use aya::Ebpf;
 use sidestep_abi::door::PortClass;
-use sidestep_abi::flow::{self, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowLeg};
+use sidestep_abi::flow::{self, FLOW_DSCP, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowLeg};
 use sidestep_core::engine::{self, Flow, Leg, Reception};
 use sidestep_core::time::Time;
 
 use crate::admin::rows::FlowRow;
 use crate::clock::{Wall, nanoseconds};
-use crate::config::VmConfig;
+use crate::config::{Dscp, VmConfig};
 use crate::door::Door;
 use kernel::KernelMaps;
 use links::Attached;
@@ -81,6 +81,7 @@ pub struct Datapath {
     capacity: u32,
     first_call: u32,
     vms: Vec<VmAddresses>,
+    dscp: Dscp,
     /// MACs that the steered flows of each VM have.
     macs: HashMap<Ipv4Addr, [u8; 6]>,
     ended: VecDeque<(Time, FlowRow)>,
@@ -126,6 +127,7 @@ impl Datapath {
             capacity,
             first_call,
             vms: Vec::new(),
+            dscp: Dscp::Keep,
             macs: HashMap::new(),
             ended: VecDeque::new(),
             adopted,
@@ -151,7 +153,7 @@ impl Datapath {
     }
 
     /// Tells the programs the ports and the VMs, and forgets what only an earlier
-    /// configuration had. No signalling is taken until the door is open and the
+    /// configuration had. Flows from now on have packets of this `dscp`. No signalling is taken until the door is open and the
     /// lease runs.
     ///
     /// # Errors
@@ -162,8 +164,10 @@ impl Datapath {
         ports: &[(u16, PortClass)],
         vms: &[VmAddresses],
         interfaces: &[&str],
+        dscp: Dscp,
     ) -> Result<()> {
         self.maps.end_lease()?;
+        self.dscp = dscp;
         self.maps.set_signalling_ports(ports)?;
         self.vms = vms.to_vec();
         let addresses: Vec<IpAddr> = vms.iter().flat_map(|vm| vm.all()).collect();
@@ -416,6 +420,16 @@ impl Datapath {
             clock_rate: flow.clock_rate,
             ..FlowAction::default()
         };
+        let crosses = matches!(
+            flow.kind,
+            engine::FlowKind::Direct | engine::FlowKind::Steered { .. }
+        );
+        if let Dscp::Set(dscp) = self.dscp
+            && crosses
+        {
+            action.flags |= FLOW_DSCP;
+            action.dscp = dscp;
+        }
         if let engine::FlowKind::Steered { src, dst, vm } = flow.kind {
             action.rewrite(&key, src, dst);
             if is_bridged(vm) {
