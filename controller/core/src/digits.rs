@@ -7,14 +7,21 @@ pub(crate) fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
         return None;
     }
     let mut value = 0u64;
-    for &digit in digits {
-        let digit = u64::from(digit.wrapping_sub(b'0'));
-        if digit > 9 {
-            return None;
-        }
-        value = value.checked_mul(10)?.checked_add(digit)?;
+    // What 19 digits say fits.
+    let (first, rest) = digits.split_at(digits.len().min(19));
+    for &digit in first {
+        value = value * 10 + value_of(digit)?;
+    }
+    for &digit in rest {
+        value = value.checked_mul(10)?.checked_add(value_of(digit)?)?;
     }
     T::try_from(value).ok()
+}
+
+#[inline]
+fn value_of(digit: u8) -> Option<u64> {
+    let value = digit.wrapping_sub(b'0');
+    (value <= 9).then_some(u64::from(value))
 }
 
 #[cfg(test)]

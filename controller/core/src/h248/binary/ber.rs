@@ -19,45 +19,67 @@ pub(super) const DEEPEST: u8 = 48;
 /// Elements that a list has room for at first, however many there are.
 const ROOM: usize = 16;
 
-/// Class and number of an element (X.690 §8.1.2).
+/// Class and number of an element (X.690 §8.1.2): the identifier octet without its
+/// bit for constructed; where the number is 31 or more, [`HIGH`], the class and 28 bits
+/// of number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tag(u32);
 
-const UNIVERSAL: u32 = 0;
-const CONTEXT: u32 = 2 << 30;
+const CONTEXT: u32 = 0x80;
+const HIGH: u32 = 1 << 31;
 
 impl Tag {
     /// SEQUENCE and SEQUENCE OF.
-    pub(super) const SEQUENCE: Self = Self(UNIVERSAL | 16);
+    pub(super) const SEQUENCE: Self = Self(16);
     /// OCTET STRING.
-    pub(super) const OCTETS: Self = Self(UNIVERSAL | 4);
+    pub(super) const OCTETS: Self = Self(4);
     /// INTEGER.
-    pub(super) const INTEGER: Self = Self(UNIVERSAL | 2);
+    pub(super) const INTEGER: Self = Self(2);
     /// ENUMERATED.
-    pub(super) const ENUMERATED: Self = Self(UNIVERSAL | 10);
+    pub(super) const ENUMERATED: Self = Self(10);
     /// UTF8String.
-    pub(super) const UTF8: Self = Self(UNIVERSAL | 12);
+    pub(super) const UTF8: Self = Self(12);
     /// IA5String.
-    pub(super) const IA5: Self = Self(UNIVERSAL | 22);
+    pub(super) const IA5: Self = Self(22);
     /// End of contents (X.690 §8.1.5).
     const END: Self = Self(0);
 
     /// `[number]`, as AUTOMATIC TAGS gives it.
     pub(super) const fn context(number: u32) -> Self {
-        Self(CONTEXT | number)
+        Self::of(CONTEXT, number)
+    }
+
+    /// Of this class, its bits in the place that they have in the identifier.
+    const fn of(class: u32, number: u32) -> Self {
+        if number < 0x1f {
+            Self(class | number)
+        } else {
+            Self(HIGH | class << 22 | number)
+        }
+    }
+
+    /// Of an identifier of one octet.
+    #[inline(always)]
+    const fn short(identifier: u8) -> Self {
+        Self((identifier & !0x20) as u32)
     }
 
     /// Class (0 to 3) and number.
+    #[inline(always)]
     pub(super) const fn parts(self) -> (u8, u32) {
-        ((self.0 >> 30) as u8, self.0 & !(3 << 30))
+        if self.0 & HIGH == 0 {
+            (self.0 as u8 >> 6, self.0 & 0x1f)
+        } else {
+            ((self.0 >> 28) as u8 & 3, self.0 & ((1 << 28) - 1))
+        }
     }
 
     /// Its number, if it is `[number]`.
+    #[inline(always)]
     pub(super) const fn alternative(self) -> Option<u32> {
-        if self.0 & (3 << 30) == CONTEXT {
-            Some(self.0 & !(3 << 30))
-        } else {
-            None
+        match self.parts() {
+            (2, number) => Some(number),
+            _ => None,
         }
     }
 }
@@ -81,7 +103,6 @@ fn failure(offset: usize, construct: &'static str, what: &'static str) -> Failur
 /// One element: identifier, length, contents.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Element<'a> {
-    message: &'a [u8],
     contents: &'a [u8],
     /// Offset of its first octet.
     pub(super) start: usize,
@@ -100,7 +121,6 @@ pub(super) struct Element<'a> {
 /// Elements one after the other.
 #[derive(Debug, Clone)]
 pub(super) struct Reader<'a> {
-    message: &'a [u8],
     /// What has not been read.
     rest: &'a [u8],
     /// Offset after its last octet.
@@ -113,7 +133,6 @@ impl<'a> Reader<'a> {
     /// Over a whole message.
     pub(super) fn new(message: &'a [u8], construct: &'static str) -> Self {
         Self {
-            message,
             rest: message,
             end: message.len(),
             depth: DEEPEST,
@@ -163,9 +182,9 @@ impl<'a> Reader<'a> {
     }
 
     fn byte(&self, at: usize) -> Result<u8, Failure> {
-        match self.message.get(at) {
-            Some(&byte) if at < self.end => Ok(byte),
-            _ => Err(self.error(at, "ends inside an element")),
+        match self.rest.get(at.wrapping_sub(self.at())) {
+            Some(&byte) => Ok(byte),
+            None => Err(self.error(at, "ends inside an element")),
         }
     }
 
@@ -173,7 +192,7 @@ impl<'a> Reader<'a> {
     fn identifier(&self, mut at: usize) -> Result<(Tag, bool, usize), Failure> {
         let first = self.byte(at)?;
         at += 1;
-        let class = u32::from(first >> 6) << 30;
+        let class = u32::from(first & 0xc0);
         let constructed = first & 0x20 != 0;
         let mut number = u32::from(first & 0x1f);
         if number == 0x1f {
@@ -190,7 +209,7 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        Ok((Tag(class | number), constructed, at))
+        Ok((Tag::of(class, number), constructed, at))
     }
 
     /// Length octets (X.690 §8.1.3), `None` for the indefinite form; the offset
@@ -224,8 +243,8 @@ impl<'a> Reader<'a> {
             Some(element) => Ok(Some(element)),
             None => {
                 let element = self.clone().next_of_any_form()?;
-                let after = element.whole().end;
-                self.rest = self.message.get(after..self.end).unwrap_or_default();
+                let octets = element.whole().len();
+                self.rest = self.rest.get(octets..).unwrap_or_default();
                 Ok(Some(element))
             }
         }
@@ -253,11 +272,10 @@ impl<'a> Reader<'a> {
         let (contents, rest) = after.split_at_checked(length)?;
         self.rest = rest;
         Some(Element {
-            message: self.message,
             contents,
             start,
             header,
-            tag: Tag(u32::from(identifier >> 6) << 30 | u32::from(identifier & 0x1f)),
+            tag: Tag::short(identifier),
             constructed: identifier & 0x20 != 0,
             indefinite: false,
             depth: self.depth,
@@ -285,8 +303,10 @@ impl<'a> Reader<'a> {
             None => self.end_of_contents(content, self.depth)?,
         };
         Ok(Element {
-            message: self.message,
-            contents: self.message.get(content..end).unwrap_or_default(),
+            contents: self
+                .rest
+                .get(content - start..end - start)
+                .unwrap_or_default(),
             start,
             header: content - start,
             tag,
@@ -333,12 +353,11 @@ impl<'a> Reader<'a> {
         let Some(&first) = self.rest.first() else {
             return Ok(None);
         };
-        let found = if first & 0x1f == 0x1f {
-            self.clone().tag()?
+        if Tag::short(first) == tag || first & 0x1f == 0x1f && self.clone().tag()? == tag {
+            self.next()
         } else {
-            Tag(u32::from(first >> 6) << 30 | u32::from(first & 0x1f))
-        };
-        if found == tag { self.next() } else { Ok(None) }
+            Ok(None)
+        }
     }
 }
 
@@ -370,9 +389,9 @@ impl<'a> Element<'a> {
         start..start + self.contents.len()
     }
 
-    /// Its octets, all of them.
-    pub(super) fn bytes(&self) -> &'a [u8] {
-        self.message.get(self.whole()).unwrap_or_default()
+    /// Its octets in the message that it is of, all of them.
+    pub(super) fn bytes<'m>(&self, message: &'m [u8]) -> &'m [u8] {
+        message.get(self.whole()).unwrap_or_default()
     }
 
     /// Its contents' octets.
@@ -382,8 +401,8 @@ impl<'a> Element<'a> {
     }
 
     /// Identifier octets, as they came.
-    pub(super) fn identifier(&self) -> &'a [u8] {
-        let octets = self.bytes();
+    pub(super) fn identifier<'m>(&self, message: &'m [u8]) -> &'m [u8] {
+        let octets = self.bytes(message);
         let long = octets.first().is_some_and(|first| first & 0x1f == 0x1f);
         let more = octets.iter().skip(1).take_while(|&&byte| byte & 0x80 != 0);
         let end = if long { more.count() + 2 } else { 1 };
@@ -401,8 +420,8 @@ impl<'a> Element<'a> {
     }
 
     /// Number of octets that its length took.
-    pub(super) fn length_octets(&self) -> usize {
-        self.header - self.identifier().len()
+    pub(super) fn length_octets(&self, message: &[u8]) -> usize {
+        self.header - self.identifier(message).len()
     }
 
     /// The elements in it, read as parts of `construct`.
@@ -413,7 +432,6 @@ impl<'a> Element<'a> {
         }
         let depth = self.depth.checked_sub(1);
         Ok(Reader {
-            message: self.message,
             rest: self.contents,
             end: self.content().end,
             depth: depth.ok_or_else(|| self.error("nested too deep"))?,
@@ -546,6 +564,13 @@ mod tests {
             (&[0x04, 0x81, 1, 9], Tag::OCTETS, 3..4),
             (&[0x04, 0x84, 0, 0, 0, 1, 9], Tag::OCTETS, 6..7),
             (&[0x9f, 0x81, 0x00, 1, 9], Tag::context(128), 4..5),
+            (&[0x9f, 0x80, 0x1e, 1, 9], Tag::context(30), 4..5),
+            (
+                &[0x9f, 0xff, 0xff, 0xff, 0x7f, 0],
+                Tag::context((1 << 28) - 1),
+                6..6,
+            ),
+            (&[0x04, 0x82, 0, 1, 9], Tag::OCTETS, 4..5),
             (&[0xa3, 0x80, 0x80, 0, 0, 0], Tag::context(3), 2..4),
             (&[0xa3, 0x80, 0xa0, 0x80, 0, 0, 0, 0], Tag::context(3), 2..6),
         ] {
@@ -556,6 +581,11 @@ mod tests {
                 "{bytes:02x?}"
             );
             assert_eq!(element.whole(), 0..bytes.len());
+            let taken = Reader::new(bytes, "test").take(tag).unwrap().unwrap();
+            assert_eq!((taken.tag, taken.content()), (tag, content));
+            assert_eq!(taken.tag.alternative(), tag.alternative());
+            let other = Reader::new(bytes, "test").take(Tag::context(0)).unwrap();
+            assert!(other.is_none());
         }
     }
 

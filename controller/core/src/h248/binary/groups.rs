@@ -191,7 +191,7 @@ pub(super) fn replace(message: &[u8], span: Span, sdp: &[u8]) -> Option<Edit> {
             let mut lines = Vec::new();
             form = form.or(write_lines(&parm, &mut lines).ok()?);
             all.push(Came {
-                bytes: parm.bytes(),
+                bytes: parm.bytes(message),
                 count: lines.iter().filter(|&&octet| octet == b'\n').count(),
                 lines,
                 used: false,

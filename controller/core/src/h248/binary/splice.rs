@@ -23,13 +23,17 @@ pub(super) struct Edit {
 /// of them does, or is not of an element.
 pub(super) fn apply(message: &[u8], mut edits: Vec<Edit>) -> Option<Vec<u8>> {
     edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
-    let mut copy = Copy { edits: &edits };
+    let mut copy = Copy {
+        message,
+        edits: &edits,
+    };
     let mut out = Vec::with_capacity(message.len() + 256);
     copy.elements(Reader::new(message, "message"), &mut out)?;
     copy.edits.is_empty().then_some(out)
 }
 
 struct Copy<'e> {
+    message: &'e [u8],
     /// Those that are not in the copy yet.
     edits: &'e [Edit],
 }
@@ -60,12 +64,12 @@ impl<'e> Copy<'e> {
         let content = element.content();
         let inside = |edit: &Edit| content.start <= edit.span.start && edit.span.end <= content.end;
         if !self.edits.first().is_some_and(inside) {
-            out.extend_from_slice(element.bytes());
+            out.extend_from_slice(element.bytes(self.message));
             return Some(());
         }
-        out.extend_from_slice(element.identifier());
+        out.extend_from_slice(element.identifier(self.message));
         let length_at = out.len();
-        let reserved = element.length_octets();
+        let reserved = element.length_octets(self.message);
         out.resize(length_at + reserved, 0x80);
         match self.take(&content) {
             Some(edit) => out.extend_from_slice(&edit.with),

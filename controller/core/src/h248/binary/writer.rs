@@ -211,7 +211,8 @@ mod tests {
                 let bytes = writer.finish();
                 let element = Reader::new(&bytes, "test").next().unwrap().unwrap();
                 assert_eq!((element.tag, element.content().len()), (tag, length));
-                assert_eq!(element.identifier().len(), size);
+                assert_eq!(element.tag.alternative(), Some(number));
+                assert_eq!(element.identifier(&bytes).len(), size);
             }
         }
     }

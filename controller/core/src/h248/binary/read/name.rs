@@ -1,5 +1,6 @@
 //! Names (H.248.1 §6.2, §8.3, Annex A): MId, TerminationID, PkgdName.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::{Fields, list, text};
@@ -79,6 +80,14 @@ fn port(fields: &mut Fields<'_>) -> Result<Option<u16>, Failure> {
 const ROOT: [u8; 8] = [0xff; 8];
 
 pub(super) fn termination_id<'a>(element: &Element<'a>) -> Result<TerminationId<'a>, Failure> {
+    // As nearly all are: no wildcard, no length of more than one octet.
+    if let [0xa0, 0, 0x81, length, id @ ..] = element.content_bytes()
+        && element.is_constructed()
+        && matches!(id.len(), 1..=8)
+        && usize::from(*length) == id.len()
+    {
+        return Ok(named(Cow::Borrowed(&[]), Cow::Borrowed(id)));
+    }
     let mut fields = Fields::of(element, "TerminationID")?;
     let wildcard = fields.required(0, "no wildcard")?;
     let id = fields.required(1, "no id")?;
@@ -90,13 +99,14 @@ pub(super) fn termination_id<'a>(element: &Element<'a>) -> Result<TerminationId<
     if octets.is_empty() || octets.len() > 8 {
         return Err(id.error("an id that is not 1 to 8 octets"));
     }
-    if wildcards.is_empty() && octets.as_ref() == ROOT {
-        return Ok(TerminationId::Root);
+    Ok(named(wildcards.into(), octets))
+}
+
+fn named<'a>(wildcards: Cow<'a, [u8]>, id: Cow<'a, [u8]>) -> TerminationId<'a> {
+    if wildcards.is_empty() && id.as_ref() == ROOT {
+        return TerminationId::Root;
     }
-    Ok(TerminationId::Octets {
-        wildcards: wildcards.into(),
-        id: octets,
-    })
+    TerminationId::Octets { wildcards, id }
 }
 
 pub(super) fn termination_id_list<'a>(

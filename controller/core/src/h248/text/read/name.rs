@@ -18,7 +18,10 @@ impl<'a> Cursor<'a> {
                 let host = self.until(b"]", construct, "] is missing")?;
                 let address = std::str::from_utf8(&host)
                     .ok()
-                    .and_then(|host| host.trim().parse::<IpAddr>().ok())
+                    .and_then(|host| {
+                        let address = host.parse::<IpAddr>();
+                        address.or_else(|_| host.trim().parse()).ok()
+                    })
                     .ok_or_else(|| self.error_at(start, construct, "not an IP address"))?;
                 let port = self.port()?;
                 Ok(Mid::Ip { address, port })
