@@ -42,6 +42,7 @@ impl Local<'_> {
             rtcp: self.rtcp(),
             codecs: self.codecs(),
             ptime: Some(self.ptime),
+            maxptime: None,
             direction: Direction::SendRecv,
             channel: Channel::default(),
         };
@@ -60,6 +61,7 @@ impl Local<'_> {
             events: false,
             direction: Direction::SendRecv,
             ptime: Some(self.ptime),
+            maxptime: None,
             session_id: self.session_id,
             version: self.version,
         };

@@ -236,6 +236,9 @@ pub struct Media {
     pub codecs: Vec<Codec>,
     /// Packet time, ms, where given.
     pub ptime: Option<u32>,
+    /// Longest packet time, ms, where given.
+    #[serde(default)]
+    pub maxptime: Option<u32>,
     /// Direction.
     pub direction: Direction,
     /// Its keys and candidates.

@@ -545,6 +545,55 @@ fn our_requests_take_the_dialogs_route() {
     }
 }
 
+/// The gateway holds in all three forms, and resumes: the VM and the TC hear it as it
+/// is, and the answer has the TC's media.
+#[test]
+fn the_gateway_holds_and_resumes() {
+    let mut call = outgoing_up();
+    let live = |version| sdp("10.71.3.31:8000", "0 101", version, "");
+    let null = live(4).replace("c=IN IP4 10.71.3.31", "c=IN IP4 0.0.0.0");
+    for (version, offer, word, answers) in [
+        (
+            2,
+            live(2) + "a=sendonly\r\n",
+            "a=sendonly",
+            "a=recvonly\r\n",
+        ),
+        (
+            3,
+            live(3) + "a=inactive\r\n",
+            "a=inactive",
+            "a=inactive\r\n",
+        ),
+        (4, null, "c=IN IP4 0.0.0.0", ""),
+        (5, live(5), "10.71.3.31", ""),
+    ] {
+        let sent = call.gateway.request("INVITE", &offer);
+        call.scene.gateway_sends(&sent);
+        let at_vm = call.scene.at_vm();
+        assert_eq!(text(at_vm.bytes()), sent);
+        let answer = sdp("10.71.1.11:7000", "0 101", version, answers);
+        call.scene.vm_sends(call.vm.response(&at_vm, 200, &answer));
+        let at_tc = call.scene.at_tc();
+        assert!(body(&at_tc).contains(word), "{}", body(&at_tc));
+        let tc = sdp("10.71.2.21:9000", "0 101", version, answers);
+        call.scene.tc_sends(call.tc.response(&at_tc, 200, &tc));
+        is_request(&call.scene.at_tc(), Method::Ack);
+        let ok = call.scene.at_gateway();
+        assert_eq!(audio(&ok), "10.71.2.21:9000 0 101");
+        assert!(body(&ok).contains(answers), "{}", body(&ok));
+        call.scene.gateway_sends(call.gateway.request("ACK", ""));
+        call.scene.at_vm();
+        call.scene.silence();
+        call.scene.is("up", Path::Direct, None);
+        let flows = call.scene.flow_lines();
+        assert_eq!(
+            flows[0],
+            "gateway->tc 10.71.3.31:8000 > 10.71.2.21:9000 direct"
+        );
+    }
+}
+
 #[test]
 fn a_steered_call_keeps_its_anchor_through_changes() {
     let mut call = incoming::up(config_with(PathChoice::Steered));

@@ -236,6 +236,42 @@ fn rtcp_elsewhere() {
     );
 }
 
+/// RTCP on RTP's port, where the gateway agrees with a TC that wants it (RFC 5761
+/// §5.1.1); the VM has its own.
+#[test]
+fn rtcp_on_one_port() {
+    for agreed in [true, false] {
+        let mut scene = Scene::registered(config(), None);
+        let (mut vm, mut gateway, mut tc) = (Ua::vm(), Ua::gateway(), Ua::tc());
+        scene.vm_sends(vm.request("INVITE", &vm_sdp()));
+        let at_tc = scene.at_tc();
+        tc.learn(&at_tc);
+        let mux = tc_sdp() + "a=rtcp-mux\r\n" + "a=rtcp:9000\r\n";
+        scene.tc_sends(tc.response(&at_tc, 200, &mux));
+        let invite = scene.at_gateway();
+        assert!(
+            body(&invite).contains("a=rtcp-mux\r\n"),
+            "{}",
+            body(&invite)
+        );
+        gateway.learn(&invite);
+        let line = if agreed { "a=rtcp-mux\r\n" } else { "" };
+        let answer = gateway_sdp() + line;
+        scene.gateway_sends(gateway.response(&invite, 200, &answer));
+        let ack = body(&scene.at_tc());
+        assert_eq!(ack.contains("a=rtcp-mux\r\n"), agreed, "{ack}");
+        let ok = body(&scene.at_vm());
+        assert!(!ok.contains("rtcp-mux"), "{ok}");
+        let rtcp: Vec<_> = scene
+            .flow_lines()
+            .into_iter()
+            .filter(|line| line.starts_with("gateway->tc") && line.ends_with("rtcp"))
+            .collect();
+        let beside = ["gateway->tc 10.71.3.31:8001 > 10.71.2.21:9000 direct rtcp"];
+        assert_eq!(rtcp, if agreed { &[] as &[&str] } else { &beside });
+    }
+}
+
 const VM_KEY: &str = "inline:VM00000000000000000000000000000000000000";
 const TC_KEY: &str = "inline:TC00000000000000000000000000000000000000";
 const GATEWAY_KEY: &str = "inline:GW00000000000000000000000000000000000000";
@@ -467,7 +503,8 @@ fn payload_types_differ_per_leg() {
     let events = |text: String, number: u8| text.replace("101", &number.to_string());
     let mut scene = Scene::registered(config(), None);
     let (mut vm, mut gateway, mut tc) = (Ua::vm(), Ua::gateway(), Ua::tc());
-    scene.vm_sends(vm.request("INVITE", &events(vm_sdp(), 97)));
+    let offer = events(vm_sdp(), 97) + "a=maxptime:20\r\n";
+    scene.vm_sends(vm.request("INVITE", &offer));
     let at_tc = scene.at_tc();
     tc.learn(&at_tc);
     let offered = events(tc_sdp(), 120) + "a=ptime:30\r\na=maxptime:60\r\n";
@@ -477,9 +514,13 @@ fn payload_types_differ_per_leg() {
     assert_eq!(audio(&invite), "10.71.2.21:9000 0 8 120");
     assert!(body(&invite).contains("a=rtpmap:120 telephone-event/8000\r\na=fmtp:120 0-15\r\n"));
     assert!(body(&invite).contains("a=ptime:30\r\n"));
-    let answer = events(gateway_sdp(), 120) + "a=ptime:30\r\n";
+    // The VM's own is not the TC's.
+    assert_eq!(body(&invite).matches("a=maxptime:").count(), 1);
+    assert!(body(&invite).contains("a=maxptime:60\r\n"));
+    let answer = events(gateway_sdp(), 120) + "a=ptime:30\r\na=maxptime:40\r\n";
     scene.gateway_sends(gateway.response(&invite, 200, &answer));
     let ack = scene.at_tc();
     assert_eq!(audio(&ack), "10.71.3.31:8000 0 120");
+    assert!(body(&ack).contains("a=ptime:30\r\na=maxptime:40\r\n"));
     assert_eq!(audio(&scene.at_vm()), "192.0.2.1:7000 0 97");
 }

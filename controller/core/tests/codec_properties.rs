@@ -18,6 +18,13 @@ fn keyed() -> Channel {
     sdp.unwrap().movable_audio(None).unwrap().1.channel
 }
 
+fn certified() -> Channel {
+    let sdp = SessionDescription::parse(
+        b"v=0\nc=IN IP4 10.9.8.7\nm=audio 4 UDP/TLS/RTP/SAVP 0\na=fingerprint:sha-1 AA\na=setup:active\n",
+    );
+    sdp.unwrap().movable_audio(None).unwrap().1.channel
+}
+
 fn replacement(random: &mut Random) -> AudioReplacement {
     let codecs: Vec<Codec> = (0..random.below(4))
         .filter_map(|_| static_codec(random.below(20) as u8))
@@ -35,7 +42,14 @@ fn replacement(random: &mut Random) -> AudioReplacement {
         rtcp_mux: [None, Some(true), Some(false)][random.below(3)],
         codecs: maybe(random).then_some(codecs),
         ptime: maybe(random).then_some(30),
-        channel: [None, Some(Channel::default()), Some(keyed())][random.below(3)].clone(),
+        maxptime: [None, Some(None), Some(Some(40))][random.below(3)],
+        channel: [
+            None,
+            Some(Channel::default()),
+            Some(keyed()),
+            Some(certified()),
+        ][random.below(4)]
+        .clone(),
         direction: maybe(random).then_some(Direction::SendOnly),
         origin_version: maybe(random).then(|| random.next()),
         replace_null: maybe(random),
@@ -59,6 +73,7 @@ fn read_sdp(random: &mut Random, bytes: &[u8]) -> bool {
         events: true,
         direction: Direction::SendRecv,
         ptime: None,
+        maxptime: None,
         session_id: 1,
         version: 1,
     };
@@ -183,6 +198,7 @@ fn untouchable(bytes: &[u8], index: usize) -> Vec<Vec<u8>> {
         "a=rtcp:",
         "a=rtcp-mux",
         "a=ptime:",
+        "a=maxptime:",
         "a=sendrecv",
         "a=sendonly",
         "a=recvonly",
@@ -192,6 +208,8 @@ fn untouchable(bytes: &[u8], index: usize) -> Vec<Vec<u8>> {
         "a=ice-pwd:",
         "a=end-of-candidates",
         "a=crypto:",
+        "a=fingerprint:",
+        "a=setup:",
     ];
     let mut stream = None;
     let mut kept = Vec::new();
@@ -261,6 +279,9 @@ fn an_edit_changes_only_what_it_is_for() {
                 }
                 if let Some(direction) = replacement.direction {
                     assert_eq!(new.direction, direction);
+                }
+                if let Some(maxptime) = replacement.maxptime {
+                    assert_eq!(new.maxptime, maxptime);
                 }
             }
         }

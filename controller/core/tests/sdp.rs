@@ -277,6 +277,7 @@ fn answerer(codecs: Option<&[Codec]>) -> Answerer<'_> {
         events: false,
         direction: Direction::SendRecv,
         ptime: None,
+        maxptime: None,
         session_id: 1,
         version: 2,
     }
@@ -387,6 +388,7 @@ fn a_description_says_what_it_was_made_of() {
             },
         ],
         ptime: Some(20),
+        maxptime: None,
         direction: Direction::Inactive,
         channel: Channel::default(),
     };

@@ -71,6 +71,7 @@ fn codecs_address_version_and_direction() {
             codec(97, "telephone-event", 8000),
         ],
         ptime: Some(30),
+        maxptime: None,
         direction: Direction::SendRecv,
         channel: Channel::default(),
     };

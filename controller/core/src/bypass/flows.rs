@@ -388,6 +388,7 @@ mod tests {
             rtcp: rtcp_of(rtp),
             codecs: Vec::new(),
             ptime: None,
+            maxptime: None,
             direction: Direction::SendRecv,
             channel: Default::default(),
         }

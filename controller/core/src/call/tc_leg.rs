@@ -99,6 +99,7 @@ impl Call {
             events: false,
             direction: media.direction,
             ptime: media.ptime,
+            maxptime: media.maxptime,
             session_id: session,
             version,
         };
@@ -127,6 +128,7 @@ impl Call {
             rtcp: SocketAddr::new(nowhere, 10),
             codecs: Vec::new(),
             ptime: None,
+            maxptime: None,
             direction: Direction::Inactive,
             channel: self
                 .tc

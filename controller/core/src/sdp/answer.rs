@@ -25,6 +25,8 @@ pub struct Answerer<'a> {
     pub direction: Direction,
     /// `a=ptime`, ms.
     pub ptime: Option<u32>,
+    /// `a=maxptime`, ms.
+    pub maxptime: Option<u32>,
     /// Session id of its `o=`.
     pub session_id: u64,
     /// Session version of its `o=`.
@@ -112,6 +114,7 @@ pub fn answer_with(
                 rtcp_mux: offered_mux && answerer.rtcp == Some(answerer.rtp),
                 codecs: &codecs,
                 ptime: answerer.ptime,
+                maxptime: answerer.maxptime,
                 direction: answered(media.direction, answerer.direction),
                 channel,
             };

@@ -182,6 +182,7 @@ impl MediaDescription {
             rtcp,
             codecs: self.codecs(),
             ptime: self.ptime,
+            maxptime: self.maxptime,
             direction: self.direction,
             channel,
         })

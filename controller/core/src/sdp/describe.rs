@@ -21,6 +21,7 @@ pub fn describe(media: &Media, session_id: u64, version: u64) -> Vec<u8> {
         rtcp_mux: media.rtcp == media.rtp,
         codecs: &media.codecs,
         ptime: media.ptime,
+        maxptime: media.maxptime,
         direction: media.direction,
         channel: &media.channel,
     }
@@ -56,6 +57,7 @@ pub(super) struct Stream<'a> {
     pub rtcp_mux: bool,
     pub codecs: &'a [Codec],
     pub ptime: Option<u32>,
+    pub maxptime: Option<u32>,
     pub direction: Direction,
     pub channel: &'a Channel,
 }
@@ -76,6 +78,9 @@ impl Stream<'_> {
         }
         if let Some(ptime) = self.ptime {
             text += &format!("a=ptime:{ptime}\r\n");
+        }
+        if let Some(maxptime) = self.maxptime {
+            text += &format!("a=maxptime:{maxptime}\r\n");
         }
         text += &format!("a={}\r\n", direction_name(self.direction));
         if self.rtcp_mux {

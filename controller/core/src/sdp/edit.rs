@@ -24,6 +24,8 @@ pub struct AudioReplacement {
     pub codecs: Option<Vec<Codec>>,
     /// `a=ptime`, ms. `None`: as it was.
     pub ptime: Option<u32>,
+    /// `a=maxptime`, ms, or none of it. `None`: as it was.
+    pub maxptime: Option<Option<u32>>,
     /// Direction. `None`: as it was.
     pub direction: Option<Direction>,
     /// Keys and candidates: those of the old endpoint's go in any case. `None`:
@@ -45,6 +47,7 @@ impl AudioReplacement {
             rtcp_mux: None,
             codecs: None,
             ptime: None,
+            maxptime: None,
             direction: None,
             channel: None,
             origin_version: None,
@@ -60,6 +63,7 @@ impl AudioReplacement {
             rtcp_mux: Some(media.rtcp == media.rtp),
             codecs: (!media.codecs.is_empty()).then(|| media.codecs.clone()),
             ptime: media.ptime,
+            maxptime: Some(media.maxptime),
             channel: Some(media.channel.clone()),
             ..Self::address(media.rtp)
         }
@@ -170,6 +174,7 @@ impl SessionDescription {
         edit.rtcp(with, live);
         edit.rtcp_mux(with);
         edit.ptime(with);
+        edit.maxptime(with);
         edit.direction(with);
         edit.channel(with);
         edit.leave_bundle();
@@ -384,6 +389,21 @@ impl<'a> Edit<'a> {
         match self.attribute_line(|name| name == b"ptime") {
             Some(line) => self.rewrite(line, &format!("ptime:{ptime}")),
             None => self.append(&format!("a=ptime:{ptime}")),
+        }
+    }
+
+    /// The old endpoint's goes with it. One of the session level stays for the other
+    /// streams; it is overruled here where there is a new one.
+    fn maxptime(&mut self, with: &AudioReplacement) {
+        let Some(maxptime) = with.maxptime.filter(|new| *new != self.media.maxptime) else {
+            return;
+        };
+        let line = self.attribute_line(|name| name == b"maxptime");
+        match (line, maxptime) {
+            (Some(line), Some(maxptime)) => self.rewrite(line, &format!("maxptime:{maxptime}")),
+            (Some(line), None) => self.remove_line(line),
+            (None, Some(maxptime)) => self.append(&format!("a=maxptime:{maxptime}")),
+            (None, None) => {}
         }
     }
 

@@ -461,6 +461,7 @@ fn created(settings: &Settings, codecs: &[Codec]) -> MediaDescriptor<'static> {
         rtcp: SocketAddr::from(([0, 0, 0, 0], 1)),
         codecs: choice,
         ptime: remote_media.and_then(|remote| remote.ptime),
+        maxptime: None,
         direction: Direction::SendRecv,
         channel: Channel::default(),
     };

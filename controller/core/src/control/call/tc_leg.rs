@@ -157,6 +157,7 @@ impl TcLeg {
             events: false,
             direction: media.direction,
             ptime: media.ptime,
+            maxptime: media.maxptime,
             session_id: session,
             version,
         };
@@ -177,6 +178,7 @@ impl TcLeg {
             rtcp: SocketAddr::new(discard, 10),
             codecs: Vec::new(),
             ptime: None,
+            maxptime: None,
             direction: Direction::Inactive,
             channel: Channel::default(),
         };

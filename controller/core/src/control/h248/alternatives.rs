@@ -60,6 +60,7 @@ fn replaced(alternative: &[u8], media: &Media) -> Option<Vec<u8>> {
     let with = AudioReplacement {
         // How it packs and which way it goes is each alternative's own.
         ptime: None,
+        maxptime: None,
         ..AudioReplacement::media(&media)
     };
     Some(sdp.replace_audio(index, &with))
