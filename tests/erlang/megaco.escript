@@ -16,7 +16,7 @@
 %%        remote IP PORT  another Remote
 %%        audit           `audit IP PORT`: the RTP termination's Remote, as told
 %%        subtract        all of the context; `subtracted`
-%%        calls N IP PORT N times add and subtract; `calls N MS`
+%%        calls N M IP PORT  N times add and subtract, M at once; `calls N US`
 %%   mg   off-hook        a Notify of al/of; `notified`
 %%   tc   off-hook, on-hook
 %%
@@ -124,11 +124,16 @@ mgc(["audit"]) ->
 mgc(["subtract"]) ->
     subtract(context()),
     tell("subtracted", []);
-mgc(["calls", Count, Ip, Port]) ->
-    Started = erlang:monotonic_time(millisecond),
+mgc(["calls", Count, AtOnce, Ip, Port]) ->
     N = list_to_integer(Count),
-    [begin {Context, _} = add(Ip, Port), subtract(Context) end || _ <- lists:seq(1, N)],
-    tell("calls ~b ~b", [N, erlang:monotonic_time(millisecond) - Started]).
+    M = list_to_integer(AtOnce),
+    Each = fun() ->
+               [begin {Context, _} = add(Ip, Port), subtract(Context) end || _ <- lists:seq(1, N div M)]
+           end,
+    Started = erlang:monotonic_time(microsecond),
+    Callers = [spawn_monitor(Each) || _ <- lists:seq(1, M)],
+    [receive {'DOWN', Caller, process, Pid, normal} -> ok end || {Pid, Caller} <- Callers],
+    tell("calls ~b ~b", [N div M * M, erlang:monotonic_time(microsecond) - Started]).
 
 context() -> ets:lookup_element(state, context, 2).
 rtp() -> ets:lookup_element(state, rtp, 2).

@@ -11,6 +11,7 @@ mod cpu;
 mod curve;
 mod datapath;
 mod h248;
+mod h248_calls;
 mod machine;
 mod many_flows;
 mod relaying;
@@ -30,13 +31,14 @@ use machine::Machine;
 use table::Table;
 
 /// What can be measured by itself.
-pub const PARTS: [&str; 6] = [
+pub const PARTS: [&str; 7] = [
     "xdp",
     "datapath",
     "relaying",
     "call-setup",
     "call-cost",
     "h248",
+    "h248-calls",
 ];
 
 /// What to measure, and where to put it.
@@ -67,6 +69,8 @@ struct Results {
     call_cost: Option<call_cost::Costs>,
     #[serde(skip_serializing_if = "Option::is_none")]
     h248: Option<Decoding>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    h248_calls: Option<H248Calls>,
     /// Seconds that it all took.
     took_s: f64,
 }
@@ -98,6 +102,13 @@ struct Decoding {
     method: String,
     extent: h248::Extent,
     rows: Vec<h248::Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct H248Calls {
+    method: String,
+    extent: h248_calls::Extent,
+    rows: Vec<h248_calls::Row>,
 }
 
 /// Measures, prints, writes.
@@ -133,6 +144,9 @@ pub fn run(options: &Options) -> Result<()> {
     let h248 = wanted("h248")
         .then(|| decoding(options.quick))
         .transpose()?;
+    let h248_calls = wanted("h248-calls")
+        .then(|| h248_calls(options.quick))
+        .transpose()?;
     let results = Results {
         machine,
         quick: options.quick,
@@ -142,6 +156,7 @@ pub fn run(options: &Options) -> Result<()> {
         call_setup,
         call_cost,
         h248,
+        h248_calls,
         took_s: started.elapsed().as_secs_f64(),
     };
     let path = json_path(options)?;
@@ -474,6 +489,38 @@ fn decoding(quick: bool) -> Result<Decoding> {
     println!("\n{table}");
     table::print_wrapped(&method);
     Ok(Decoding {
+        method,
+        extent,
+        rows,
+    })
+}
+
+fn h248_calls(quick: bool) -> Result<H248Calls> {
+    let extent = h248_calls::Extent {
+        calls: if quick { 50 } else { 1000 },
+        at_once: 10,
+        rounds: if quick { 1 } else { 3 },
+    };
+    let rows = h248_calls::measure(extent, |doing| println!("  … {doing}"))?;
+    let method = format!(
+        "Erlang/OTP's megaco in the VM makes a context of a line and an RTP termination at \
+         Erlang's megaco outside (Add), and ends it (Subtract), over UDP, without media: {} times \
+         {} calls one after the other, and {} at once; of each number the median of the rounds. \
+         Erlang runs on the same CPUs, and takes most of them.",
+        extent.rounds, extent.calls, extent.at_once
+    );
+    let mut table = Table::new(&["H.248 calls", "ms each", "calls/s", "of without, %"]);
+    for row in &rows {
+        table.row(&[
+            format!("{}, {}", row.way, row.encoding),
+            format!("{:.2}", row.call_ms),
+            format!("{:.0}", row.calls_per_second),
+            format!("{:.0}", row.of_without_percent),
+        ]);
+    }
+    println!("\n{table}");
+    table::print_wrapped(&method);
+    Ok(H248Calls {
         method,
         extent,
         rows,

@@ -3,6 +3,7 @@
 //! datagrams that wait for a thin client; connections that are no call's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 use super::call::{Before, Way};
 use super::codec::Codec;
@@ -17,6 +18,8 @@ const CONNECTIONS: usize = 4096;
 const TRANSACTIONS: usize = 4096;
 /// Datagrams that may wait at once.
 const HELD: usize = 256;
+/// How long who has picked up may take to dial, and who is rung to answer.
+const DIALLING: Duration = Duration::from_secs(300);
 /// Segments of a reply that may wait for those before them, or for the last.
 const SEGMENTS: usize = 64;
 
@@ -35,6 +38,7 @@ pub(super) struct Line {
     last: u32,
     pub(super) held: VecDeque<Held>,
     connections: VecDeque<Known>,
+    users: VecDeque<User>,
 }
 
 /// A transaction that has gone its way.
@@ -192,6 +196,17 @@ pub(super) struct Held {
     pub(super) calls: Vec<u32>,
 }
 
+/// A user of the gateway's, who is in no call.
+#[derive(Debug, Clone)]
+struct User {
+    /// The termination.
+    name: Name,
+    /// Has picked up without being rung; false: is rung.
+    calls: bool,
+    /// How long that says who calls.
+    until: Time,
+}
+
 /// A connection that is no call's.
 #[derive(Debug, Clone)]
 struct Known {
@@ -211,6 +226,7 @@ impl Line {
             last: 0,
             held: VecDeque::new(),
             connections: VecDeque::new(),
+            users: VecDeque::new(),
         }
     }
 
@@ -220,6 +236,7 @@ impl Line {
             && self.own.is_empty()
             && self.held.is_empty()
             && self.connections.is_empty()
+            && self.users.is_empty()
     }
 
     /// How much is remembered.
@@ -265,6 +282,7 @@ impl Line {
             self.own_expiry.pop_front();
             self.own.remove(&id);
         }
+        while self.users.pop_front_if(|user| user.until <= now).is_some() {}
         unanswered
     }
 
@@ -272,7 +290,8 @@ impl Line {
     pub(super) fn next_expiry(&self) -> Option<Time> {
         let transactions = self.expiry.front().map(|(at, ..)| *at);
         let own = self.own_expiry.front().map(|(at, _)| *at);
-        [transactions, own].into_iter().flatten().min()
+        let users = self.users.front().map(|user| user.until);
+        [transactions, own, users].into_iter().flatten().min()
     }
 
     // --- commands of our own ----------------------------------------------
@@ -358,6 +377,50 @@ impl Line {
     /// Connections have ended.
     pub(super) fn forget_connections(&mut self, at: &Place) {
         self.connections.retain(|known| !selects(at, &known.place));
+        self.forget_users(&at.termination);
+    }
+
+    // --- who calls --------------------------------------------------------
+
+    /// A user of the gateway's has picked up, and is in no call: who was rung answers,
+    /// who was not calls (602).
+    pub(super) fn picks_up(&mut self, now: Time, termination: &Name) {
+        let before = self.users.iter().position(|user| user.name == *termination);
+        let before = before.and_then(|at| self.users.remove(at));
+        let rung = before.is_some_and(|user| !user.calls);
+        if !rung {
+            self.note_user(now, termination, true);
+        }
+    }
+
+    /// A user of the gateway's is called.
+    pub(super) fn is_rung(&mut self, now: Time, terminations: &Selector) {
+        self.forget_users(terminations);
+        if let Some(name) = terminations.one() {
+            self.note_user(now, name, false);
+        }
+    }
+
+    fn note_user(&mut self, now: Time, name: &Name, calls: bool) {
+        if self.users.len() >= CONNECTIONS {
+            self.users.pop_front();
+        }
+        self.users.push_back(User {
+            name: name.clone(),
+            calls,
+            until: now + DIALLING,
+        });
+    }
+
+    fn forget_users(&mut self, terminations: &Selector) {
+        self.users.retain(|user| !terminations.selects(&user.name));
+    }
+
+    /// Whether a termination's user calls.
+    pub(super) fn is_calling(&self, termination: &Selector) -> bool {
+        let name = termination.one();
+        let mut calling = self.users.iter().filter(|user| user.calls);
+        name.is_some_and(|name| calling.any(|user| user.name == *name))
     }
 }
 

@@ -19,11 +19,78 @@ fn fig6_steps_601_to_605() {
     // 604: the caller's termination and RTP, with the TC's address and codecs.
     control.mgc_says(&add(50003, &vm_sdp()));
     assert_eq!(remotes(&control.at_mg()), ["10.71.2.21:9000 0 8 101"]);
+    assert_eq!(control.call().direction, "incoming");
     // 605: the gateway's.
     control.passes_to_mgc(&added(50003, &mg_sdp()));
     // 606.
     assert_eq!(scene::audio(&control.at_tc()), "10.71.3.31:8000 0");
     control.silence();
+}
+
+#[test]
+fn who_has_picked_up_without_being_called_calls() {
+    let ringing = |add: String| add.replace("Add = A5555 { ", "Add = A5555 { Signals { al/ri }, ");
+    let picks_up = |control: &mut Control, context: &str| {
+        let call = CALL.replace("Context = -", &format!("Context = {context}"));
+        control.passes_to_mgc(&call);
+        control.passes_to_mg(&format!(
+            "Reply = 10 {{ Context = {context} {{ Notify = A5555 }} }}"
+        ));
+    };
+    let direction = |control: &mut Control, add: &str| {
+        control.mgc_says(add);
+        control.at_mg();
+        let calls = control.engine.calls();
+        calls.last().map(|call| call.direction)
+    };
+    // Nobody has: 502 and on.
+    let mut control = Control::registered(config());
+    assert_eq!(
+        direction(&mut control, &add(1, &vm_sdp())),
+        Some("outgoing")
+    );
+    // Who is rung is called, whatever was before.
+    let mut control = Control::registered(config());
+    picks_up(&mut control, "-");
+    let add_ringing = ringing(add(1, &vm_sdp()));
+    assert_eq!(direction(&mut control, &add_ringing), Some("outgoing"));
+    // Who answers a call does not call, nor does who has called before and is gone.
+    let (mut control, _) = Control::up(config());
+    picks_up(&mut control, "5000");
+    control.passes_to_mg(&subtract(50009));
+    control.passes_to_mgc(&subtracted(50009));
+    assert_eq!(
+        direction(&mut control, &add(1, &vm_sdp())),
+        Some("outgoing")
+    );
+    let mut control = Control::registered(config());
+    picks_up(&mut control, "-");
+    assert_eq!(
+        direction(&mut control, &add(1, &vm_sdp())),
+        Some("incoming")
+    );
+    control.passes_to_mgc(&added(1, &mg_sdp()));
+    control.passes_to_mg(&subtract(50009));
+    control.passes_to_mgc(&subtracted(50009));
+    assert_eq!(
+        direction(&mut control, &add(2, &vm_sdp())),
+        Some("outgoing")
+    );
+    // Nor who answers before there is anything to talk by.
+    let mut control = Control::registered(config());
+    control
+        .passes_to_mg("Transaction = 7 { Context = - { Modify = A5555 { Signals { al/ri } } } }");
+    control.passes_to_mgc("Reply = 7 { Context = - { Modify = A5555 } }");
+    picks_up(&mut control, "-");
+    assert_eq!(
+        direction(&mut control, &add(1, &vm_sdp())),
+        Some("outgoing")
+    );
+    // Another's telephone says nothing.
+    let mut control = Control::registered(config());
+    picks_up(&mut control, "-");
+    let other = add(1, &vm_sdp()).replace("A5555", "A7777");
+    assert_eq!(direction(&mut control, &other), Some("outgoing"));
 }
 
 #[test]

@@ -109,6 +109,83 @@ fn wildcards_that_name_the_call_end_it() {
     }
 }
 
+#[test]
+fn a_wildcard_that_means_one_call_is_that_calls() {
+    let vm = vm_sdp();
+    for (command, reply) in [
+        ("Modify = *", "Modify = A5555, Modify = A5556"),
+        ("Modify = A5*", "Modify = A5556"),
+        ("W-Modify = *", "Modify = *"),
+    ] {
+        let (mut control, _) = Control::up(config());
+        let media = format!("Media {{ Stream = 1 {{ Remote {{\n{vm}}} }} }}");
+        control.mgc_says(&format!(
+            "Transaction = 9 {{ Context = 5000 {{ {command} {{ {media} }} }} }}"
+        ));
+        assert_eq!(
+            remotes(&control.at_mg()),
+            ["10.71.2.21:9000 0 101"],
+            "{command}"
+        );
+        control.passes_to_mgc(&format!("Reply = 9 {{ Context = 5000 {{ {reply} }} }}"));
+        control.silence();
+        control.is("up", Path::Direct, None);
+        // It is still its termination's.
+        control.passes_to_mg("Transaction = 10 { Context = 5000 { Subtract = A5556 } }");
+        is_request(&control.at_tc(), Method::Bye);
+    }
+}
+
+#[test]
+fn a_wildcard_that_means_several_calls_takes_them_back() {
+    let (mut control, _) = Control::up(config());
+    control.mgc_says(&add(50010, &sdp("10.71.1.11:7100", "0 8")).replace("A5555", "A6666"));
+    control.at_mg();
+    let second = added(50010, &sdp("10.71.3.31:8100", "0"));
+    control.passes_to_mgc(&second.replace("A5555", "A6666").replace("A5556", "A6667"));
+    control.at_tc();
+    let media = format!("Media {{ Remote {{\n{}}} }}", vm_sdp());
+    control.passes_to_mg(&format!(
+        "Transaction = 9 {{ Context = * {{ W-Modify = * {{ {media} }} }} }}"
+    ));
+    control.passes_to_mgc("Reply = 9 { Context = * { Modify = * } }");
+    let calls = control.engine.calls();
+    assert_eq!(calls.len(), 2);
+    for call in calls {
+        assert_eq!((call.path, call.state), (Path::Vm, "up"), "{call:?}");
+    }
+}
+
+#[test]
+fn a_mode_by_wildcards_is_every_calls() {
+    let (mut control, mut tc) = Control::up(config());
+    control.passes_to_mg(
+        "Transaction = 9 { Context = 5000 { Modify = * { Media { LocalControl { Mode = Inactive } } \
+         } } }",
+    );
+    control.passes_to_mgc("Reply = 9 { Context = 5000 { Modify = A5555, Modify = A5556 } }");
+    // The thin client is not to be heard.
+    let answer = scene::sdp("10.71.2.21:9000", "0 101", 2, "a=inactive\r\n");
+    let invite = control.tc_answers(&mut tc, &answer);
+    assert!(scene::body(&invite).contains("a=inactive"));
+    control.is("up", Path::Direct, None);
+}
+
+#[test]
+fn terminations_that_move_by_wildcards_take_their_call_along() {
+    for reply in ["Move = A5555, Move = A5556", "Move = *"] {
+        let (mut control, _) = Control::up(config());
+        control.passes_to_mg("Transaction = 8 { Context = 5001 { Move = A5* } }");
+        control.passes_to_mgc(&format!("Reply = 8 {{ Context = 5001 {{ {reply} }} }}"));
+        assert_eq!(control.call().call_id, "5001", "{reply}");
+        control.passes_to_mg("Transaction = 9 { Context = 5000 { Subtract = * } }");
+        control.silence();
+        control.is("up", Path::Direct, None);
+        control.passes_to_mg("Transaction = 10 { Context = 5001 { Subtract = A5556 } }");
+        is_request(&control.at_tc(), Method::Bye);
+    }
+}
+
 fn audit_reply(id: u32, context: &str, termination: &str, remote: &str) -> String {
     format!(
         "Reply = {id} {{ Context = {context} {{ AuditValue = A5555 {{ Media {{ LocalControl {{ Mode \

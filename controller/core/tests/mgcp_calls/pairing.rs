@@ -6,7 +6,7 @@ use sidestep_core::engine::Path;
 
 use crate::connection::*;
 use crate::scene::gateway_tc::{Asked, BOTH, Tc, What, local};
-use crate::scene::{Scene, config, sdp, vm_sdp};
+use crate::scene::{Scene, config, sdp, tc_sdp, vm_sdp};
 
 fn gateway_media(port: u16) -> String {
     sdp(&format!("10.71.3.31:{port}"), "0", 1, "")
@@ -104,6 +104,28 @@ fn ringing_at_the_gateway_is_ringback_at_the_thin_client() {
             tc.replies(&mut scene, &stop, None);
             scene.silence();
         }
+    }
+}
+
+/// 602: who picks up without being rung calls.
+#[test]
+fn who_calls_is_known_by_who_picks_up() {
+    for (rung, direction) in [(false, "incoming"), (true, "outgoing")] {
+        let mut scene = Scene::registered(config(), Some(&tc_sdp()));
+        if rung {
+            passes_to_gateway(
+                &mut scene,
+                &format!("RQNT 5 {ENDPOINT} MGCP 1.0\r\nX: 5\r\nR: L/hd(N)\r\nS: L/rg\r\n"),
+            );
+            passes_to_vm(&mut scene, "200 5 OK\r\n");
+        }
+        passes_to_vm(
+            &mut scene,
+            &format!("NTFY 71 {ENDPOINT} MGCP 1.0\r\nX: 5\r\nO: L/hd\r\n"),
+        );
+        passes_to_gateway(&mut scene, "200 71 OK\r\n");
+        agent(&mut scene, &crcx(1, "sendrecv", &vm_sdp()));
+        assert_eq!(scene.call().direction, direction);
     }
 }
 

@@ -7,6 +7,7 @@ pub mod corpus;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::ChildStdin;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -159,6 +160,15 @@ impl Megaco {
     pub fn add(&mut self, remote: SocketAddrV4) -> Result<SocketAddrV4> {
         let told = self.ask(&format!("add {} {}", remote.ip(), remote.port()), "added")?;
         address(told.get(1..).unwrap_or_default())
+    }
+
+    /// So many times [`Self::add`] and the end of its context, some at once; how long it
+    /// took.
+    pub fn calls(&mut self, count: u32, at_once: u32, remote: SocketAddrV4) -> Result<Duration> {
+        let (ip, port) = (remote.ip(), remote.port());
+        let told = self.ask(&format!("calls {count} {at_once} {ip} {port}"), "calls")?;
+        let took = told.get(1).context("no time")?.parse()?;
+        Ok(Duration::from_micros(took))
     }
 
     /// The Remote that the gateway tells the controller when asked.

@@ -139,6 +139,8 @@ pub(crate) struct Call {
     pub(super) connection: Connection,
     /// By whom the connection is known while it has no name.
     pub(super) created_by: Option<Asked>,
+    /// Whether the gateway's party calls.
+    incoming: bool,
     started: Time,
     progress: Progress,
     plane: Plane,
@@ -186,6 +188,8 @@ pub(super) struct Beginning {
     pub(super) connection: Connection,
     pub(super) created_by: Option<Asked>,
     pub(super) before: Before,
+    /// Whether the gateway's party calls, and not the VM's user.
+    pub(super) incoming: bool,
 }
 
 impl Call {
@@ -197,6 +201,7 @@ impl Call {
             way: of.way,
             connection: of.connection,
             created_by: of.created_by,
+            incoming: of.incoming,
             started: now,
             progress: if of.created_by.is_some() {
                 Progress::Setup
@@ -303,9 +308,10 @@ impl Call {
             thin_client: self.tc.user.clone(),
             gateway: self.way.gateway,
             protocol: self.codec.protocol().name(),
-            // The VM's controller asks; whether its user called or was called is
-            // not in these messages.
-            direction: "outgoing",
+            direction: match self.incoming {
+                true => "incoming",
+                false => "outgoing",
+            },
             state,
             path,
             reason,

@@ -106,7 +106,14 @@ impl Room {
         }
         for operation in &request.operations {
             if let Some(rings) = operation.rings {
-                self.rings(cx, key, operation, rings, &transaction.asked);
+                let of_call = self.rings(cx, key, operation, rings, &transaction.asked);
+                if let Some(line) = self.lines.get_mut(&key) {
+                    match (operation.kind, operation.place.termination.one()) {
+                        (Kind::Notify, Some(name)) if !of_call => line.picks_up(cx.now, name),
+                        _ if rings => line.is_rung(cx.now, &operation.place.termination),
+                        _ => {}
+                    }
+                }
             }
         }
         if waits {
@@ -125,7 +132,7 @@ impl Room {
 
     /// The party at a place is called, or no longer: its context's calls hear of it;
     /// those of this transaction where the context is yet to be made, and of the
-    /// place where none is named (MGCP's RQNT and NTFY).
+    /// place where none is named (MGCP's RQNT and NTFY). False: there are none.
     fn rings(
         &mut self,
         cx: &mut Context<'_>,
@@ -133,7 +140,7 @@ impl Room {
         operation: &Operation,
         rings: bool,
         asked: &[Wanted],
-    ) {
+    ) -> bool {
         let of_context = |call: &&mut Call| match operation.place.context.one() {
             Some(_) => call.connection.place.context == operation.place.context,
             None if operation.place.context == Selector::Absent => {
@@ -146,9 +153,12 @@ impl Room {
         };
         let lines_of = &self.lines_of;
         let of_line = |call: &&mut Call| lines_of.get(&call.id()) == Some(&key);
+        let mut any = false;
         for call in self.calls.values_mut().filter(of_line).filter(of_context) {
+            any |= !call.is_over();
             call.rings(cx, rings);
         }
+        any
     }
 
     /// One stream of a command of the VM's that makes or changes a connection.
@@ -163,7 +173,24 @@ impl Room {
             return Answer::Pass;
         };
         let vm = cx.config.vms.get(asks.key.1);
-        let known = self.call_of(asks, stream);
+        let known = match self.meant_by_wildcards(asks, stream)[..] {
+            [] => self.call_of(asks, stream),
+            [one] => Some(one),
+            // Each would need media of its own.
+            ref several => {
+                for id in several {
+                    if let Some(call) = self.calls.get_mut(id) {
+                        match (&stream.remote, stream.mode) {
+                            (Some(_), _) => call.vm_is_odd(cx, Reason::SdpNotUnderstood),
+                            (None, Some(mode)) => call.vm_sets_mode(cx, mode),
+                            (None, None) => {}
+                        }
+                    }
+                    self.after(cx, *id);
+                }
+                return Answer::Pass;
+            }
+        };
         let remote = stream.remote.as_deref().map(|sdp| match remote(sdp, vm) {
             // It cannot be changed, nor could a command of our own be signed.
             Far::Vm(_) | Far::Nowhere(_) if asks.request.signed => {
@@ -226,7 +253,16 @@ impl Room {
         let here = self.on(key).filter(|call| {
             !call.is_over()
                 && call.created_by.is_none()
-                && is_at(&call.connection.place, &wanted.place)
+                && match wanted.place.termination {
+                    Selector::All { .. } if wanted.kind == Kind::Move => {
+                        let known = &call.connection.place.termination;
+                        known
+                            .one()
+                            .is_some_and(|name| wanted.place.termination.selects(name))
+                    }
+                    Selector::All { .. } => selects(&wanted.place, &call.connection.place),
+                    _ => is_at(&call.connection.place, &wanted.place),
+                }
         });
         let others: Vec<u32> = here
             .map(Call::id)
@@ -236,6 +272,32 @@ impl Room {
         wanted
             .calls
             .extend(others.into_iter().map(|id| (beyond, id)));
+    }
+
+    /// The calls of a stream of a command that names its terminations by wildcards.
+    fn meant_by_wildcards(&self, asks: &Asks<'_>, stream: &Stream) -> Vec<u32> {
+        let operation = asks.operation;
+        if operation.kind == Kind::Create
+            || !matches!(operation.place.termination, Selector::All { .. })
+        {
+            return Vec::new();
+        }
+        let meant = self.on(asks.key).filter(|call| {
+            !call.is_over()
+                && call.created_by.is_none()
+                && call.connection.stream == stream.id
+                && match operation.kind {
+                    // Its place is where they go to.
+                    Kind::Move => {
+                        let known = &call.connection.place.termination;
+                        known
+                            .one()
+                            .is_some_and(|name| operation.place.termination.selects(name))
+                    }
+                    _ => selects(&operation.place, &call.connection.place),
+                }
+        });
+        meant.map(Call::id).collect()
     }
 
     /// The call of a stream of a command.
@@ -268,6 +330,12 @@ impl Room {
             false => line.take_known(&asks.operation.place, stream.id),
         };
         let unseen = !creates && known.is_none();
+        // Step 602: who is in its context has picked up, and is not rung.
+        let of_context = |operation: &&Operation| {
+            operation.place.context == asks.operation.place.context && operation.rings != Some(true)
+        };
+        let mut beside = asks.request.operations.iter().filter(of_context);
+        let incoming = beside.any(|operation| line.is_calling(&operation.place.termination));
         let (place, before) =
             known.unwrap_or_else(|| (asks.operation.place.clone(), Before::default()));
         let id = *numbers.next;
@@ -285,6 +353,7 @@ impl Room {
                 },
                 created_by: creates.then_some(asks.asked),
                 before,
+                incoming,
             },
         );
         let vm = asks.key.1;

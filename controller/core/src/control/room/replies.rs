@@ -1,5 +1,7 @@
 //! Replies: to the VM's commands, to the gateway's, to our own.
 
+use std::collections::BTreeSet;
+
 use super::super::call::{Before, Call};
 use super::super::codec::Codec;
 use super::super::line::{Own, OwnPurpose, Wanted, is_at};
@@ -168,6 +170,11 @@ impl Room {
                 replied.done.insert(at);
             }
             match (asker, &wanted.kind) {
+                (Side::Vm, Kind::Modify | Kind::Move)
+                    if matches!(wanted.place.termination, Selector::All { .. }) =>
+                {
+                    self.done_by_wildcards(cx, key, (id, wanted), reply, &mut edits);
+                }
                 (Side::Vm, Kind::Create | Kind::Modify | Kind::Move) => {
                     let result = (result, reply.signed);
                     self.done(cx, key, (id, wanted), result, &mut edits);
@@ -243,6 +250,40 @@ impl Room {
                 }
             }
             self.after(cx, *number);
+        }
+    }
+
+    /// What came of a command that named its terminations by wildcards: each has its own
+    /// result, or all have one.
+    fn done_by_wildcards(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: LineKey,
+        (id, wanted): (u32, &Wanted),
+        reply: &Reply,
+        edits: &mut Vec<Edit>,
+    ) {
+        let mut all = Outcome::default();
+        if let Some(first) = reply.results.first() {
+            all.place.context = first.place.context.clone();
+        }
+        let calls: BTreeSet<u32> = wanted.calls.iter().map(|(_, call)| *call).collect();
+        for number in calls {
+            if self.lines_of.get(&number) != Some(&key) {
+                continue;
+            }
+            let Some(call) = self.calls.get_mut(&number) else {
+                continue;
+            };
+            let name = &call.connection.place.termination;
+            let mut results = reply.results.iter().enumerate();
+            let own = results.find(|(_, outcome)| outcome.place.termination == *name);
+            let done = own.unwrap_or((usize::MAX, &all));
+            match reply.error.or(done.1.error) {
+                None => edits.extend(learned(cx, call, id, done, reply.signed)),
+                Some(_) => call.vm_is_refused(cx, id),
+            }
+            self.after(cx, number);
         }
     }
 
