@@ -20,6 +20,8 @@
 %%   mg   off-hook        a Notify of al/of; `notified`
 %%   tc   off-hook, on-hook
 %%
+%%   any  formats LIST    payload types of descriptions from now on (8); `formats`
+%%
 %% A gateway tells `remote IP PORT` and `signals NAME...` as it is told them, and
 %% `local IP PORT`: where it receives the context that is made.
 -mode(compile).
@@ -56,7 +58,7 @@ gateway(Own, Transport, Encoding, Mgc, MgcPort) ->
 start(Own, Encoding) ->
     ok = application:start(megaco),
     ets:new(state, [named_table, public]),
-    ets:insert(state, [{own, Own}, {encoding, Encoding}, {contexts, 0}]).
+    ets:insert(state, [{own, Own}, {encoding, Encoding}, {contexts, 0}, {formats, " 8"}]).
 
 port_of("ber") -> 2945;
 port_of(_) -> 2944.
@@ -99,7 +101,14 @@ tell(Format, Arguments) -> io:format(Format ++ "~n", Arguments).
 commands(Do) ->
     case io:get_line("") of
         eof -> ok;
-        Line -> Do(string:tokens(string:trim(Line), " ")), commands(Do)
+        Line ->
+            case string:tokens(string:trim(Line), " ") of
+                ["formats" | Formats] ->
+                    ets:insert(state, {formats, lists:append([" " ++ Format || Format <- Formats])}),
+                    tell("formats", []);
+                Words -> Do(Words)
+            end,
+            commands(Do)
     end.
 
 %% ---- The controller's commands.
@@ -204,7 +213,8 @@ media_descriptor(Stream) ->
 
 %% In BER each line is in an IA5String, as Annex C.11 has it and tshark wants it.
 description(Ip, Port) ->
-    Lines = [{"v", "0"}, {"c", "IN IP4 " ++ Ip}, {"m", "audio " ++ Port ++ " RTP/AVP 8"}],
+    Formats = ets:lookup_element(state, formats, 2),
+    Lines = [{"v", "0"}, {"c", "IN IP4 " ++ Ip}, {"m", "audio " ++ Port ++ " RTP/AVP" ++ Formats}],
     {'LocalRemoteDescriptor', [[{'PropertyParm', Name, [value(Text)], ?NONE} || {Name, Text} <- Lines]]}.
 
 value(Text) ->

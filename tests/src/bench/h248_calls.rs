@@ -8,9 +8,9 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::lab::{Lab, Site};
+use crate::peers::desk::{self, Registered};
 use crate::peers::megaco::{Form, Megaco, Transport};
 use crate::peers::sidestep::Sidestep;
-use crate::stage::thin_client;
 
 /// Where the VM's user would receive.
 const VM_MEDIA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 71, 1, 11), 10020);
@@ -96,12 +96,21 @@ fn one(way: Way, form: Form, extent: Extent) -> Result<(f64, f64)> {
         Way::Vm | Way::Direct => Some(Sidestep::start(&lab)?),
     };
     let _thin_client = match (way, &sidestep) {
-        (Way::Direct, Some(sidestep)) => Some(thin_client(&lab, sidestep, |_| {})?),
+        (Way::Direct, Some(sidestep)) => Some(desk::answer(
+            &lab,
+            sidestep,
+            Registered::Codecs,
+            "load_answer_registered",
+        )?),
         _ => None,
     };
     let mut controller = Megaco::controller(&lab, Site::Vm1, Transport::Udp, form)?;
-    let _gateway = Megaco::gateway(&lab, Site::Gw, Transport::Udp, form, Site::Vm1.ip())?;
+    let mut gateway = Megaco::gateway(&lab, Site::Gw, Transport::Udp, form, Site::Vm1.ip())?;
     controller.wait("service-change")?;
+    // PCMU, which the thin client has.
+    for peer in [&mut controller, &mut gateway] {
+        peer.ask("formats 0", "formats")?;
+    }
 
     // Erlang loads its code with the first calls.
     controller.calls(extent.calls.min(50), 1, VM_MEDIA)?;

@@ -116,6 +116,47 @@ fn fig5_in_binary() {
 }
 
 #[test]
+fn fig6_in_binary() {
+    let mut control = Control::registered(config());
+    // 602, 603: a call for the TC.
+    let calls =
+        "Transaction = 10 { Context = - { Notify = A5555 { ObservedEvents = 1 { al/of } } } }";
+    let said = mg_says(&mut control, calls);
+    assert_eq!(at_mgc(&mut control), said);
+    let said = mgc_says(
+        &mut control,
+        "Reply = 10 { Context = - { Notify = A5555 } }",
+    );
+    assert_eq!(at_mg(&mut control), said);
+    // 604, 605.
+    mgc_says(&mut control, &add(50003, &vm_sdp()));
+    let told = at_mg(&mut control);
+    let told = h248::parse(&told).unwrap();
+    assert_eq!(far_ends(&told), ["10.71.2.21:9000 0 8 101"]);
+    let said = mg_says(&mut control, &added(50003, &mg_sdp()));
+    assert_eq!(at_mgc(&mut control), said);
+    assert_eq!(control.call().direction, "incoming");
+    // 606, 607.
+    let mut tc = Ua::tc();
+    let answer = scene::sdp("10.71.2.21:9000", "0 101", 1, "");
+    let invite = control.tc_answers(&mut tc, &answer);
+    assert_eq!(scene::audio(&invite), "10.71.3.31:8000 0");
+    // 610, 611; 612, 613: ringback comes and goes, 614: media flows.
+    for (id, signals) in [(50004, "cg/rt"), (50005, "")] {
+        let ringback = format!(
+            "Transaction = {id} {{ Context = 5000 {{ Modify = A5555 {{ Signals {{ {signals} }} }} }} }}"
+        );
+        let said = mgc_says(&mut control, &ringback);
+        assert_eq!(at_mg(&mut control), said);
+        let done = format!("Reply = {id} {{ Context = 5000 {{ Modify = A5555 }} }}");
+        let said = mg_says(&mut control, &done);
+        assert_eq!(at_mgc(&mut control), said);
+    }
+    control.silence();
+    control.is("up", Path::Direct, None);
+}
+
+#[test]
 fn a_refusal_in_binary_sends_the_rest_again() {
     let mut control = Control::registered(config());
     mgc_says(&mut control, &add(50003, &vm_sdp()));
