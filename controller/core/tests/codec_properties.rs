@@ -210,6 +210,7 @@ fn untouchable(bytes: &[u8], index: usize) -> Vec<Vec<u8>> {
         "a=crypto:",
         "a=fingerprint:",
         "a=setup:",
+        "a=tls-id:",
     ];
     let mut stream = None;
     let mut kept = Vec::new();
