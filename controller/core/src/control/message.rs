@@ -52,6 +52,8 @@ pub struct Operation {
     /// no longer is, since it has answered or is not to be bothered (false). `None`:
     /// not said.
     pub rings: Option<bool>,
+    /// Whether the party at the place hears ringback: the VM's user is called.
+    pub waits: bool,
 }
 
 /// What an operation does.

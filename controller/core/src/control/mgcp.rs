@@ -202,6 +202,9 @@ fn operation(message: &mgcp::Message<'_>, verb: &Verb, endpoint: &EndpointName<'
         place,
         streams,
         rings: rings(message, verb),
+        waits: message
+            .parameter(Parameter::SIGNAL_REQUESTS)
+            .is_some_and(|signals| value::events(signals).any(is_ringback)),
     }
 }
 
@@ -224,6 +227,11 @@ fn rings(message: &mgcp::Message<'_>, verb: &Verb) -> Option<bool> {
     }
     let rings = value::events(signals).any(|signal| is_of_line(signal, &RINGING));
     rings.then_some(true)
+}
+
+/// Ringback, of the Generic Media package (610).
+fn is_ringback(event: &[u8]) -> bool {
+    event.eq_ignore_ascii_case(b"G/rt")
 }
 
 /// Ringing and distinctive ringing (RFC 3660 §2.4).

@@ -114,6 +114,40 @@ fn fig5_from_501_to_516_with_h248_at_both_ends() {
 }
 
 #[test]
+fn fig6_steps_606_to_612_ringback_at_the_gateway_is_ringing_at_the_thin_client() {
+    for tc in BOTH {
+        let mut control = Control(tc.registered());
+        control.mgc_says(&add(50003, &vm_sdp()));
+        // 606, 607.
+        let create = tc.expect(&mut control, What::Create);
+        tc.replies(&mut control, &create, Some(&local(9000)));
+        control.at_mg();
+        control.passes_to_mgc(&added(50003, &mg_sdp()));
+        let modify = tc.expect(&mut control, What::Modify);
+        tc.replies(&mut control, &modify, None);
+        // 610, 611: the caller hears ringback; 608, 609: the called rings.
+        control.passes_to_mg(
+            "Transaction = 50004 { Context = 5000 { Modify = A5555 { Signals { cg/rt } } } }",
+        );
+        let ringing = tc.expect(&mut control, What::Modify);
+        assert_eq!(tc.signal(&ringing), Some("ringing"), "{ringing:?}");
+        tc.replies(&mut control, &ringing, None);
+        control.passes_to_mgc("Reply = 50004 { Context = 5000 { Modify = A5555 } }");
+        // 612, 613: it has been answered.
+        control.passes_to_mg(
+            "Transaction = 50005 { Context = 5000 { Modify = A5555 { Signals { } } } }",
+        );
+        let quiet = tc.expect(&mut control, What::Modify);
+        assert_eq!(tc.signal(&quiet), Some("quiet"), "{quiet:?}");
+        tc.replies(&mut control, &quiet, None);
+        control.passes_to_mgc("Reply = 50005 { Context = 5000 { Modify = A5555 } }");
+        // 614.
+        control.silence();
+        control.is("up", Path::Direct, None);
+    }
+}
+
+#[test]
 fn a_thin_client_of_either_protocol_is_called_and_let_go() {
     for tc in BOTH {
         let mut control = Control(tc.registered());

@@ -131,14 +131,12 @@ impl Call {
 
     /// The other party is called (506), or has answered or is let alone (510, 512): the
     /// TC's user hears it ring (508), or no longer (514).
-    pub(in crate::control) fn rings(&mut self, cx: &mut Context<'_>, rings: bool) {
+    /// Where the other party hears ringback (610), the TC's user is called: its
+    /// telephone rings (608), until that ends (612).
+    pub(in crate::control) fn progresses(&mut self, cx: &mut Context<'_>, progress: CallProgress) {
         if self.is_over() || matches!(self.plane, Plane::Vm(_)) {
             return;
         }
-        let progress = match rings {
-            true => CallProgress::Ringback,
-            false => CallProgress::Quiet,
-        };
         cx.tc.progress(cx.now, self.tc.id(), progress);
     }
 

@@ -128,7 +128,21 @@ fn operation(
         },
         streams,
         rings: rings(&command.descriptors),
+        waits: waits(&command.descriptors),
     }
+}
+
+/// Whether ringback is to be heard (610).
+fn waits(descriptors: &[Descriptor<'_>]) -> bool {
+    let is_ringback =
+        |signal: &Signal<'_>| packages::is(&signal.name, ItemKind::Signal, "cg", "rt");
+    descriptors.iter().any(|descriptor| match descriptor {
+        Descriptor::Signals(signals) => signals.signals.iter().any(|signal| match signal {
+            SignalParameter::Signal(signal) => is_ringback(signal),
+            SignalParameter::List { signals, .. } => signals.iter().any(is_ringback),
+        }),
+        _ => false,
+    })
 }
 
 /// Whether a telephone is to ring (506), or no longer (512; 510: it has answered).

@@ -13,6 +13,7 @@ use crate::bypass::described::Described;
 use crate::bypass::{Context, Reason};
 use crate::engine::{CallView, Datagram, Event, Output, Path, Side, VmConfig};
 use crate::sdp::SessionDescription;
+use crate::tc::CallProgress;
 
 impl Room {
     pub(super) fn request(
@@ -105,8 +106,16 @@ impl Room {
             transaction.asked.push(wanted);
         }
         for operation in &request.operations {
+            let asked = &transaction.asked;
+            if operation.waits {
+                self.progresses(cx, key, operation, CallProgress::Alerting, asked);
+            }
             if let Some(rings) = operation.rings {
-                let of_call = self.rings(cx, key, operation, rings, &transaction.asked);
+                let progress = match rings {
+                    true => CallProgress::Ringback,
+                    false => CallProgress::Quiet,
+                };
+                let of_call = self.progresses(cx, key, operation, progress, asked);
                 if let Some(line) = self.lines.get_mut(&key) {
                     match (operation.kind, operation.place.termination.one()) {
                         (Kind::Notify, Some(name)) if !of_call => line.picks_up(cx.now, name),
@@ -133,12 +142,12 @@ impl Room {
     /// The party at a place is called, or no longer: its context's calls hear of it;
     /// those of this transaction where the context is yet to be made, and of the
     /// place where none is named (MGCP's RQNT and NTFY). False: there are none.
-    fn rings(
+    fn progresses(
         &mut self,
         cx: &mut Context<'_>,
         key: LineKey,
         operation: &Operation,
-        rings: bool,
+        progress: CallProgress,
         asked: &[Wanted],
     ) -> bool {
         let of_context = |call: &&mut Call| match operation.place.context.one() {
@@ -156,7 +165,7 @@ impl Room {
         let mut any = false;
         for call in self.calls.values_mut().filter(of_line).filter(of_context) {
             any |= !call.is_over();
-            call.rings(cx, rings);
+            call.progresses(cx, progress);
         }
         any
     }
