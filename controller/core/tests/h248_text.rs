@@ -21,7 +21,7 @@ fn messages() -> Vec<(String, Vec<u8>)> {
         }
     }
     found.sort();
-    assert_eq!(found.len(), 32);
+    assert_eq!(found.len(), 35);
     found
 }
 
