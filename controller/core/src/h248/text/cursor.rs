@@ -11,6 +11,12 @@ use crate::h248::model::{Octets, Span};
 /// audit.
 const DEPTH: u8 = 16;
 
+/// What lists of large things have room for at first, so that they are nearly always
+/// allocated once, and never of a size that is slow to get.
+pub(super) const FEW: usize = 2;
+/// The same for lists of small things.
+pub(super) const SEVERAL: usize = 4;
+
 /// What was read, or why it cannot be; that in a box, so that what can be read is handed
 /// on at no cost.
 pub(super) type Read<T> = Result<T, Box<H248Error>>;

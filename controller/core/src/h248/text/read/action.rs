@@ -1,6 +1,6 @@
 //! Actions: contexts and their commands.
 
-use super::super::cursor::{Cursor, Read};
+use super::super::cursor::{Cursor, Read, SEVERAL};
 use super::super::token::Token;
 use crate::digits::number;
 use crate::h248::model::{
@@ -60,7 +60,7 @@ impl<'a> Cursor<'a> {
             context,
             properties: ContextProperties::default(),
             audit: None,
-            commands: Vec::with_capacity(1),
+            commands: Vec::with_capacity(SEVERAL),
             context_span,
         };
         self.braced(construct, false, |c| {
@@ -96,7 +96,7 @@ impl<'a> Cursor<'a> {
         let mut descriptors = Vec::new();
         self.skip();
         if self.peek() == Some(b'{') {
-            descriptors.reserve_exact(2);
+            descriptors = Vec::with_capacity(SEVERAL);
             // An audit without its descriptor, as `AuditValue=*{}`, is accepted.
             self.braced(construct, true, |c| {
                 descriptors.push(c.descriptor(construct)?);
@@ -246,7 +246,7 @@ impl<'a> Cursor<'a> {
             context,
             error: None,
             properties: ContextProperties::default(),
-            commands: Vec::with_capacity(1),
+            commands: Vec::with_capacity(SEVERAL),
             context_span,
         };
         self.skip();
@@ -296,7 +296,7 @@ impl<'a> Cursor<'a> {
             })?;
             end = self.at();
         } else if self.peek() == Some(b'{') {
-            descriptors.reserve_exact(2);
+            descriptors = Vec::with_capacity(SEVERAL);
             self.braced(construct, true, |c| {
                 descriptors.push(c.descriptor(construct)?);
                 Ok(())
@@ -316,7 +316,7 @@ impl<'a> Cursor<'a> {
 
     /// `{ items }`, as of an audit.
     pub(super) fn audit_parts(&mut self, construct: &'static str) -> Read<AuditDescriptor<'a>> {
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(SEVERAL);
         self.braced(construct, true, |c| {
             items.push(c.audit_item()?);
             Ok(())

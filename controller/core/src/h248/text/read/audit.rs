@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::cursor::{Cursor, Read};
+use super::super::cursor::{Cursor, Read, SEVERAL};
 use super::super::token::Token;
 use crate::h248::model::{
     AuditItem, AuditToken, Octets, PackageVersion, ParameterName, Selection, Statistic,
@@ -37,7 +37,7 @@ impl<'a> Cursor<'a> {
 
     /// `{ selection, … }`.
     pub(super) fn selections(&mut self, construct: &'static str) -> Read<Vec<Selection<'a>>> {
-        let mut parts = Vec::new();
+        let mut parts = Vec::with_capacity(SEVERAL);
         self.braced(construct, true, |c| {
             parts.push(c.selection()?);
             Ok(())
@@ -65,7 +65,7 @@ impl<'a> Cursor<'a> {
     /// `{ name-version, … }`.
     pub(super) fn packages(&mut self) -> Read<Vec<PackageVersion<'a>>> {
         let construct = "packagesDescriptor";
-        let mut packages = Vec::new();
+        let mut packages = Vec::with_capacity(SEVERAL);
         self.braced(construct, true, |c| {
             let at = c.at();
             let name = c.name(construct)?;
@@ -86,11 +86,11 @@ impl<'a> Cursor<'a> {
     /// `{ statistic = value, … }`; nothing at all where they are asked for.
     pub(super) fn statistics(&mut self) -> Read<Vec<Statistic<'a>>> {
         let construct = "statisticsDescriptor";
-        let mut statistics = Vec::new();
         self.skip();
         if self.peek() != Some(b'{') {
-            return Ok(statistics);
+            return Ok(Vec::new());
         }
+        let mut statistics = Vec::with_capacity(SEVERAL);
         self.braced(construct, true, |c| {
             let name = c.item_name(construct)?;
             let value = if c.has_value() {

@@ -1,6 +1,6 @@
 //! Events and digit maps.
 
-use super::super::cursor::{Cursor, Read};
+use super::super::cursor::{Cursor, FEW, Read};
 use super::super::token::Token;
 use crate::digits::number;
 use crate::h248::model::{
@@ -13,9 +13,10 @@ impl<'a> Cursor<'a> {
     pub(super) fn events(&mut self) -> Read<EventsDescriptor<'a>> {
         let construct = "eventsDescriptor";
         let request = Some(self.request_id(construct)?);
-        let mut events = Vec::with_capacity(1);
+        let mut events = Vec::new();
         self.skip();
         if self.peek() == Some(b'{') {
+            events = Vec::with_capacity(FEW);
             self.braced(construct, true, |c| {
                 events.push(c.requested_event()?);
                 Ok(())
@@ -36,7 +37,7 @@ impl<'a> Cursor<'a> {
 
     /// Annex B `eventBufferDescriptor`, whose token has been read.
     pub(super) fn event_buffer(&mut self) -> Read<Vec<RequestedEvent<'a>>> {
-        let mut events = Vec::with_capacity(1);
+        let mut events = Vec::with_capacity(FEW);
         self.braced("eventBufferDescriptor", true, |c| {
             events.push(c.requested_event()?);
             Ok(())
@@ -172,7 +173,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn observed_events(&mut self) -> Read<ObservedEvents<'a>> {
         let construct = "observedEventsDescriptor";
         let request = self.request_id(construct)?;
-        let mut events = Vec::with_capacity(1);
+        let mut events = Vec::with_capacity(FEW);
         self.braced(construct, false, |c| {
             events.push(c.observed_event()?);
             Ok(())

@@ -1,6 +1,6 @@
 //! Media and its parts.
 
-use super::super::cursor::{Cursor, Read};
+use super::super::cursor::{Cursor, FEW, Read};
 use super::super::token::Token;
 use crate::h248::model::{
     BufferControl, Description, LocalControl, MediaDescriptor, ServiceState, Stream, StreamMode,
@@ -12,7 +12,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn media(&mut self) -> Read<MediaDescriptor<'a>> {
         let construct = "mediaDescriptor";
         let mut media = MediaDescriptor {
-            streams: Vec::with_capacity(1),
+            streams: Vec::with_capacity(FEW),
             ..MediaDescriptor::default()
         };
         // Of the parameters that stand directly in Media: the first stream.

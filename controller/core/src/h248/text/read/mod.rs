@@ -14,7 +14,7 @@ mod service_change;
 mod signal;
 mod value;
 
-use super::cursor::{Cursor, Read};
+use super::cursor::{Cursor, FEW, Read, SEVERAL};
 use super::token::Token;
 use crate::digits::number;
 use crate::h248::H248Error;
@@ -104,8 +104,8 @@ impl<'a> Cursor<'a> {
     }
 
     fn body(&mut self) -> Read<(Body<'a>, Vec<Span>)> {
-        let mut transactions = Vec::with_capacity(1);
-        let mut spans = Vec::with_capacity(1);
+        let mut transactions = Vec::with_capacity(FEW);
+        let mut spans = Vec::with_capacity(FEW);
         loop {
             let at = self.at();
             let body = match self.token("messageBody")? {
@@ -149,7 +149,7 @@ impl<'a> Cursor<'a> {
         let construct = "transactionRequest";
         self.equal(construct)?;
         let (id, id_span) = self.spanned_number(construct)?;
-        let mut actions = Vec::with_capacity(1);
+        let mut actions = Vec::with_capacity(FEW);
         self.braced(construct, false, |c| {
             actions.push(c.action_request()?);
             Ok(())
@@ -167,7 +167,7 @@ impl<'a> Cursor<'a> {
         let (id, segment, id_span) = self.segmented(construct)?;
         let mut immediate_ack = false;
         let mut error = None;
-        let mut actions = Vec::with_capacity(1);
+        let mut actions = Vec::with_capacity(FEW);
         self.braced(construct, false, |c| {
             let at = c.at();
             match c.token(construct)? {
@@ -240,7 +240,7 @@ impl<'a> Cursor<'a> {
 
     fn response_ack(&mut self) -> Read<Vec<AckRange>> {
         let construct = "transactionResponseAck";
-        let mut ranges = Vec::new();
+        let mut ranges = Vec::with_capacity(SEVERAL);
         self.braced(construct, false, |c| {
             let at = c.at();
             let word = c.word(construct)?;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::super::cursor::{Cursor, Read};
+use super::super::cursor::{Cursor, Read, SEVERAL};
 use crate::digits::number;
 use crate::h248::model::{ContextId, ItemName, Mid, Octets, Span, TerminationId};
 
@@ -107,7 +107,7 @@ impl<'a> Cursor<'a> {
         if !self.take(b'[') {
             return Ok(vec![self.termination_id()?]);
         }
-        let mut terminations = Vec::new();
+        let mut terminations = Vec::with_capacity(SEVERAL);
         self.items(b']', "termIDList", false, |c| {
             terminations.push(c.termination_id()?);
             Ok(())
@@ -117,7 +117,7 @@ impl<'a> Cursor<'a> {
 
     /// `{TerminationID, …}`.
     pub(super) fn termination_list(&mut self) -> Read<Vec<TerminationId<'a>>> {
-        let mut terminations = Vec::new();
+        let mut terminations = Vec::with_capacity(SEVERAL);
         self.braced("terminationIDList", false, |c| {
             terminations.push(c.termination_id()?);
             Ok(())

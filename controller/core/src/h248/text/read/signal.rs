@@ -1,6 +1,6 @@
 //! Signals.
 
-use super::super::cursor::{Cursor, Read};
+use super::super::cursor::{Cursor, FEW, Read};
 use super::super::token::Token;
 use super::name::item_of;
 use crate::h248::model::{
@@ -11,11 +11,11 @@ impl<'a> Cursor<'a> {
     /// Annex B `signalsDescriptor`, whose token has been read.
     pub(super) fn signals(&mut self) -> Read<SignalsDescriptor<'a>> {
         let construct = "signalsDescriptor";
-        let mut signals = Vec::with_capacity(1);
         self.skip();
         if self.peek() != Some(b'{') {
-            return Ok(SignalsDescriptor { signals });
+            return Ok(SignalsDescriptor::default());
         }
+        let mut signals = Vec::with_capacity(FEW);
         self.braced(construct, true, |c| {
             let at = c.at();
             let name = c.name(construct)?;
@@ -24,7 +24,7 @@ impl<'a> Cursor<'a> {
                 return Ok(());
             }
             let id = c.equal_number("signalList")?;
-            let mut list = Vec::new();
+            let mut list = Vec::with_capacity(FEW);
             c.braced("signalList", false, |c| {
                 let at = c.at();
                 let name = c.name("signalList")?;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::cursor::{Cursor, Read};
+use super::super::cursor::{Cursor, Read, SEVERAL};
 use super::name::item_of;
 use crate::h248::model::{Parameter, ParameterName, Property, Value};
 
@@ -26,7 +26,7 @@ impl<'a> Cursor<'a> {
         }
         self.equal(construct)?;
         if self.take(b'{') {
-            let mut values = Vec::new();
+            let mut values = Vec::with_capacity(SEVERAL);
             self.items(b'}', construct, false, |c| {
                 values.push(c.value(construct)?);
                 Ok(())
