@@ -16,7 +16,7 @@ use crate::stage::registrar;
 use crate::wait::seconds;
 
 /// Where it is reached, on its box.
-const PORT: u16 = 5_062;
+pub const PORT: u16 = 5_062;
 
 /// What it registers of its media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,11 @@ pub fn answer(
 }
 
 /// Registers, and leaves the port to who answers there.
-fn register(lab: &Lab, registered: Registered) -> Result<()> {
+///
+/// # Errors
+///
+/// It is not registered within ten seconds.
+pub fn register(lab: &Lab, registered: Registered) -> Result<()> {
     let own = SocketAddrV4::new(Site::Tc1.ip(), PORT);
     let register = match registered {
         Registered::Nothing => "none",

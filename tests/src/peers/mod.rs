@@ -11,6 +11,7 @@ pub mod call_agent;
 pub mod capture;
 pub mod desk;
 pub mod kamailio;
+pub mod ladder;
 pub mod linphone;
 pub mod megaco;
 pub mod osmo_mgw;

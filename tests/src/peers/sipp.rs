@@ -28,7 +28,7 @@ const KEYS: [(&str, &str); 3] = [
 /// How to run SIPp.
 #[derive(Debug, Clone)]
 pub struct Run<'a> {
-    /// Name of a file in `tests/scenarios`, without `.xml`.
+    /// Name of a file in `tests/scenarios`, or the lab's directory, without `.xml`.
     pub scenario: &'a str,
     /// Where to call; `None`: it waits to be called.
     pub remote: Option<SocketAddrV4>,
@@ -90,9 +90,13 @@ impl Sipp {
         if !tone.exists() {
             std::fs::write(&tone, audio::tone_alaw(GATEWAY_TONE))?;
         }
-        let scenario = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("scenarios")
-            .join(format!("{}.xml", run.scenario));
+        let file = format!("{}.xml", run.scenario);
+        let mut scenario = directory.join(&file);
+        if !scenario.is_file() {
+            scenario = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("scenarios")
+                .join(file);
+        }
         if !scenario.is_file() {
             bail!("no scenario {}", scenario.display());
         }
