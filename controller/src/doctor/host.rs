@@ -28,6 +28,9 @@ pub struct Link {
     /// Bridge, bond or OVS datapath that it is a port of.
     #[serde(default)]
     pub master: Option<String>,
+    /// `ether`, `none` (packets without a header before IP's), …
+    #[serde(default)]
+    pub link_type: String,
     /// What kind of link, for those that the kernel makes up.
     #[serde(default)]
     pub linkinfo: Option<LinkInfo>,

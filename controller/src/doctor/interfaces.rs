@@ -87,6 +87,12 @@ fn uplink(link: &Link, area: &mut Area<'_>) {
     let runs = driver.as_deref().or(link.kind());
     let found = format!("uplink, {}, MTU {}", way(link), link.mtu);
     match (link.kind(), runs) {
+        _ if link.link_type != "ether" => area.fail(
+            name,
+            format!("{found}: its packets have no Ethernet header, so no media on it is found"),
+            "name the interface that carries the tunnel's content outside, or none: calls \
+             work without, and are not counted",
+        ),
         (Some(kind @ ("bridge" | "openvswitch")), _) => area.warn(
             name,
             format!("is a {kind} itself: it sees only what the host sends and gets"),
@@ -118,6 +124,22 @@ fn uplink(link: &Link, area: &mut Area<'_>) {
         );
     }
     offloads(name, area);
+}
+
+/// Why the kernel runs an uplink's program in generic mode.
+pub(super) fn why_generic(link: Option<&Link>) -> String {
+    let Some(link) = link else {
+        return "it has gone meanwhile".to_owned();
+    };
+    let driver = link.driver();
+    match driver.as_deref().or(link.kind()) {
+        Some(driver) if NATIVE_XDP.contains(&driver) => format!(
+            "{driver} runs XDP itself, but refused here, as drivers do for an MTU above a page \
+             (also of a veth's other end), for offloads that merge frames, and for too few queues"
+        ),
+        Some(driver) => format!("{driver} runs no XDP itself"),
+        None => "no driver is to be seen that could run it".to_owned(),
+    }
 }
 
 fn bond_of(link: &Link) -> Option<&str> {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Area;
 use super::host::Host;
+use super::interfaces;
 use crate::admin::client::{self, AskError, Row};
 use crate::config::{Config, DEFAULT_PINS, DEFAULT_SOCKET};
 
@@ -22,7 +23,7 @@ pub(super) fn examine(config: Option<&Config>, host: &Host, area: &mut Area<'_>)
         Ok(status) => {
             area.ok("daemon", format!("answers at {}", socket.display()));
             for status in &status {
-                told(status, area);
+                told(status, host, area);
             }
             true
         }
@@ -71,7 +72,7 @@ fn links_of(pins: &Path) -> PathBuf {
 }
 
 /// What a running daemon says of itself.
-fn told(status: &Row, area: &mut Area<'_>) {
+fn told(status: &Row, host: &Host, area: &mut Area<'_>) {
     match status.get("lease_ms").and_then(Value::as_u64) {
         Some(0) => area.fail(
             "lease",
@@ -81,8 +82,8 @@ fn told(status: &Row, area: &mut Area<'_>) {
         Some(left) => area.ok("lease", format!("fresh, {left} ms left")),
         None => {}
     }
-    let interfaces = status.get("interfaces").cloned().unwrap_or_default();
-    for interface in client::objects(interfaces).unwrap_or_default() {
+    let all = status.get("interfaces").cloned().unwrap_or_default();
+    for interface in client::objects(all).unwrap_or_default() {
         let text = |field| interface.get(field).and_then(Value::as_str);
         let (Some(name), Some(role)) = (text("name"), text("role")) else {
             continue;
@@ -95,7 +96,10 @@ fn told(status: &Row, area: &mut Area<'_>) {
             ),
             (None, Some("generic")) => area.warn(
                 name,
-                "XDP runs in generic mode, at a higher cost per packet",
+                format!(
+                    "{role}, attached (generic), at a higher cost per packet: {}",
+                    interfaces::why_generic(host.link(name))
+                ),
                 "a driver with XDP of its own, if the load asks for it",
             ),
             (None, Some(mode)) => area.ok(name, format!("{role}, attached ({mode})")),

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -86,14 +86,16 @@ impl Sidestep {
         }
     }
 
+    /// A command of `sidestep`, to be run.
+    pub fn command(&self, lab: &Lab, words: &[&str]) -> Command {
+        let mut command = lab.command(Site::Hv, &self.program);
+        command.args(words).arg("--config").arg(&self.config);
+        command
+    }
+
     /// What a command of `sidestep` prints.
     pub fn show(&self, lab: &Lab, words: &[&str]) -> Result<String> {
-        let output = lab
-            .command(Site::Hv, &self.program)
-            .args(words)
-            .arg("--config")
-            .arg(&self.config)
-            .output()?;
+        let output = self.command(lab, words).output()?;
         if !output.status.success() {
             bail!(
                 "sidestep {words:?}: {}: {}",

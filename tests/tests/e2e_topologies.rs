@@ -1,0 +1,132 @@
+//! Thin client and gateway where they are seldom thought of: behind other taps of the
+//! same host.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use sidestep_tests::lab::{Guest, Lab, Machine, Site, in_lab, tap};
+use sidestep_tests::peers::audio;
+use sidestep_tests::peers::capture::Capture;
+use sidestep_tests::peers::sidestep::Sidestep;
+use sidestep_tests::peers::thin_client::{Setup, ThinClient};
+use sidestep_tests::stage::{
+    GATEWAY_TONE, SET_UP, TC_TONE, dial_gateway, expect_reason, gateway, hear, phone, registrar,
+    sip, thin_client, wait_over,
+};
+use sidestep_tests::wait::seconds;
+
+/// The second VM is not one whose calls are looked after; who is where does not matter.
+fn others_tap(config: &mut Value) {
+    for (list, field) in [("vms", "name"), ("thin_clients", "vm")] {
+        if let Some(rows) = config[list].as_array_mut() {
+            rows.retain(|row| row[field] != "desk-2");
+        }
+    }
+    config["media"]["paths"] = json!([{"path": "direct"}]);
+}
+
+/// The call's media is counted both ways where it crosses an uplink.
+fn counted(lab: &Lab, sidestep: &Sidestep) -> Result<()> {
+    for leg in ["gateway->tc", "tc->gateway"] {
+        let what = format!("{leg} to be counted");
+        sidestep.wait_for_row(lab, "flows", &what, seconds(5), |row| {
+            row["leg"] == leg && row["kind"] == "direct" && row["packets"].as_u64() > Some(50)
+        })?;
+    }
+    Ok(())
+}
+
+/// What came of a sender on a wire: how many packets, and how many of them whole.
+fn whole(wire: &Capture, from: Site) -> Result<(usize, usize)> {
+    let trace = wire.so_far()?;
+    let rtp = trace.datagrams.iter();
+    let rtp = rtp.filter(|d| *d.src.ip() == from.ip() && d.rtp().is_some());
+    let (all, right): (Vec<bool>, Vec<bool>) = rtp.map(|d| (true, d.checksum_right)).unzip();
+    Ok((all.len(), right.into_iter().filter(|right| *right).count()))
+}
+
+/// The gateway is a real virtual machine on the same bridge as the caller's, whose card
+/// leaves checksums to the host.
+#[test]
+fn the_gateway_is_a_real_vm_of_this_host() {
+    in_lab(|lab| {
+        Machine::wire(lab, Site::Vm2)?;
+        let sidestep = Sidestep::start_with(lab, &[], others_tap)?;
+        let tone = audio::tone_alaw(GATEWAY_TONE);
+        let at = Site::Vm2.ip();
+        let script = format!(
+            "sipp -sf /answer.xml -i {at} -mi {at} -p 5060 -m 1 -nostdin -key relay_port 0 \
+             -key padding machine -key sdp_line a=sendrecv >/dev/null 2>/tmp/errors\n\
+             echo guest: sipp ended with $?\n\
+             cat /tmp/errors"
+        );
+        let guest = Guest {
+            programs: &["sipp"],
+            files: &[
+                ("/answer.xml", include_bytes!("../scenarios/answer.xml")),
+                ("/tmp/tone.al", &tone),
+            ],
+            script: &script,
+        };
+        let mut gateway = Machine::start(lab, Site::Vm2, &guest)?;
+        let far = Capture::start(lab, Site::Hv, tap(Site::Vm2))?;
+        let near = Capture::start(lab, Site::Tc1, "eth0")?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        vm.dial(&format!("sip:100@{}", sip(Site::Vm2)))?;
+        vm.wait_established(1, SET_UP)?;
+        let call = sidestep.wait_call(lab, "direct")?;
+        expect_reason(&call, None)?;
+        hear(&near, Site::Vm2.ip(), Site::Tc1.ip(), GATEWAY_TONE)?;
+        hear(&far, Site::Tc1.ip(), Site::Vm2.ip(), TC_TONE)?;
+        counted(lab, &sidestep)?;
+        let (sent, complete) = whole(&far, Site::Vm2)?;
+        ensure!(
+            complete < sent,
+            "the guest's card computes checksums itself: this proves nothing"
+        );
+        let (came, right) = whole(&near, Site::Vm2)?;
+        ensure!(came > 50 && right == came, "{right} of {came} are right");
+        vm.hang_up()?;
+        gateway
+            .process()
+            .wait_for_text("guest: sipp ended with 0", seconds(20))?;
+        wait_over(lab, &sidestep)
+    });
+}
+
+/// The thin client is behind the tap of another VM: a desktop within a desktop.
+#[test]
+fn the_thin_client_is_behind_another_tap() {
+    in_lab(|lab| {
+        for (site, interface) in [(Site::Vm2, "eth0"), (Site::Hv, tap(Site::Vm2))] {
+            lab.namespace(site)
+                .run(&["ethtool", "-K", interface, "tx", "on"])?;
+        }
+        let sidestep = Sidestep::start_with(lab, &[], |config| {
+            others_tap(config);
+            // An uplink sees what comes in by it: this is where the thin client's does.
+            if let Some(uplinks) = config["uplinks"].as_array_mut() {
+                uplinks.push(json!(tap(Site::Vm2)));
+            }
+        })?;
+        let far = Capture::start(lab, Site::Gw, "eth0")?;
+        let near = Capture::start(lab, Site::Hv, tap(Site::Vm2))?;
+        let setup = Setup::new("tc1", registrar(Site::Vm1));
+        let _tc = ThinClient::start(lab, Site::Vm2, &setup)?;
+        sidestep.wait_registered(lab, "tc1")?;
+        let mut gw = gateway(lab, "answer")?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        dial_gateway(&mut vm)?;
+        vm.wait_established(1, SET_UP)?;
+        let call = sidestep.wait_call(lab, "direct")?;
+        expect_reason(&call, None)?;
+        hear(&far, Site::Vm2.ip(), Site::Gw.ip(), TC_TONE)?;
+        hear(&near, Site::Gw.ip(), Site::Vm2.ip(), GATEWAY_TONE)?;
+        counted(lab, &sidestep)?;
+        let (came, right) = whole(&far, Site::Vm2)?;
+        ensure!(came > 50 && right == came, "{right} of {came} are right");
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}
