@@ -11,12 +11,45 @@ use crate::media::{Channel, Codec, Direction, Media, Security, Setup};
 use crate::sdp::{self, AudioError, AudioReplacement, SdpError, SessionDescription};
 use crate::sip::identifiers::Identifiers;
 
-/// A description with an audio stream that can be bypassed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A description with an audio stream that can be bypassed. A call keeps several for
+/// as long as it lasts, and reads one again where another is made of it: so only the
+/// bytes are kept, without the places of everything in them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Kept")]
 pub(crate) struct Described {
-    pub(crate) sdp: SessionDescription,
+    /// Its bytes; they have been read once.
+    #[serde(with = "serde_bytes")]
+    sdp: Box<[u8]>,
     index: usize,
     pub(crate) media: Media,
+    /// Session id and version of `o=`.
+    #[serde(skip)]
+    origin: Option<(Box<str>, u64)>,
+}
+
+/// A description of an earlier run.
+#[derive(Deserialize)]
+struct Kept {
+    sdp: SessionDescription,
+    index: usize,
+    media: Media,
+}
+
+impl From<Kept> for Described {
+    fn from(kept: Kept) -> Self {
+        Self::new(&kept.sdp, kept.index, kept.media)
+    }
+}
+
+impl fmt::Debug for Described {
+    /// Without its bytes, which may hold keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Described")
+            .field("sdp", &self.sdp.len())
+            .field("index", &self.index)
+            .field("media", &self.media)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a body is not one.
@@ -45,14 +78,47 @@ impl Described {
     pub(crate) fn offer(body: &[u8], stream: Option<usize>) -> Result<Self, Undescribed> {
         let sdp = SessionDescription::parse(body)?;
         let (index, media) = sdp.movable_audio(stream)?;
-        Ok(Self { sdp, index, media })
+        Ok(Self::new(&sdp, index, media))
     }
 
     /// Reads an answer.
     pub(crate) fn answer(body: &[u8], stream: Option<usize>) -> Result<Self, Undescribed> {
         let sdp = SessionDescription::parse(body)?;
         let (index, media) = sdp.movable_audio_of_answer(stream)?;
-        Ok(Self { sdp, index, media })
+        Ok(Self::new(&sdp, index, media))
+    }
+
+    fn new(sdp: &SessionDescription, index: usize, mut media: Media) -> Self {
+        media.codecs.shrink_to_fit();
+        let origin = sdp.origin();
+        Self {
+            sdp: sdp.bytes().into(),
+            index,
+            media,
+            origin: origin.map(|origin| (origin.sess_id.as_str().into(), origin.sess_version)),
+        }
+    }
+
+    /// Its bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.sdp
+    }
+
+    /// It, read again.
+    ///
+    /// # Errors
+    ///
+    /// None: it was read before.
+    pub(crate) fn sdp(&self) -> Result<SessionDescription, SdpError> {
+        SessionDescription::parse(&self.sdp)
+    }
+
+    /// The same with another audio stream.
+    fn replace(&self, replacement: &AudioReplacement) -> Vec<u8> {
+        match self.sdp() {
+            Ok(sdp) => sdp.replace_audio(self.index, replacement),
+            Err(_) => self.sdp.to_vec(),
+        }
     }
 
     /// Which stream of the session it is.
@@ -67,7 +133,7 @@ impl Described {
             direction,
             ..AudioReplacement::media(media)
         };
-        self.sdp.replace_audio(self.index, &replacement)
+        self.replace(&replacement)
     }
 
     /// The next description of a session that we describe ourselves: here a null
@@ -79,7 +145,7 @@ impl Described {
             replace_null: true,
             ..AudioReplacement::media(media)
         };
-        self.sdp.replace_audio(self.index, &replacement)
+        self.replace(&replacement)
     }
 
     /// Whether it names a codec that carries speech, and that is known here.
@@ -108,13 +174,19 @@ impl Described {
             )
     }
 
+    /// Session id and version of `o=`.
+    pub(crate) fn origin(&self) -> Option<(&str, u64)> {
+        let (id, version) = self.origin.as_ref()?;
+        Some((id, *version))
+    }
+
     /// Session version of `o=`.
     pub(crate) fn version(&self) -> Option<u64> {
-        self.sdp.origin().map(|origin| origin.sess_version)
+        self.origin().map(|(_, version)| version)
     }
 
     fn session(&self) -> Option<&str> {
-        self.sdp.origin().map(|origin| origin.sess_id.as_str())
+        self.origin().map(|(id, _)| id)
     }
 }
 
@@ -174,16 +246,20 @@ impl Told {
             self.set(new);
             return body;
         };
-        if told < version || last.sdp.bytes() == body {
+        if told < version || last.bytes() == body {
             self.set(new);
             return body;
         }
-        if new.sdp.with_version(told) == last.sdp.bytes() {
-            let bytes = last.sdp.bytes().to_vec();
+        let with_version = |version| match new.sdp() {
+            Ok(sdp) => sdp.with_version(version),
+            Err(_) => new.sdp.to_vec(),
+        };
+        if with_version(told) == last.bytes() {
+            let bytes = last.bytes().to_vec();
             self.set(last.clone());
             return bytes;
         }
-        let raised = new.sdp.with_version(told.saturating_add(1));
+        let raised = with_version(told.saturating_add(1));
         if let Ok(raised) = Described::answer(&raised, Some(new.index)) {
             self.set(raised);
         }
@@ -224,7 +300,7 @@ pub(crate) fn answer_to_vm(
         )),
         ..AudioReplacement::address(SocketAddr::new(discard, offer.media.rtp.port())).codecs(codecs)
     };
-    Some(gateway.sdp.replace_audio(gateway.index, &replacement))
+    Some(gateway.replace(&replacement))
 }
 
 /// What the VM is told as its far end's key where it offers SRTP (RFC 4568 §5.1), or as

@@ -238,7 +238,7 @@ pub(crate) fn may_be_silent(
         });
     let says = |described: Option<&Described>| {
         described.is_some_and(|described| {
-            let mut lines = described.sdp.bytes().split(|&b| b == b'\n');
+            let mut lines = described.bytes().split(|&b| b == b'\n');
             lines.any(|line| line.starts_with(b"a=silenceSupp:on"))
         })
     };

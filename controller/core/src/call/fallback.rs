@@ -78,7 +78,7 @@ impl Call {
             return self.commit(cx, &offer, held);
         }
         self.acknowledge(cx, &mut held);
-        let body = self.told_gateway.say(offer.offer.sdp.bytes().to_vec());
+        let body = self.told_gateway.say(offer.offer.bytes().to_vec());
         self.vm = Some(offer.offer.clone());
         self.offer_to(cx, Side::Net, body);
         self.exchange = Exchange::GatewayTakesVm(offer, held, reason);
@@ -95,7 +95,7 @@ impl Call {
         let Some(vm) = &self.vm else {
             return self.through_vm(cx, reason);
         };
-        let body = self.told_gateway.say(vm.sdp.bytes().to_vec());
+        let body = self.told_gateway.say(vm.bytes().to_vec());
         self.offer_to(cx, Side::Net, body);
         self.exchange = Exchange::HandBackToVm(reason);
     }
@@ -190,7 +190,7 @@ impl Call {
         };
         let body = match self.told_vm.last() {
             Some(told) => told.next(&gateway.media),
-            None => gateway.sdp.bytes().to_vec(),
+            None => gateway.bytes().to_vec(),
         };
         let body = self.told_vm.say(body);
         self.offer_to_refresh(cx, body);

@@ -26,7 +26,7 @@ impl Call {
         };
         match described {
             Ok(offer) => {
-                let body = self.told_vm.say(offer.sdp.bytes().to_vec());
+                let body = self.told_vm.say(offer.bytes().to_vec());
                 self.echoes = 0;
                 if initial {
                     self.stream = Some(offer.stream());

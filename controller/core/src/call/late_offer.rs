@@ -189,7 +189,7 @@ impl Call {
             return self.let_late_offer(cx, held, Reason::MediaEncrypted);
         }
         self.promised = Some(tc);
-        let body = self.told_vm.say(offer.offer.sdp.bytes().to_vec());
+        let body = self.told_vm.say(offer.offer.bytes().to_vec());
         // What the VM's softphone sends the moment it has the offer.
         let vm = cx.config.vms.get(self.vm_index);
         let guards = vm.map(|vm| flows::guards_of_unanswered(vm, &offer.offer.media));

@@ -169,7 +169,7 @@ impl Call {
             Side::Net => {
                 // Before the VM can turn there.
                 self.guard_ahead(cx, &described.media);
-                self.told_vm.say(described.sdp.bytes().to_vec())
+                self.told_vm.say(described.bytes().to_vec())
             }
         };
         if offers {
@@ -191,7 +191,7 @@ impl Call {
     ) {
         let body = match self.answer_vm(cx, &offer, &gateway) {
             Some(body) => body,
-            None => self.told_vm.say(gateway.sdp.bytes().to_vec()),
+            None => self.told_vm.say(gateway.bytes().to_vec()),
         };
         self.vm_holds = offer.is_hold();
         self.vm = Some(offer);

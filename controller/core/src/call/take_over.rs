@@ -25,9 +25,9 @@ impl Call {
             return;
         }
         self.stream = Some(vm.stream());
-        let (vm, gateway) = (vm.sdp.bytes().to_vec(), gateway.clone());
+        let (vm, gateway) = (vm.bytes().to_vec(), gateway.clone());
         self.told_gateway.say(vm);
-        self.told_vm.say(gateway.sdp.bytes().to_vec());
+        self.told_vm.say(gateway.bytes().to_vec());
         self.take_over = TakeOver::Never;
         let consent = match self.begin_incoming(cx, &gateway.media) {
             Ok(()) => self.tell_tc(cx),

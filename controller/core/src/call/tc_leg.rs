@@ -88,8 +88,8 @@ impl Call {
     /// An answer to the TC's offer with this media; `None`: no codec in common.
     fn answer_for_tc(&mut self, cx: &mut Context<'_>, media: &Media) -> Option<Vec<u8>> {
         let offer = self.tc.offer.clone()?;
-        let (session, version) = match self.tc.told.last().and_then(|told| told.sdp.origin()) {
-            Some(origin) => (origin.sess_id.parse().ok()?, origin.sess_version + 1),
+        let (session, version) = match self.tc.told.last().and_then(Described::origin) {
+            Some((id, version)) => (id.parse().ok()?, version.saturating_add(1)),
             None => (u64::from(cx.identifiers.below(u32::MAX)), 1),
         };
         let answerer = Answerer {
@@ -111,7 +111,7 @@ impl Call {
         };
         let channel = media.channel.clone().with_setup(setup);
         self.tc_begins = Some(setup == Setup::Passive);
-        let answer = sdp::answer_with(&offer.sdp, &answerer, &channel).ok()?;
+        let answer = sdp::answer_with(&offer.sdp().ok()?, &answerer, &channel).ok()?;
         Some(self.tc.told.say(answer))
     }
 
@@ -319,7 +319,7 @@ impl Call {
         }
         let Some(sdp) = sdp else {
             let told = self.tc.told.last();
-            let ours = told.map(|told| told.sdp.bytes().to_vec()).ok_or(500);
+            let ours = told.map(|told| told.bytes().to_vec()).ok_or(500);
             return cx.tc.answer_reinvite(cx.now, leg, ours);
         };
         let (Ok(offer), Some(promised), Some(gateway)) =

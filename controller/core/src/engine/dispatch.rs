@@ -33,7 +33,8 @@ const NONSENSE: usize = 256;
 pub struct Engine {
     pub(super) config: EngineConfig,
     pub(super) by_address: HashMap<IpAddr, usize>,
-    pub(super) calls: HashMap<u32, Call>,
+    /// Each apart: a table of them would have much room for calls that are not.
+    pub(super) calls: HashMap<u32, Box<Call>>,
     pub(super) by_call_id: HashMap<(usize, Vec<u8>), u32>,
     /// Calls of H.248 and MGCP.
     pub(super) control: Room,
@@ -242,7 +243,7 @@ impl Engine {
     /// Whether a request of ours in a call waits for its answer: who stops now
     /// leaves an answer without its ACK, and 32 s later the call is hung up.
     pub fn is_waiting(&self) -> bool {
-        self.calls.values().any(Call::is_waiting) || self.control.is_waiting()
+        self.calls.values().any(|call| call.is_waiting()) || self.control.is_waiting()
     }
 
     /// The calls, oldest first; ended ones for another minute.
@@ -404,14 +405,14 @@ impl Engine {
         }
         self.next_call = self.next_call.wrapping_add(1);
         self.by_call_id.insert(key, id);
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         Some(id)
     }
 
     /// Whether a VM has as many calls as it may.
     pub(super) fn is_vm_full(&self, vm: usize) -> bool {
         let most = self.config.calls.max_per_vm;
-        let of_vm = |call: &&Call| call.vm_index() == vm;
+        let of_vm = |call: &&Box<Call>| call.vm_index() == vm;
         let all = self.calls.len() + self.control.len();
         all >= most && self.calls.values().filter(of_vm).count() + self.control.count_of(vm) >= most
     }

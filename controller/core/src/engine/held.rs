@@ -3,7 +3,6 @@
 //! what the registrations alone need.
 
 use super::Engine;
-use crate::call::Call;
 
 /// Entries of all that grows by what peers send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,7 +49,7 @@ impl Engine {
         let tc = self.tc.held();
         Held {
             calls: self.calls.len().max(self.by_call_id.len()) + self.control.len(),
-            of_calls: self.calls.values().map(Call::held).sum(),
+            of_calls: self.calls.values().map(|call| call.held()).sum(),
             legs: tc.legs,
             transactions: tc.transactions,
             registrar: self.registrar.held(),

@@ -276,7 +276,7 @@ impl Engine {
         }
         self.by_call_id.insert(call.key(), id);
         self.deadlines.set(&id, call.next_timeout());
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         self.tc.restore(legs);
         true
     }

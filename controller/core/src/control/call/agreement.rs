@@ -174,7 +174,7 @@ impl Call {
         let Some(vm) = &self.vm else {
             return self.through_vm(cx, reason);
         };
-        let body = vm.sdp.bytes().to_vec();
+        let body = vm.bytes().to_vec();
         self.ask(cx, body, Purpose::Restore(reason));
     }
 

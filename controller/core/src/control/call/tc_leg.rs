@@ -143,11 +143,8 @@ impl TcLeg {
     /// An answer to its offer with this media; `None`: no codec in common.
     fn answer(&mut self, cx: &mut Context<'_>, media: &Media) -> Option<Vec<u8>> {
         let offer = self.offer.as_ref()?;
-        let (session, version) = match self.told.last().and_then(|told| told.sdp.origin()) {
-            Some(origin) => (
-                origin.sess_id.parse().ok()?,
-                origin.sess_version.saturating_add(1),
-            ),
+        let (session, version) = match self.told.last().and_then(Described::origin) {
+            Some((id, version)) => (id.parse().ok()?, version.saturating_add(1)),
             None => (u64::from(cx.identifiers.below(u32::MAX)), 1),
         };
         let answerer = Answerer {
@@ -161,7 +158,7 @@ impl TcLeg {
             session_id: session,
             version,
         };
-        let answer = sdp::answer_with(&offer.sdp, &answerer, &media.channel).ok()?;
+        let answer = sdp::answer_with(&offer.sdp().ok()?, &answerer, &media.channel).ok()?;
         self.knows = Some(media.clone());
         Some(self.told.say(answer))
     }
@@ -222,7 +219,7 @@ impl TcLeg {
             },
             TcEvent::Reinvite { sdp: None } => {
                 let told = self.told.last();
-                let ours = told.map(|told| told.sdp.bytes().to_vec()).ok_or(500);
+                let ours = told.map(|told| told.bytes().to_vec()).ok_or(500);
                 cx.tc.answer_reinvite(cx.now, self.id, ours);
                 Said::Nothing
             }

@@ -209,7 +209,7 @@ impl Call {
     pub(in crate::control) fn remote_for_vm(&self) -> Option<Vec<u8>> {
         let vm = self.vm.as_ref().filter(|_| self.is_bypassed())?;
         Some(match self.vm_alternatives.as_slice() {
-            [] => vm.sdp.bytes().to_vec(),
+            [] => vm.bytes().to_vec(),
             several => several.concat(),
         })
     }

@@ -37,7 +37,7 @@ pub(super) struct Agent {
     cx: Context,
     /// Key of the tags of responses that leave no state.
     tag_key: [u8; 32],
-    legs: BTreeMap<Serial, Leg>,
+    legs: BTreeMap<Serial, Box<Leg>>,
     by_id: BTreeMap<LegId, Serial>,
     by_call_id: BTreeMap<Vec<u8>, Serial>,
     /// All legs of a number, also those that are over.
@@ -158,7 +158,7 @@ impl Agent {
         self.by_number.entry(leg.number).or_default().push(serial);
         self.by_call_id
             .insert(leg.dialog.call_id.clone().into_bytes(), serial);
-        self.legs.insert(serial, leg);
+        self.legs.insert(serial, Box::new(leg));
         self.settle(serial);
     }
 
@@ -197,7 +197,7 @@ impl Agent {
         self.by_number.entry(leg).or_default().push(serial);
         self.by_call_id
             .insert(new.dialog.call_id.clone().into_bytes(), serial);
-        self.legs.insert(serial, new);
+        self.legs.insert(serial, Box::new(new));
         self.settle(serial);
     }
 
