@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use super::call_setup::{answering, place};
+use super::call_setup::{answering, call, place};
 use super::cpu;
 use super::rtpengine::{self, Rtpengine};
 use crate::lab::{Lab, Site};
@@ -81,31 +81,105 @@ pub struct Costs {
 /// One way of moving a call's media.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// `sidestep` or `kamailio`.
+    /// `sidestep`, `sidestep-tcp`, `sidestep-no-journal`, `kamailio` or `kamailio-tcp`.
     pub way: &'static str,
     /// In words.
     pub title: &'static str,
     /// CPU time of all its processes, ms.
     pub cpu_ms_per_call: f64,
-    /// Highest rate tried at which no call failed and 99 of 100 were set up within
-    /// 500 ms; 0: none.
+    /// Highest rate tried at which no call failed and, over UDP, 99 of 100 were set up
+    /// within 500 ms; 0: none, or not tried.
     pub calls_per_second: u32,
     /// Whether that was the highest tried.
     pub not_the_limit: bool,
 }
 
+/// How VM and gateway signal, and whether the rate is driven up.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    id: &'static str,
+    title: &'static str,
+    tcp: bool,
+    rates: bool,
+}
+
+impl Way {
+    /// SIPp's options for it: over TCP all calls share a connection.
+    fn options(self) -> &'static [&'static str] {
+        if self.tcp { &["-t", "t1"] } else { &[] }
+    }
+
+    fn gateway(self) -> Run<'static> {
+        Run {
+            options: self.options(),
+            ..answering()
+        }
+    }
+}
+
 /// Measures both, and the memory.
 pub fn measure(extent: Extent, progress: impl Fn(&str)) -> Result<Costs> {
+    let way = |id, title, tcp, rates| Way {
+        id,
+        title,
+        tcp,
+        rates,
+    };
+    let (by_us, by_kamailio) = ("through Sidestep", "through Kamailio and rtpengine");
     let rows = vec![
-        by_sidestep(&extent, &progress).context("through Sidestep")?,
-        by_kamailio(&extent, &progress).context("through Kamailio and rtpengine")?,
+        by_sidestep(
+            &extent,
+            way("sidestep", "Sidestep, UDP", false, true),
+            &progress,
+        )
+        .context(by_us)?,
+        by_proxy(
+            &extent,
+            way(
+                "kamailio",
+                "Kamailio with rtpengine in user space, UDP",
+                false,
+                true,
+            ),
+            &progress,
+        )
+        .context(by_kamailio)?,
+        by_sidestep(
+            &extent,
+            way("sidestep-tcp", "Sidestep, TCP", true, true),
+            &progress,
+        )
+        .context(by_us)?,
+        by_proxy(
+            &extent,
+            way(
+                "kamailio-tcp",
+                "Kamailio with rtpengine in user space, TCP",
+                true,
+                true,
+            ),
+            &progress,
+        )
+        .context(by_kamailio)?,
+        by_sidestep(
+            &extent,
+            way(
+                "sidestep-no-journal",
+                "Sidestep without its journal, UDP",
+                false,
+                false,
+            ),
+            &progress,
+        )
+        .context(by_us)?,
     ];
     progress(&format!("memory of {} calls at once", extent.at_once));
     let memory_per_call = memory_per_call(extent.at_once).context("memory per call")?;
     let method = format!(
-        "SIPp in the VM calls SIPp at the gateway over UDP, {} times {} calls, {} a second, each \
-         ended after 200 ms, no media; the median of the rounds. Sidestep: its thin client is \
-         asked for its offer first, so a call is two dialogs; path direct, flows in the kernel's \
+        "SIPp in the VM calls SIPp at the gateway, {} times {} calls, {} a second, each ended \
+         after 200 ms, no media; the median of the rounds. TCP: one connection for all calls. \
+         Sidestep: its thin client (UDP) is asked for its offer first, so a call is two dialogs; \
+         path direct, flows in the kernel's \
          maps. Kamailio: record-routing, rtpengine in user space gives each call its ports; one \
          dialog. CPU: ns that the scheduler counted for the processes. Memory: RssAnon with the \
          calls up, less before.",
@@ -120,20 +194,19 @@ pub fn measure(extent: Extent, progress: impl Fn(&str)) -> Result<Costs> {
     })
 }
 
-fn by_sidestep(extent: &Extent, progress: &impl Fn(&str)) -> Result<Row> {
+fn by_sidestep(extent: &Extent, way: Way, progress: &impl Fn(&str)) -> Result<Row> {
     let lab = Lab::new()?;
-    let sidestep = Sidestep::start_with(&lab, &[], many_flows)?;
-    let _gateway = Sipp::start(&lab, Site::Gw, &answering())?;
+    let sidestep = Sidestep::start_with(&lab, &[], |config| {
+        many_flows(config);
+        if way.id == "sidestep-no-journal" {
+            // Where no directory can be made: the daemon says so, and goes on without.
+            config["daemon"]["journal"] = "/proc/no/journal".into();
+        }
+    })?;
+    let _gateway = Sipp::start(&lab, Site::Gw, &way.gateway())?;
     let _thin_client = desk::answer(&lab, &sidestep, Registered::Nothing, "load_answer")?;
     let pid = sidestep.pid();
-    let row = run(
-        &lab,
-        ("sidestep", "Sidestep"),
-        extent,
-        &[],
-        progress,
-        || cpu::family(pid),
-    )?;
+    let row = run(&lab, way, extent, &[], progress, || cpu::family(pid))?;
     let calls = sidestep.query(&lab, "calls")?;
     let direct = calls.iter().filter(|call| call["path"] == "direct").count();
     ensure!(
@@ -144,7 +217,7 @@ fn by_sidestep(extent: &Extent, progress: &impl Fn(&str)) -> Result<Row> {
     Ok(row)
 }
 
-fn by_kamailio(extent: &Extent, progress: &impl Fn(&str)) -> Result<Row> {
+fn by_proxy(extent: &Extent, way: Way, progress: &impl Fn(&str)) -> Result<Row> {
     let lab = Lab::new()?;
     let engine = Rtpengine::start(&lab, HOST)?;
     let proxy = SocketAddrV4::new(HOST, 5_060);
@@ -152,15 +225,17 @@ fn by_kamailio(extent: &Extent, progress: &impl Fn(&str)) -> Result<Row> {
         address: proxy,
         gateway: sip(Site::Gw),
         vm: sip(Site::Vm1),
-        tcp: false,
+        tcp: way.tcp,
         rtpengine: Some(SocketAddrV4::new(HOST, rtpengine::CONTROL)),
     };
-    let kamailio = Kamailio::start(&lab, Site::Hv, &setup)?;
-    let _gateway = Sipp::start(&lab, Site::Gw, &answering())?;
+    let kamailio = match way.tcp {
+        true => Kamailio::start_over_tcp(&lab, Site::Hv, &setup)?,
+        false => Kamailio::start(&lab, Site::Hv, &setup)?,
+    };
+    let _gateway = Sipp::start(&lab, Site::Gw, &way.gateway())?;
     let (relay, proxy_pid) = (engine.pid(), kamailio.pid());
     let by_proxy = proxy.to_string();
-    let title = ("kamailio", "Kamailio with rtpengine in user space");
-    run(&lab, title, extent, &["-rsa", &by_proxy], progress, || {
+    run(&lab, way, extent, &["-rsa", &by_proxy], progress, || {
         Ok(cpu::family(proxy_pid)? + cpu::family(relay)?)
     })
 }
@@ -168,34 +243,42 @@ fn by_kamailio(extent: &Extent, progress: &impl Fn(&str)) -> Result<Row> {
 /// CPU time of calls, and the highest rate.
 fn run(
     lab: &Lab,
-    (way, title): (&'static str, &'static str),
+    way: Way,
     extent: &Extent,
     options: &[&str],
     progress: &impl Fn(&str),
     cpu_time: impl Fn() -> Result<Duration>,
 ) -> Result<Row> {
+    let options = [way.options(), options].concat();
     progress(&format!(
-        "{title}: {} × {} calls, {} a second",
-        extent.rounds, extent.calls, extent.rate
+        "{}: {} × {} calls, {} a second",
+        way.title, extent.rounds, extent.calls, extent.rate
     ));
     let mut costs = Vec::with_capacity(extent.rounds);
     for _ in 0..extent.rounds {
         let before = cpu_time()?;
-        place(lab, extent.rate, extent.calls, options)?;
+        call(lab, extent.rate, extent.calls, &options)?;
         costs.push((cpu_time()? - before).as_secs_f64() * 1e3 / f64::from(extent.calls));
     }
     costs.sort_by(f64::total_cmp);
     let mut best = 0;
-    for &rate in &extent.rates {
-        progress(&format!("{title}: {rate} calls a second"));
-        match place(lab, rate, rate * 3, options) {
-            Ok(times) if super::call_setup::at(&times, 0.99) < T1 => best = rate,
-            _ => break,
+    let rates = extent.rates.iter().filter(|_| way.rates);
+    for &rate in rates {
+        progress(&format!("{}: {rate} calls a second", way.title));
+        let fast = match way.tcp {
+            // The capture reads datagrams.
+            true => call(lab, rate, rate * 3, &options).is_ok(),
+            false => place(lab, rate, rate * 3, &options)
+                .is_ok_and(|times| super::call_setup::at(&times, 0.99) < T1),
+        };
+        match fast {
+            true => best = rate,
+            false => break,
         }
     }
     Ok(Row {
-        way,
-        title,
+        way: way.id,
+        title: way.title,
         cpu_ms_per_call: costs.get(costs.len() / 2).copied().unwrap_or_default(),
         calls_per_second: best,
         not_the_limit: best != 0 && extent.rates.last() == Some(&best),
@@ -231,7 +314,8 @@ fn memory_per_call(at_once: u32) -> Result<u64> {
     Ok(after.saturating_sub(before) / u64::from(at_once))
 }
 
-/// Room for every call's flows.
+/// Room for every call and its flows.
 fn many_flows(config: &mut serde_json::Value) {
     config["daemon"]["max_flows"] = 131_072.into();
+    config["calls"] = serde_json::json!({"max_per_vm": 10_000, "max_per_thin_client": 10_000});
 }

@@ -123,7 +123,7 @@ fn editing(message: &Written, each: Duration) -> Option<f64> {
 
 /// ns that `work` takes: turns in growing numbers until one lot takes half of `each`,
 /// as the Erlang program does.
-fn per_turn(each: Duration, mut work: impl FnMut()) -> f64 {
+pub(super) fn per_turn(each: Duration, mut work: impl FnMut()) -> f64 {
     let mut turns = 1u32;
     loop {
         let started = Instant::now();

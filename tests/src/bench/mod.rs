@@ -16,6 +16,7 @@ mod machine;
 mod many_flows;
 mod relaying;
 mod rtpengine;
+mod sip;
 mod steering;
 mod table;
 mod test_run;
@@ -31,12 +32,13 @@ use machine::Machine;
 use table::Table;
 
 /// What can be measured by itself.
-pub const PARTS: [&str; 7] = [
+pub const PARTS: [&str; 8] = [
     "xdp",
     "datapath",
     "relaying",
     "call-setup",
     "call-cost",
+    "sip",
     "h248",
     "h248-calls",
 ];
@@ -68,6 +70,8 @@ struct Results {
     #[serde(skip_serializing_if = "Option::is_none")]
     call_cost: Option<call_cost::Costs>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    sip: Option<Reading>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     h248: Option<Decoding>,
     #[serde(skip_serializing_if = "Option::is_none")]
     h248_calls: Option<H248Calls>,
@@ -95,6 +99,13 @@ struct CallSetup {
     method: String,
     extent: call_setup::Extent,
     rows: Vec<call_setup::Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Reading {
+    method: String,
+    extent: sip::Extent,
+    rows: Vec<sip::Row>,
 }
 
 #[derive(Debug, Serialize)]
@@ -141,6 +152,7 @@ pub fn run(options: &Options) -> Result<()> {
     let call_cost = wanted("call-cost")
         .then(|| call_cost(options.quick))
         .transpose()?;
+    let sip = wanted("sip").then(|| reading(options.quick)).transpose()?;
     let h248 = wanted("h248")
         .then(|| decoding(options.quick))
         .transpose()?;
@@ -155,6 +167,7 @@ pub fn run(options: &Options) -> Result<()> {
         relaying,
         call_setup,
         call_cost,
+        sip,
         h248,
         h248_calls,
         took_s: started.elapsed().as_secs_f64(),
@@ -446,6 +459,36 @@ fn call_setup(quick: bool) -> Result<CallSetup> {
     println!("\n{table}");
     table::print_wrapped(&method);
     Ok(CallSetup {
+        method,
+        extent,
+        rows,
+    })
+}
+
+fn reading(quick: bool) -> Result<Reading> {
+    println!("  … reading and changing SIP");
+    let extent = sip::Extent {
+        each_ms: if quick { 2 } else { 200 },
+    };
+    let rows = sip::measure(extent)?;
+    let mut table = Table::new(&["SIP", "octets", "read, ns", "MB/s", "and changed, ns"]);
+    for row in &rows {
+        table.row(&[
+            row.message.to_owned(),
+            row.bytes.to_string(),
+            format!("{:.0}", row.ns),
+            format!("{:.0}", row.mb_per_s),
+            format!("{:.0}", row.edit_ns),
+        ]);
+    }
+    let method = format!(
+        "Each message over and over for {} ms on one thread. Changed: read, its session \
+         description read, and both written with the audio at another address.",
+        extent.each_ms
+    );
+    println!("\n{table}");
+    table::print_wrapped(&method);
+    Ok(Reading {
         method,
         extent,
         rows,

@@ -35,6 +35,15 @@ impl Kamailio {
     /// Starts it in a box. Every dialog stays with it (Record-Route, RFC 3261
     /// §16.6).
     pub fn start(lab: &Lab, site: Site, setup: &Setup) -> Result<Self> {
+        Self::start_toward(lab, site, setup, "udp")
+    }
+
+    /// The same; the gateway is called over TCP, too.
+    pub fn start_over_tcp(lab: &Lab, site: Site, setup: &Setup) -> Result<Self> {
+        Self::start_toward(lab, site, setup, "tcp")
+    }
+
+    fn start_toward(lab: &Lab, site: Site, setup: &Setup, gateway: &str) -> Result<Self> {
         let directory = lab.directory().join(format!("kamailio-{}", site.name()));
         std::fs::create_dir_all(&directory)?;
         let rtpengine = setup.rtpengine.map(|at| at.to_string());
@@ -43,6 +52,7 @@ impl Kamailio {
             .replace("@PORT@", &setup.address.port().to_string())
             .replace("@GATEWAY_IP@", &setup.gateway.ip().to_string())
             .replace("@GATEWAY_PORT@", &setup.gateway.port().to_string())
+            .replace("@GATEWAY_TRANSPORT@", gateway)
             .replace("@VM@", &setup.vm.to_string())
             .replace("@TRANSPORT@", if setup.tcp { "tcp" } else { "udp" })
             .replace("@RTPENGINE@", rtpengine.as_deref().unwrap_or_default());

@@ -367,13 +367,13 @@ impl Call {
         );
         cx.send(ack.clone());
         send_effects(cx, &datagram, &effects);
-        self.reissue = Some(Reissue {
+        self.reissue = Some(Box::new(Reissue {
             vm_branch,
             branch,
             datagram,
             transaction: Some(transaction),
             ack,
-        });
+        }));
     }
 
     /// A response to the reissued INVITE, as the VM knows its transaction.

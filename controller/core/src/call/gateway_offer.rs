@@ -103,7 +103,7 @@ impl Call {
     /// The user has answered at the VM's softphone (403).
     fn vm_accepts(&mut self, cx: &mut Context<'_>, offer: GatewayOffer, heard: Heard) {
         let held = Held {
-            response: heard,
+            response: Box::new(heard),
             acknowledged: false,
         };
         let answer = self.answer_in(&held.response);

@@ -133,7 +133,7 @@ impl Call {
         };
         let key = heard.key();
         let held = Held {
-            response: heard,
+            response: Box::new(heard),
             acknowledged: false,
         };
         let possible = self.begin_incoming(cx, &offer.media);

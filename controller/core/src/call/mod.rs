@@ -151,9 +151,9 @@ pub(crate) struct Call {
     added: Vec<AddedRequest>,
     /// 2xx of the gateway's that we have acknowledged.
     own_acks: Vec<OwnAck>,
-    reissue: Option<Reissue>,
+    reissue: Option<Box<Reissue>>,
     /// A 2xx to the VM that is ours to repeat until its ACK.
-    repetition: Option<Repetition>,
+    repetition: Option<Box<Repetition>>,
     repeats: Repeats,
     rejections: Rejections,
     keep_alive: Option<KeepAlive>,
@@ -424,8 +424,8 @@ impl Call {
             self.media_path.due(),
             self.media_watch.as_ref().and_then(MediaWatch::due),
             self.trial.as_ref().and_then(Trial::due),
-            self.repetition.as_ref().map(Repetition::due),
-            self.reissue.as_ref().and_then(Reissue::due),
+            self.repetition.as_deref().map(Repetition::due),
+            self.reissue.as_deref().and_then(Reissue::due),
         ]
         .into_iter()
         .chain(self.added.iter().map(AddedRequest::due))

@@ -128,7 +128,7 @@ pub(crate) enum Exchange {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct VmOffer {
     /// A request; the 2xx to an INVITE that had no offer.
-    pub(crate) request: Heard,
+    pub(crate) request: Box<Heard>,
     pub(crate) answered_in: AnsweredIn,
     /// What the VM offered, in its own words.
     pub(crate) offer: Described,
@@ -164,7 +164,7 @@ impl VmOffer {
         initial: bool,
     ) -> Self {
         Self {
-            request,
+            request: Box::new(request),
             answered_in,
             offer,
             initial,
@@ -218,7 +218,7 @@ pub(crate) struct GatewayOffer {
 /// A final response with an answer, kept back until the TC has agreed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Held {
-    pub(crate) response: Heard,
+    pub(crate) response: Box<Heard>,
     /// We have acknowledged it to the gateway: the VM's ACK will be absorbed,
     /// and repeating it to the VM is ours.
     pub(crate) acknowledged: bool,

@@ -224,13 +224,13 @@ impl Call {
 
     /// Repeats a 2xx to the VM until its ACK with `number`.
     pub(super) fn repeat_until_ack(&mut self, now: Time, datagram: Datagram, number: u32) {
-        self.repetition = Some(Repetition {
+        self.repetition = Some(Box::new(Repetition {
             datagram,
             number,
             next: now + T1,
             interval: T1,
             until: now + T1 * 64,
-        });
+        }));
     }
 
     pub(super) fn run_repetition(&mut self, cx: &mut Context<'_>) {

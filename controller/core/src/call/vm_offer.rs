@@ -161,7 +161,7 @@ impl Call {
                 cx,
                 offer,
                 Held {
-                    response: heard,
+                    response: Box::new(heard),
                     acknowledged: false,
                 },
             ),

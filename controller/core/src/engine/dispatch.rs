@@ -412,9 +412,9 @@ impl Engine {
     /// Whether a VM has as many calls as it may.
     pub(super) fn is_vm_full(&self, vm: usize) -> bool {
         let most = self.config.calls.max_per_vm;
-        let of_vm = |call: &&Box<Call>| call.vm_index() == vm;
+        let of_vm = || self.calls.values().filter(|call| call.vm_index() == vm);
         let all = self.calls.len() + self.control.len();
-        all >= most && self.calls.values().filter(of_vm).count() + self.control.count_of(vm) >= most
+        all >= most && of_vm().count() + self.control.count_of(vm) >= most
     }
 
     /// Whether as many calls are followed as may be.
