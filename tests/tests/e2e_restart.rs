@@ -145,6 +145,43 @@ fn known_again(lab: &Lab, calls: u32, kills: u32, path: &str) -> Result<()> {
     Ok(())
 }
 
+/// The daemon is killed again and again while calls are set up: whatever of their
+/// messages it had, or took with it, every one of them comes up and ends.
+#[test]
+fn calls_that_are_set_up_while_the_daemon_dies_come_up() {
+    const CALLS: u32 = 40;
+    in_lab(|lab| {
+        let mut sidestep = Sidestep::start_with(lab, &[], |config| {
+            // They have no media.
+            config["media"]["verify_s"] = json!(0);
+        })?;
+        let _tc = desk::answer(lab, &sidestep, Registered::Nothing, "load_answer")?;
+        let gateway = Run {
+            calls: CALLS,
+            ..Run::new("load_answer")
+        };
+        let mut gw = Sipp::start(lab, Site::Gw, &gateway)?;
+        let run = Run {
+            calls: CALLS,
+            rate: 10,
+            options: &["-d", "5000", "-l", "100"],
+            ..Run::new("load_call").calling(sip(Site::Gw))
+        };
+        let mut caller = Sipp::start(lab, Site::Vm1, &run)?;
+        for kill in 1..=3 {
+            wait_for("some more calls", seconds(20), || {
+                let calls = sidestep.query(lab, "calls").ok()?;
+                (calls.len() >= 8 * kill).then_some(())
+            })?;
+            sidestep.process().kill()?;
+            sidestep.restart(lab, &[])?;
+        }
+        caller.finish(seconds(40))?;
+        gw.finish(seconds(10))?;
+        wait_over(lab, &sidestep)
+    });
+}
+
 #[test]
 fn ten_calls_are_known_after_every_kill() {
     in_lab(|lab| known_again(lab, 10, 5, "direct"));

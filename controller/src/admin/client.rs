@@ -1,12 +1,15 @@
 //! The other end of the socket: one question, one line of JSON each way.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::fmt;
+use std::io::{self, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use thiserror::Error;
 
 /// One row, by field name: what a daemon of another version says more, or less,
 /// is shown as it is.
@@ -16,7 +19,7 @@ pub type Row = Map<String, Value>;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why there was no answer, and what to do.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nobody listens.
     #[error(
@@ -39,6 +42,59 @@ pub enum AskError {
     /// It answered that it cannot.
     #[error("the daemon answered: {0}")]
     Refused(String),
+    /// The asker could not do with a row what it wanted.
+    #[error(transparent)]
+    Row(io::Error),
+}
+
+/// A daemon that answers.
+pub struct Connection {
+    socket: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+impl Connection {
+    /// Connects to the daemon at `socket`.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answers there, or not to this user.
+    pub fn open(socket: &Path) -> Result<Self, AskError> {
+        let connect = || -> io::Result<UnixStream> {
+            let stream = UnixStream::connect(socket)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            Ok(stream)
+        };
+        Ok(Self {
+            socket: socket.to_owned(),
+            stream: BufReader::new(connect().map_err(|error| explain(socket, error.kind()))?),
+        })
+    }
+
+    /// Asks, and has `each` row as it comes: of a long list there is never more than
+    /// one row here. What `each` cannot do ends it, as [`AskError::Row`].
+    ///
+    /// # Errors
+    ///
+    /// The daemon does not answer, or not with rows.
+    pub fn ask(
+        &mut self,
+        request: &Value,
+        each: &mut dyn FnMut(Row) -> io::Result<()>,
+    ) -> Result<(), AskError> {
+        let sent = self
+            .stream
+            .get_mut()
+            .write_all(format!("{request}\n").as_bytes());
+        sent.map_err(|error| explain(&self.socket, error.kind()))?;
+        read(&mut self.stream, each).map_err(|error| match error {
+            Answer::Refused(what) => AskError::Refused(what),
+            Answer::Row(error) => AskError::Row(error),
+            Answer::Broken(kind) => explain(&self.socket, kind),
+            Answer::Odd(what) => broken(&self.socket, what),
+        })
+    }
 }
 
 /// The rows of one of the lists of the daemon at `socket`.
@@ -47,34 +103,25 @@ pub enum AskError {
 ///
 /// Nobody answers there, or not with rows.
 pub fn rows(socket: &Path, list: &str) -> Result<Vec<Row>, AskError> {
-    let answer = exchange(socket, list).map_err(|error| explain(socket, &error))?;
-    parse(&answer).map_err(|error| match error {
-        Answer::Refused(what) => AskError::Refused(what),
-        Answer::Odd(what) => broken(socket, what),
-    })
-}
-
-fn exchange(socket: &Path, list: &str) -> io::Result<String> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut rows = Vec::new();
     let request = serde_json::json!({ "get": list });
-    stream.write_all(format!("{request}\n").as_bytes())?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    Ok(line)
+    Connection::open(socket)?.ask(&request, &mut |row| {
+        rows.push(row);
+        Ok(())
+    })?;
+    Ok(rows)
 }
 
-fn explain(socket: &Path, error: &io::Error) -> AskError {
+fn explain(socket: &Path, kind: io::ErrorKind) -> AskError {
     use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied, WouldBlock};
-    match error.kind() {
+    match kind {
         NotFound | ConnectionRefused => AskError::NotRunning(socket.to_owned()),
         PermissionDenied => AskError::Forbidden(socket.to_owned()),
         WouldBlock => broken(
             socket,
             format!("nothing came within {} s", PATIENCE.as_secs()),
         ),
-        _ => broken(socket, error.to_string()),
+        kind => broken(socket, kind.to_string()),
     }
 }
 
@@ -87,24 +134,98 @@ fn broken(socket: &Path, what: String) -> AskError {
 
 enum Answer {
     Refused(String),
+    Row(io::Error),
+    Broken(io::ErrorKind),
     Odd(String),
 }
 
-/// `{"ok":[{…},…]}` or `{"error":"…"}`.
-fn parse(answer: &str) -> Result<Vec<Row>, Answer> {
-    if answer.trim().is_empty() {
-        return Err(Answer::Odd("it closed the connection".to_owned()));
+/// `{"ok":[{…},…]}` or `{"error":"…"}`; an object that is alone is one row.
+fn read(from: impl io::Read, each: &mut dyn FnMut(Row) -> io::Result<()>) -> Result<(), Answer> {
+    let mut refused = None;
+    let mut stopped = None;
+    let mut answer = serde_json::Deserializer::from_reader(from);
+    let outcome = answer.deserialize_map(AnswerVisitor {
+        each,
+        refused: &mut refused,
+        stopped: &mut stopped,
+    });
+    match (refused, stopped, outcome) {
+        (Some(what), ..) => Err(Answer::Refused(what)),
+        (_, Some(error), _) => Err(Answer::Row(error)),
+        (_, _, Ok(())) => Ok(()),
+        (_, _, Err(error)) => Err(match error.io_error_kind() {
+            Some(kind) => Answer::Broken(kind),
+            None if error.is_eof() => Answer::Odd("it closed the connection".to_owned()),
+            None => Answer::Odd(format!("its answer is not as it should be ({error})")),
+        }),
     }
-    let answer: Value = serde_json::from_str(answer)
-        .map_err(|error| Answer::Odd(format!("its answer is no JSON ({error})")))?;
-    if let Some(error) = answer.get("error").and_then(Value::as_str) {
-        return Err(Answer::Refused(error.to_owned()));
+}
+
+struct AnswerVisitor<'a> {
+    each: &'a mut dyn FnMut(Row) -> io::Result<()>,
+    refused: &'a mut Option<String>,
+    stopped: &'a mut Option<io::Error>,
+}
+
+impl<'de> Visitor<'de> for AnswerVisitor<'_> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("ok or error")
     }
-    match answer.get("ok") {
-        Some(value) => objects(value.clone()).map_err(Answer::Odd),
-        None => Err(Answer::Odd(
-            "its answer has neither ok nor error".to_owned(),
-        )),
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        match map.next_key::<String>()?.as_deref() {
+            Some("ok") => map.next_value_seed(RowsVisitor {
+                each: self.each,
+                stopped: self.stopped,
+            })?,
+            Some("error") => *self.refused = Some(map.next_value()?),
+            _ => return Err(A::Error::custom("it has neither ok nor error")),
+        }
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+}
+
+struct RowsVisitor<'a> {
+    each: &'a mut dyn FnMut(Row) -> io::Result<()>,
+    stopped: &'a mut Option<io::Error>,
+}
+
+impl RowsVisitor<'_> {
+    fn row<E: Error>(&mut self, row: Row) -> Result<(), E> {
+        (self.each)(row).map_err(|error| {
+            *self.stopped = Some(error);
+            E::custom("stopped")
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for RowsVisitor<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RowsVisitor<'_> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut rows: A) -> Result<(), A::Error> {
+        while let Some(row) = rows.next_element()? {
+            self.row(row)?;
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, map: A) -> Result<(), A::Error> {
+        self.row(Row::deserialize(MapAccessDeserializer::new(map))?)
     }
 }
 
@@ -129,19 +250,33 @@ mod tests {
 
     #[test]
     fn an_answer_is_rows_or_a_reason() {
-        assert_eq!(
-            parse("{\"ok\":[{\"id\":1},{\"id\":2}]}\n")
-                .ok()
-                .map(|r| r.len()),
-            Some(2)
-        );
-        assert_eq!(
-            parse("{\"ok\":{\"pid\":1}}\n").ok().map(|r| r.len()),
-            Some(1)
-        );
+        let parse = |answer: &str| {
+            let mut rows = 0;
+            let outcome = read(answer.as_bytes(), &mut |_| {
+                rows += 1;
+                Ok(())
+            });
+            outcome.map(|()| rows)
+        };
+        for (answer, rows) in [
+            ("{\"ok\":[{\"id\":1},{\"id\":2}]}\n", 2),
+            ("{\"ok\":{\"pid\":1}}\n", 1),
+            ("{\"ok\":[]}\n", 0),
+        ] {
+            assert_eq!(parse(answer).ok(), Some(rows), "{answer}");
+        }
         assert!(matches!(parse("{\"error\":\"no\"}"), Err(Answer::Refused(what)) if what == "no"));
-        for odd in ["", "{", "{}", "{\"ok\":[1]}"] {
+        for odd in ["", "{", "{}", "{\"ok\":[1]}", "{\"ok\":[{}", "flows"] {
             assert!(matches!(parse(odd), Err(Answer::Odd(_))), "{odd}");
         }
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_used_ends_it() {
+        let answer = b"{\"ok\":[{\"id\":1},{\"id\":2}]}\n";
+        let outcome = read(&answer[..], &mut |_| Err(io::ErrorKind::BrokenPipe.into()));
+        assert!(
+            matches!(outcome, Err(Answer::Row(error)) if error.kind() == io::ErrorKind::BrokenPipe)
+        );
     }
 }

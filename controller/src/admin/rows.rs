@@ -3,6 +3,8 @@
 //!
 //! Times are RFC 3339 in UTC. What is not known is `null`, never a made-up value.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// A media flow in one direction, as counted where it crosses this host.
@@ -73,6 +75,34 @@ pub struct FlowRow {
     pub last_seen: Option<String>,
     /// `live`, or `ended` for a minute after the call.
     pub state: String,
+}
+
+/// Which flow is meant: its five-tuple, the protocol being UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowEnds {
+    /// Source on the wire.
+    pub from: SocketAddr,
+    /// Destination on the wire.
+    pub to: SocketAddr,
+}
+
+/// A flow to be added by hand. The fields are [`FlowRow`]'s; others of a row are
+/// ignored, so that rows that were listed can be added again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowSpec {
+    /// Source on the wire.
+    pub from: SocketAddr,
+    /// Destination on the wire; of a steered flow its anchor.
+    pub to: SocketAddr,
+    /// Steered: source it leaves with.
+    #[serde(default)]
+    pub sent_from: Option<SocketAddr>,
+    /// Steered: destination it leaves with.
+    #[serde(default)]
+    pub sent_to: Option<SocketAddr>,
+    /// RTCP (true) or RTP.
+    #[serde(default)]
+    pub rtcp: bool,
 }
 
 /// A call.

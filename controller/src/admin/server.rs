@@ -10,12 +10,15 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, sink};
+use tokio::net::unix::WriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-/// Longest request, octets.
-const LONGEST: u64 = 4096;
+use super::rows::{FlowEnds, FlowSpec};
+
+/// Longest request, octets: several hundred flows to add.
+const LONGEST: u64 = 256 << 10;
 /// What is read of a request that is too long, octets.
 const DISCARDED: u64 = 1 << 20;
 /// Connections served at once; more have to wait.
@@ -41,18 +44,49 @@ pub enum List {
     Counters,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Request {
-    get: List,
+/// A line of a client's.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Request {
+    Get(List),
+    Find(FlowEnds),
+    Add(Vec<FlowSpec>),
+    Remove(Vec<FlowEnds>),
+}
+
+/// What the owner of the answers is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Rows of a list; of a long one a part, from behind `after` on.
+    Rows {
+        /// Which.
+        list: List,
+        /// [`Part::next`] of the part before.
+        after: Option<u32>,
+    },
+    /// The rows of one five-tuple.
+    Find(FlowEnds),
+    /// Flows to be added by hand.
+    Add(Vec<FlowSpec>),
+    /// Flows to be removed by hand.
+    Remove(Vec<FlowEnds>),
+}
+
+/// Rows, and whether more follow.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// The rows.
+    pub rows: Vec<Value>,
+    /// What to go on behind; `None`: these were the last.
+    pub next: Option<u32>,
 }
 
 /// A question to whoever owns the answers.
 pub struct Query {
     /// What is asked for.
-    pub list: List,
-    /// Where the rows go.
-    pub answer: oneshot::Sender<Vec<Value>>,
+    pub ask: Ask,
+    /// Where the rows go, or why there are none.
+    pub answer: oneshot::Sender<Result<Part, String>>,
 }
 
 /// The listening socket; its file goes with it.
@@ -138,9 +172,7 @@ async fn converse(mut stream: UnixStream, queries: &mpsc::Sender<Query>) -> io::
             return Ok(());
         }
         let complete = line.ends_with(b"\n");
-        let mut answer = answer(&line, queries).await.to_string();
-        answer.push('\n');
-        timeout(PATIENCE, write.write_all(answer.as_bytes())).await??;
+        answer(&line, queries, &mut write).await?;
         if !complete {
             // Cut off or too long: what follows is no request. It is read all the
             // same, for a close with unread octets would cost the answer.
@@ -151,19 +183,58 @@ async fn converse(mut stream: UnixStream, queries: &mpsc::Sender<Query>) -> io::
     }
 }
 
-async fn answer(line: &[u8], queries: &mpsc::Sender<Query>) -> Value {
-    let list = match serde_json::from_slice::<Request>(line) {
-        Ok(request) => request.get,
-        Err(error) => return json!({ "error": format!("not a request: {error}") }),
+/// Answers a line with a line. A long list is asked for part by part, so that its
+/// owner has its other work done between two parts.
+async fn answer(
+    line: &[u8],
+    queries: &mpsc::Sender<Query>,
+    write: &mut WriteHalf<'_>,
+) -> io::Result<()> {
+    let mut ask = match serde_json::from_slice::<Request>(line) {
+        Ok(Request::Get(list)) => Ask::Rows { list, after: None },
+        Ok(Request::Find(ends)) => Ask::Find(ends),
+        Ok(Request::Add(flows)) => Ask::Add(flows),
+        Ok(Request::Remove(flows)) => Ask::Remove(flows),
+        Err(error) => return refuse(write, &format!("not a request: {error}")).await,
     };
-    let (answer, rows) = oneshot::channel();
-    if queries.send(Query { list, answer }).await.is_err() {
-        return json!({ "error": "the daemon is stopping" });
+    let mut text = "{\"ok\":[".to_owned();
+    let mut first = true;
+    loop {
+        let part = match put(queries, ask.clone()).await {
+            Ok(part) => part,
+            Err(why) if first => return refuse(write, &why).await,
+            // The line has begun; the other end sees that it does not end.
+            Err(why) => return Err(io::Error::other(why)),
+        };
+        for row in &part.rows {
+            if !std::mem::take(&mut first) {
+                text.push(',');
+            }
+            text += &row.to_string();
+        }
+        match (&mut ask, part.next) {
+            (Ask::Rows { after, .. }, Some(next)) => *after = Some(next),
+            _ => break,
+        }
+        timeout(PATIENCE, write.write_all(text.as_bytes())).await??;
+        text.clear();
+        first = false;
     }
-    match rows.await {
-        Ok(rows) => json!({ "ok": rows }),
-        Err(_) => json!({ "error": "the daemon is stopping" }),
-    }
+    text += "]}\n";
+    timeout(PATIENCE, write.write_all(text.as_bytes())).await?
+}
+
+async fn refuse(write: &mut WriteHalf<'_>, why: &str) -> io::Result<()> {
+    let line = format!("{}\n", json!({ "error": why }));
+    timeout(PATIENCE, write.write_all(line.as_bytes())).await?
+}
+
+async fn put(queries: &mpsc::Sender<Query>, ask: Ask) -> Result<Part, String> {
+    let stopping = || "the daemon is stopping".to_owned();
+    let (answer, part) = oneshot::channel();
+    let sent = queries.send(Query { ask, answer }).await;
+    sent.map_err(|_| stopping())?;
+    part.await.map_err(|_| stopping())?
 }
 
 #[cfg(test)]
@@ -181,8 +252,30 @@ mod tests {
         let serving = tokio::spawn(server.serve(queries));
         tokio::spawn(async move {
             while let Some(query) = asked.recv().await {
-                let row = serde_json::to_value(query.list).unwrap();
-                query.answer.send(vec![row]).unwrap();
+                let Ask::Rows { list, after } = query.ask else {
+                    query.answer.send(Err("no".to_owned())).unwrap();
+                    continue;
+                };
+                // Flows come in three parts, one of them empty.
+                let part = match (list, after) {
+                    (List::Flows, None) => Part {
+                        rows: vec![json!(1), json!(2)],
+                        next: Some(2),
+                    },
+                    (List::Flows, Some(2)) => Part {
+                        rows: Vec::new(),
+                        next: Some(7),
+                    },
+                    (List::Flows, Some(_)) => Part {
+                        rows: vec![json!(8)],
+                        next: None,
+                    },
+                    (list, _) => Part {
+                        rows: vec![serde_json::to_value(list).unwrap()],
+                        next: None,
+                    },
+                };
+                query.answer.send(Ok(part)).unwrap();
             }
         });
         let mut stream = UnixStream::connect(&path).await.unwrap();
@@ -204,8 +297,15 @@ mod tests {
         let answers = ask("{\"get\":\"flows\"}\n{\"get\":\"status\"}\n").await;
         assert_eq!(
             answers,
-            [json!({"ok": ["flows"]}), json!({"ok": ["status"]})]
+            [json!({"ok": [1, 2, 8]}), json!({"ok": ["status"]})]
         );
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_done_is_told_so() {
+        let ends = r#"{"from":"10.0.0.1:1000","to":"[::1]:2"}"#;
+        let answers = ask(&format!("{{\"find\":{ends}}}\n{{\"remove\":[{ends}]}}\n")).await;
+        assert_eq!(answers, [json!({"error": "no"}), json!({"error": "no"})]);
     }
 
     #[tokio::test]
@@ -223,7 +323,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_endless_line_is_cut() {
-        let answers = ask(&"x".repeat(10_000)).await;
+        let answers = ask(&"x".repeat(300_000)).await;
         assert_eq!(answers.len(), 1);
         assert!(answers[0]["error"].is_string());
     }

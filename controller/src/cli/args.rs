@@ -126,14 +126,24 @@ pub struct ListArgs {
 
 /// `sidestep flows`
 #[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_long_help = "\
-Works with the daemon stopped too: the pinned maps are read then.
+Works with the daemon stopped too: the pinned maps are read then. A long list is
+printed as it comes, some hundred flows at a time.
+
+Flows can be added by hand, to try the datapath without a call; they stay until they
+are removed. What belongs to a call that has not ended cannot be removed.
 
 Examples:
   sidestep flows
+  sidestep flows show 10.71.3.31:6000 10.71.2.22:10038
+  sidestep flows add 10.71.3.31:6000 10.71.2.22:10038
+  sidestep flows --json | jq '[.[] | select(.kind == \"guard\")]' | sidestep flows remove --file -
   sidestep flows --watch
   sidestep flows --watch --interval 5 --json | jq -c '.[] | {call, leg, packets, lost}'")]
 pub struct FlowsArgs {
+    #[command(subcommand)]
+    pub command: Option<FlowsCommand>,
     #[command(flatten)]
     pub list: ListArgs,
     /// Show again and again, until Ctrl-C; with --json one array a line
@@ -142,6 +152,65 @@ pub struct FlowsArgs {
     /// Seconds between two looks
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, requires = "watch", value_parser = interval)]
     pub interval: f64,
+}
+
+/// What can be done with flows.
+#[derive(Debug, Subcommand)]
+pub enum FlowsCommand {
+    /// Show all flows, as `sidestep flows` does
+    List(ListArgs),
+    /// Show one flow
+    Show {
+        /// Source on the wire, ADDR:PORT
+        from: SocketAddr,
+        /// Destination on the wire
+        to: SocketAddr,
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Add flows by hand: counted and passed, or steered
+    Add {
+        #[command(flatten)]
+        which: WhichArgs,
+        /// Steer it: the source that it leaves with
+        #[arg(
+            long,
+            value_name = "ADDR:PORT",
+            requires = "sent_to",
+            conflicts_with = "file"
+        )]
+        sent_from: Option<SocketAddr>,
+        /// Steer it: the destination that it leaves with
+        #[arg(
+            long,
+            value_name = "ADDR:PORT",
+            requires = "sent_from",
+            conflicts_with = "file"
+        )]
+        sent_to: Option<SocketAddr>,
+        #[command(flatten)]
+        daemon: DaemonArgs,
+    },
+    /// Remove flows that were added by hand, or that a daemon which was killed has left
+    Remove {
+        #[command(flatten)]
+        which: WhichArgs,
+        #[command(flatten)]
+        daemon: DaemonArgs,
+    },
+}
+
+/// Which flows: one, or those of a file.
+#[derive(Debug, ClapArgs)]
+pub struct WhichArgs {
+    /// Source on the wire, ADDR:PORT
+    #[arg(requires = "to", required_unless_present = "file")]
+    pub from: Option<SocketAddr>,
+    /// Destination on the wire
+    pub to: Option<SocketAddr>,
+    /// A JSON array of flows, as `flows --json` prints it; `-`: standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to"])]
+    pub file: Option<PathBuf>,
 }
 
 fn interval(text: &str) -> Result<f64, String> {

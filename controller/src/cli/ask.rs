@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::args::DaemonArgs;
 use super::config_check;
-use crate::admin::client::{self, AskError, Row};
+use crate::admin::client::{self, AskError, Connection, Row};
 use crate::config::{DEFAULT_PINS, DEFAULT_SOCKET};
 
 /// Where the daemon and its maps are.
@@ -33,6 +33,11 @@ impl Daemon {
             daemon.socket.clone_from(socket);
         }
         Ok(daemon)
+    }
+
+    /// A connection to it, for several questions.
+    pub fn connect(&self) -> Result<Connection, AskError> {
+        Connection::open(&self.socket)
     }
 
     /// The rows of one of its lists.

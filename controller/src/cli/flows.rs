@@ -4,48 +4,135 @@
 //! so: what they hold was counted by the kernel, daemon or not.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::args::FlowsArgs;
+use super::args::{FlowsArgs, FlowsCommand, ListArgs};
 use super::ask::Daemon;
 use super::cell::{ago, count, decimal, octets, plain, ssrc};
-use super::list::json_array;
+use super::flows_by_hand;
 use super::table::{Align, Column, render, terminal_height, terminal_width};
 use crate::admin::client::{AskError, Row, objects};
+use crate::admin::rows::FlowEnds;
 
 /// Field that `--watch` adds for itself: packets a second since the last look.
 const RATE: &str = "rate";
 
-/// Shows the flows.
+/// Flows of a long list that are one table.
+const TABLE: usize = 1_000;
+
+/// Shows the flows, or does with them what is asked.
 pub fn run(args: &FlowsArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Some(FlowsCommand::List(args)) => return list(args, out),
+        Some(FlowsCommand::Show { from, to, list }) => {
+            let (from, to) = (*from, *to);
+            return flows_by_hand::show(FlowEnds { from, to }, list, out);
+        }
+        Some(FlowsCommand::Add {
+            which,
+            sent_from,
+            sent_to,
+            daemon,
+        }) => return flows_by_hand::add(which, (*sent_from, *sent_to), daemon, out),
+        Some(FlowsCommand::Remove { which, daemon }) => {
+            return flows_by_hand::remove(which, daemon, out);
+        }
+        None if !args.watch => return list(&args.list, out),
+        None => {}
+    }
     let daemon = match Daemon::of(&args.list.daemon) {
         Ok(daemon) => daemon,
         Err(code) => return Ok(code),
     };
-    if !args.watch {
-        let (rows, source) = read(&daemon)?;
-        if let Source::Pins = source {
-            eprintln!("{}", stopped(&daemon));
-        }
-        let text = if args.list.json {
-            json_array(&rows)
-        } else {
-            table(&rows, false)
-        };
-        out.write_all(text.as_bytes())?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot wait for signals")?;
     runtime.block_on(watch(args, &daemon, out))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows the flows once.
+fn list(args: &ListArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let daemon = match Daemon::of(&args.daemon) {
+        Ok(daemon) => daemon,
+        Err(code) => return Ok(code),
+    };
+    let mut printer = Printer::new(args.json, out);
+    match daemon.connect() {
+        Ok(mut connection) => {
+            let request = json!({ "get": "flows" });
+            connection.ask(&request, &mut |row| printer.row(row))?;
+        }
+        Err(error @ AskError::NotRunning(_)) => {
+            let Ok(rows) = pinned(&daemon) else {
+                return Err(error.into());
+            };
+            eprintln!("{}", stopped(&daemon));
+            for row in rows {
+                printer.row(row)?;
+            }
+        }
+        Err(error) => return Err(error.into()),
+    }
+    printer.end()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints rows as they come: JSON row by row, tables of so many rows each.
+pub(super) struct Printer<'a, W> {
+    json: bool,
+    out: &'a mut W,
+    waiting: Vec<Row>,
+    printed: bool,
+}
+
+impl<'a, W: Write> Printer<'a, W> {
+    /// Nothing is printed yet.
+    pub fn new(json: bool, out: &'a mut W) -> Self {
+        Self {
+            json,
+            out,
+            waiting: Vec::new(),
+            printed: false,
+        }
+    }
+
+    /// Prints a row, or keeps it for the next table.
+    pub fn row(&mut self, row: Row) -> io::Result<()> {
+        if self.json {
+            let before = if self.printed { ",\n " } else { "[" };
+            self.printed = true;
+            return write!(self.out, "{before}{}", Value::Object(row));
+        }
+        self.waiting.push(row);
+        match self.waiting.len() {
+            TABLE => self.table(),
+            _ => Ok(()),
+        }
+    }
+
+    fn table(&mut self) -> io::Result<()> {
+        let text = table(&self.waiting, false);
+        self.waiting.clear();
+        self.printed = true;
+        self.out.write_all(text.as_bytes())
+    }
+
+    /// No rows follow.
+    pub fn end(mut self) -> io::Result<()> {
+        match (self.json, self.printed) {
+            (true, true) => self.out.write_all(b"]\n"),
+            (true, false) => self.out.write_all(b"[]\n"),
+            (false, true) if self.waiting.is_empty() => Ok(()),
+            (false, _) => self.table(),
+        }
+    }
 }
 
 /// Where rows came from.
@@ -58,18 +145,22 @@ fn read(daemon: &Daemon) -> anyhow::Result<(Vec<Row>, Source)> {
     match daemon.rows("flows") {
         Ok(rows) => Ok((rows, Source::Daemon)),
         Err(error @ AskError::NotRunning(_)) => {
-            let Ok(rows) = crate::datapath::flows_from_pins(&daemon.pins) else {
+            let Ok(rows) = pinned(daemon) else {
                 return Err(error.into());
             };
-            let rows = serde_json::to_value(rows)?;
-            let rows = objects(rows).map_err(anyhow::Error::msg)?;
             Ok((rows, Source::Pins))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn stopped(daemon: &Daemon) -> String {
+/// What is pinned, without a daemon.
+pub(super) fn pinned(daemon: &Daemon) -> anyhow::Result<Vec<Row>> {
+    let rows = crate::datapath::flows_from_pins(&daemon.pins)?;
+    objects(serde_json::to_value(rows)?).map_err(anyhow::Error::msg)
+}
+
+pub(super) fn stopped(daemon: &Daemon) -> String {
     format!(
         "no daemon answers; these are the maps pinned in {}",
         daemon.pins.display()
@@ -232,6 +323,29 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As one array that is put together, and as tables that have their headings.
+    #[test]
+    fn rows_are_printed_as_they_come() {
+        let print = |json: bool, rows: usize| {
+            let mut out = Vec::new();
+            let mut printer = Printer::new(json, &mut out);
+            for number in 0..rows {
+                let row = Row::from_iter([("call".to_owned(), Value::from(number))]);
+                printer.row(row).unwrap();
+            }
+            printer.end().unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(print(true, 0), "[]\n");
+        assert_eq!(print(true, 2), "[{\"call\":0},\n {\"call\":1}]\n");
+        assert_eq!(print(false, 0), "no flows\n");
+        for (rows, tables) in [(1, 1), (TABLE, 1), (TABLE + 1, 2)] {
+            let text = print(false, rows);
+            assert_eq!(text.matches("CALL").count(), tables, "{rows} rows");
+            assert_eq!(text.lines().count(), rows + tables, "{rows} rows");
+        }
+    }
 
     #[test]
     fn a_rate_is_packets_since_the_last_look() {

@@ -11,6 +11,7 @@ mod config_check;
 mod decode;
 mod doctor;
 mod flows;
+mod flows_by_hand;
 mod list;
 mod run;
 mod table;

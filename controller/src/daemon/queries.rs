@@ -1,26 +1,75 @@
 //! Answers to the admin socket.
 
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sidestep_abi::door::Unread;
 use sidestep_core::call::Reason;
 use sidestep_core::time::Time;
 
 use super::serve::Daemon;
 use crate::admin::rows::{CounterRow, DoorRow, StatusRow, UnreadRow, VmRow};
-use crate::admin::{List, view};
+use crate::admin::{Ask, List, Part, view};
 use crate::clock::{self, Wall, nanoseconds};
 use crate::config::VmConfig;
-use crate::datapath::VmAddresses;
+use crate::datapath::{ByHand, Datapath, VmAddresses};
+
+type Bridged<'a> = Box<dyn Fn(Ipv4Addr) -> bool + 'a>;
+type Hands<'a> = ByHand<'a, Bridged<'a>>;
 
 impl Daemon {
-    /// The rows of a list.
-    pub(super) fn rows(&self, list: List) -> Vec<Value> {
+    /// Does what is asked, or says why not.
+    pub(super) fn answer(&mut self, ask: Ask) -> Result<Part, String> {
+        match ask {
+            Ask::Rows { list, after } => Ok(self.part(list, after)),
+            Ask::Find(ends) => Ok(whole(values(self.datapath.find(&ends)))),
+            Ask::Add(flows) => self.by_hand("added", &flows, |datapath, flow, by| {
+                let outcome = datapath.add_by_hand(flow, by);
+                outcome.map_err(|error| format!("{} > {}: {error}", flow.from, flow.to))
+            }),
+            Ask::Remove(flows) => self.by_hand("removed", &flows, |datapath, flow, by| {
+                let outcome = datapath.remove_by_hand(flow, by);
+                outcome.map_err(|error| format!("{} > {}: {error}", flow.from, flow.to))
+            }),
+        }
+    }
+
+    /// Does something with flow after flow; at the first that it cannot be done with,
+    /// it says how many were done.
+    fn by_hand<F>(
+        &mut self,
+        done: &str,
+        flows: &[F],
+        mut work: impl FnMut(&mut Datapath, &F, &Hands<'_>) -> Result<(), String>,
+    ) -> Result<Part, String> {
+        let calls = self.engine.calls();
+        let live = calls.iter().filter(|call| call.state != "ended");
+        let live: HashSet<u32> = live.map(|call| call.id).collect();
+        let interfaces = &self.interfaces;
+        let is_bridged: Bridged<'_> = Box::new(|vm| interfaces.is_bridged(vm));
+        let by = ByHand {
+            live: &live,
+            is_bridged,
+        };
+        for (count, flow) in flows.iter().enumerate() {
+            work(&mut self.datapath, flow, &by)
+                .map_err(|why| format!("{why} ({count} before it were {done})"))?;
+        }
+        Ok(whole(vec![json!({ done: flows.len() })]))
+    }
+
+    /// The rows of a list, or of a long one some.
+    fn part(&self, list: List, after: Option<u32>) -> Part {
         let wall = Wall::now();
-        match list {
-            List::Flows => values(self.datapath.rows()),
+        whole(match list {
+            List::Flows => {
+                let (rows, next) = self.datapath.rows(after);
+                let rows = values(rows);
+                return Part { rows, next };
+            }
             List::Calls => {
                 let calls = self.engine.calls();
                 values(calls.iter().map(|call| view::call(call, &wall)))
@@ -32,7 +81,7 @@ impl Daemon {
             List::Vms => values(self.vms(&wall)),
             List::Status => values([self.status(&wall)]),
             List::Counters => values(self.counters()),
-        }
+        })
     }
 
     fn vms(&self, wall: &Wall) -> Vec<VmRow> {
@@ -154,6 +203,10 @@ impl Daemon {
             .chain(malformed)
             .collect()
     }
+}
+
+fn whole(rows: Vec<Value>) -> Part {
+    Part { rows, next: None }
 }
 
 fn values<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<Value> {

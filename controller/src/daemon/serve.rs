@@ -103,9 +103,9 @@ impl Daemon {
                     );
                 }
                 Some(query) = self.inbox.queries.recv() => {
-                    let rows = self.rows(query.list);
+                    let answer = self.answer(query.ask);
                     // Whoever asked may have gone.
-                    let _ = query.answer.send(rows);
+                    let _ = query.answer.send(answer);
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! programs attached and pinned, maps filled, flows read back as rows. The only
 //! room that attaches programs or writes maps.
 
+mod by_hand;
 mod events;
 mod kernel;
 mod links;
@@ -29,6 +30,7 @@ use crate::admin::rows::FlowRow;
 use crate::clock::{Wall, nanoseconds};
 use crate::config::{Dscp, VmConfig};
 use crate::door::Door;
+pub use by_hand::{ByHand, NotByHand, remove_from_pins};
 use kernel::KernelMaps;
 use links::Attached;
 pub use links::{Mode, Role};
@@ -42,6 +44,8 @@ use table::{FlowTable, Installed};
 const ENDED_SHOWN: Duration = Duration::from_secs(60);
 /// At most so many of them.
 const ENDED_KEPT: usize = 4096;
+/// Flows that are listed before the daemon has its other work done.
+const AT_A_TIME: usize = 500;
 /// Guards of such flows go when bypassed media was not seen for so long.
 const GUARD_IDLE: Duration = Duration::from_secs(5);
 /// Flows that no call claims and that carry nothing go after this.
@@ -117,6 +121,7 @@ impl Datapath {
         let installed = kernel.installed()?;
         let capacity = kernel.capacity();
         let calls = installed.iter().map(|flow| flow.action.call);
+        let calls = calls.filter(|call| !by_hand::is_by_hand(*call));
         let first_call = calls.max().map_or(1, |highest| highest.saturating_add(1));
         if !installed.is_empty() {
             tracing::info!("{} flows of an earlier run go on", installed.len());
@@ -326,10 +331,8 @@ impl Datapath {
             self.ended.pop_front();
         }
         let live: HashSet<u32> = live.iter().copied().collect();
-        for (call, last_ns) in self.flows.calls() {
-            if live.contains(&call) {
-                continue;
-            }
+        let others = |call| !live.contains(&call) && !by_hand::is_by_hand(call);
+        for (call, last_ns) in self.flows.calls(others) {
             let lately = nanoseconds(now).saturating_sub(GUARD_IDLE.as_nanos() as u64);
             if self.flows.release(call, lately) {
                 tracing::info!("call {call} of an earlier run: its VM is guarded no more");
@@ -349,11 +352,15 @@ impl Datapath {
         self.flows.anchors_but_of(live.iter().copied().collect())
     }
 
-    /// All flows, and those of calls that ended a short while ago.
-    pub fn rows(&self) -> Vec<FlowRow> {
-        let mut rows = readout::rows(&self.flows.flows(), &Wall::now(), "live");
-        rows.extend(self.ended.iter().map(|(_, row)| row.clone()));
-        rows
+    /// Flows of the calls behind `after`, some hundred at a time; behind the last
+    /// those of calls that ended a short while ago. And what to go on behind.
+    pub fn rows(&self, after: Option<u32>) -> (Vec<FlowRow>, Option<u32>) {
+        let (flows, next) = self.flows.flows(after, AT_A_TIME);
+        let mut rows = readout::rows(&flows, &Wall::now(), "live");
+        if next.is_none() {
+            rows.extend(self.ended.iter().map(|(_, row)| row.clone()));
+        }
+        (rows, next)
     }
 
     /// Whether a file system of its own goes with the pins.

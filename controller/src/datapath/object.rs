@@ -168,7 +168,8 @@ pub fn load(pins: &Pins, max_flows: u32) -> Result<Ebpf> {
         .default_map_pin_directory(&pins.directory)
         .map_max_entries(map::FLOWS4, max_flows)
         .map_max_entries(map::FLOWS6, max_flows)
-        .map_max_entries(map::FLOW_STATS, max_flows);
+        .map_max_entries(map::FLOW_STATS, max_flows)
+        .map_max_entries(map::ANCHORS, max_flows);
     check_layout::<FlowKey4, FlowAction>(pins, map::FLOWS4, max_flows)?;
     check_layout::<FlowKey, FlowAction>(pins, map::FLOWS6, max_flows)?;
     check_layout::<u32, FlowStats>(pins, map::FLOW_STATS, max_flows)?;

@@ -5,8 +5,9 @@
 //! (leg, RTP or RTCP, and on the same kind of interface) keeps its counters when
 //! its addresses change.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
+use std::ops::Bound;
 
 use sidestep_abi::flow::{Address, AnchorKey, FlowAction, FlowKey, FlowKind, FlowStats};
 
@@ -69,7 +70,7 @@ enum Place {
 /// All flows, by call.
 pub struct FlowTable<M> {
     maps: M,
-    calls: HashMap<u32, Vec<Installed>>,
+    calls: BTreeMap<u32, Vec<Installed>>,
     owners: HashMap<FlowKey, u32>,
     anchors: HashMap<AnchorKey, u32>,
     /// Indices given back, the longest ago first: a program may still be writing
@@ -87,7 +88,7 @@ impl<M: FlowMaps> FlowTable<M> {
         let next = used.iter().max().map_or(0, |highest| highest + 1);
         let mut table = Self {
             maps,
-            calls: HashMap::new(),
+            calls: BTreeMap::new(),
             owners: HashMap::new(),
             anchors: HashMap::new(),
             free: (0..next).filter(|index| !used.contains(index)).collect(),
@@ -158,19 +159,44 @@ impl<M: FlowMaps> FlowTable<M> {
         last
     }
 
-    /// Flows of all calls, with their statistics.
-    pub fn flows(&self) -> Vec<(Installed, FlowStats)> {
-        let mut flows: Vec<_> = self
-            .calls
-            .values()
-            .flatten()
-            .map(|flow| (*flow, self.maps.stats(flow.action.stats)))
-            .collect();
-        flows.sort_by_key(|(flow, _)| {
-            let action = &flow.action;
-            (action.call, action.leg, action.flags, action.stats)
-        });
-        flows
+    /// Flows of the calls behind `after`, in the order of the calls' numbers, with
+    /// their statistics: of whole calls, `enough` of them or a few more. And the last
+    /// of these calls, if others follow.
+    pub fn flows(
+        &self,
+        after: Option<u32>,
+        enough: usize,
+    ) -> (Vec<(Installed, FlowStats)>, Option<u32>) {
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut calls = self.calls.range((begin, Bound::Unbounded)).peekable();
+        let mut flows = Vec::new();
+        let mut last = after;
+        while flows.len() < enough
+            && let Some((call, of_call)) = calls.next()
+        {
+            let begin = flows.len();
+            flows.extend(
+                of_call
+                    .iter()
+                    .map(|flow| (*flow, self.maps.stats(flow.action.stats))),
+            );
+            flows[begin..].sort_by_key(|(flow, _)| {
+                let action = &flow.action;
+                (action.leg, action.flags, action.stats)
+            });
+            last = Some(*call);
+        }
+        (flows, last.filter(|_| calls.peek().is_some()))
+    }
+
+    /// The call that a five-tuple belongs to.
+    pub fn owner(&self, key: &FlowKey) -> Option<u32> {
+        self.owners.get(key).copied()
+    }
+
+    /// The highest number of a call that has flows.
+    pub fn last_call(&self) -> Option<u32> {
+        self.calls.last_key_value().map(|(call, _)| *call)
     }
 
     /// Flows of `call`, with the time of their last packet (ns of CLOCK_MONOTONIC;
@@ -200,15 +226,16 @@ impl<M: FlowMaps> FlowTable<M> {
             .filter(|anchor| anchor.port() % 2 == 0)
     }
 
-    /// Calls that have flows, with the time of their last packet (ns of
-    /// CLOCK_MONOTONIC; 0: none).
-    pub fn calls(&self) -> Vec<(u32, u64)> {
+    /// Calls that have flows and are `wanted`, with the time of their last packet (ns
+    /// of CLOCK_MONOTONIC; 0: none).
+    pub fn calls(&self, wanted: impl Fn(u32) -> bool) -> Vec<(u32, u64)> {
         let last = |flows: &Vec<Installed>| {
             let stats = flows.iter().map(|flow| self.maps.stats(flow.action.stats));
             stats.map(|stats| stats.last_seen_ns()).max().unwrap_or(0)
         };
         self.calls
             .iter()
+            .filter(|(call, _)| wanted(**call))
             .map(|(call, flows)| (*call, last(flows)))
             .collect()
     }

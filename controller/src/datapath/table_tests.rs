@@ -171,7 +171,7 @@ fn a_refused_anchor_undoes_its_flow() {
     let refused = table.set(1, &[steered(10, FlowLeg::GatewayToTc)]);
     assert_eq!(refused, Err(Refused::Full));
     assert!(table.maps.flows.is_empty());
-    assert!(table.calls().is_empty());
+    assert!(table.calls(|_| true).is_empty());
 }
 
 #[test]
@@ -243,7 +243,8 @@ fn flows_of_an_earlier_run_go_on_and_their_statistics_are_not_given_out() {
         },
     );
     let mut table = FlowTable::adopt(memory, vec![left], 3);
-    assert_eq!(table.calls(), [(4, 77)]);
+    assert_eq!(table.calls(|_| true), [(4, 77)]);
+    assert!(table.calls(|call| call != 4).is_empty());
     table.set(5, &[direct(20)]).unwrap();
     table.set(6, &[direct(30)]).unwrap();
     assert_eq!(table.set(7, &[direct(40)]), Err(Refused::Full));
@@ -342,4 +343,28 @@ fn a_vm_that_nobody_stands_for_is_released() {
     assert!(!table.release(1, 101), "once");
     assert_eq!(table.maps.flows.len(), 1);
     assert!(table.maps.flows.contains_key(&direct(11).key));
+}
+
+/// Whole calls, each once, in the order of their numbers, also where one ends between
+/// two looks.
+#[test]
+fn flows_are_listed_some_at_a_time() {
+    let mut table = table(64);
+    for call in [7, 3, 9, 5] {
+        let flows = [direct(call * 10), direct(call * 10 + 1)];
+        table.set(call, &flows).unwrap();
+    }
+    let look = |table: &FlowTable<Memory>, after, enough| {
+        let (flows, next) = table.flows(after, enough);
+        let calls: Vec<u32> = flows.iter().map(|(flow, _)| flow.action.call).collect();
+        (calls, next)
+    };
+    assert_eq!(look(&table, None, 3), (vec![3, 3, 5, 5], Some(5)));
+    table.remove(5);
+    assert_eq!(look(&table, Some(5), 2), (vec![7, 7], Some(7)));
+    assert_eq!(look(&table, Some(7), 2), (vec![9, 9], None));
+    assert_eq!(look(&table, Some(9), 2), (vec![], None));
+    assert_eq!(table.last_call(), Some(9));
+    assert_eq!(table.owner(&direct(71).key), Some(7));
+    assert_eq!(table.owner(&direct(51).key), None);
 }
