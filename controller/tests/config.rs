@@ -90,15 +90,20 @@ fn calls_and_their_codecs() {
 /// An empty list leaves a protocol alone, and no port of it is taken.
 #[test]
 fn protocols_by_ports() {
-    let text = format!("{SOUND}signalling: {{sip: [5060, 5062], h248: [], mgcp: [2427]}}\n");
+    let text = format!(
+        "{SOUND}signalling: {{sip: [5060, 5062], h248: [], mgcp: [2427], \
+         websocket: {{ports: [8080], tls_ports: [8443]}}}}\n"
+    );
     let config = read(&text).expect("sound");
     assert_eq!(
         config.signalling.port_classes(),
         [
             (5060, PortClass::Gateway),
             (5062, PortClass::Gateway),
+            (8080, PortClass::Gateway),
             (2427, PortClass::GatewayDatagrams),
             (5061, PortClass::Encrypted),
+            (8443, PortClass::Encrypted),
             (5070, PortClass::Registrar),
         ]
     );

@@ -1,6 +1,7 @@
 //! What each target holds true, whatever the bytes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sidestep_core::engine::{
@@ -15,6 +16,7 @@ use sidestep_core::sip::digest::{Login, answer_challenge};
 use sidestep_core::sip::{Message, MessageEdit, Name, SipFramer};
 use sidestep_core::stream::{Limits, Part, Stream};
 use sidestep_core::time::Time;
+use sidestep_core::websocket::{Masks, WebSocketFramer};
 
 /// An edit that changes nothing gives the same bytes; one that changes the body
 /// changes nothing but it and Content-Length; what was read is read again.
@@ -127,6 +129,44 @@ pub fn framer(bytes: &[u8]) {
         }
         assert!(bytes.starts_with(&all));
         messages
+    };
+    let whole = parts(bytes.len().max(1));
+    assert_eq!(whole, parts(1));
+    assert_eq!(whole, parts(7));
+}
+
+/// What a client sends in a WebSocket, behind a handshake that the server agrees to:
+/// octets are not lost, and it does not matter where the stream is cut.
+pub fn websocket(bytes: &[u8]) {
+    let parts = |segment: usize| {
+        let masks = Arc::new(Masks::new([1; 32]));
+        let [client, server] = WebSocketFramer::pair(Limits::default(), &masks)
+            .map(|framer| Stream::new(Some(Box::new(framer))));
+        let (mut client, mut server) = (client, server);
+        client.push(
+            b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: sip\r\n\r\n",
+        );
+        server.push(
+            b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: sip\r\n\r\n",
+        );
+        while client.next_part().is_some() || server.next_part().is_some() {}
+        let (mut messages, mut untouched) = (Vec::new(), Vec::new());
+        for segment in bytes.chunks(segment) {
+            client.push(segment);
+            while let Some(part) = client.next_part() {
+                match part {
+                    Part::Message(bytes) => messages.push(bytes),
+                    Part::Untouched { bytes, .. } => untouched.extend(bytes),
+                }
+            }
+        }
+        if let Some(Part::Untouched { bytes, .. }) = client.end() {
+            untouched.extend(bytes);
+        }
+        if messages.is_empty() {
+            assert_eq!(untouched.len(), bytes.len());
+        }
+        (messages, untouched)
     };
     let whole = parts(bytes.len().max(1));
     assert_eq!(whole, parts(1));

@@ -1,6 +1,7 @@
 //! The lab, the drivers of real peers and packet fixtures.
 
 pub mod bench;
+pub mod certificates;
 pub mod connection;
 pub mod demo;
 pub mod lab;

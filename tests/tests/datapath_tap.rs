@@ -2,7 +2,9 @@
 //! dropped, and everything that passes as it came.
 
 use sidestep_abi::counter::{Counter, EventKind};
-use sidestep_abi::door::{FRAGMENT_LIFETIME_NS, LEASE_NS, MARK, Neighbour, PortClass, Side, UNTAGGED};
+use sidestep_abi::door::{
+    FRAGMENT_LIFETIME_NS, LEASE_NS, MARK, Neighbour, PortClass, Side, UNTAGGED,
+};
 use sidestep_abi::flow::FlowKind;
 use sidestep_abi::program::{TAP_FROM_VM, TAP_TO_VM};
 use sidestep_tests::packet::{Mac, Packet};

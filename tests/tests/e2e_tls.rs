@@ -6,14 +6,13 @@ use std::net::{SocketAddrV4, TcpStream};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::StreamOwned;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use serde_json::json;
+use sidestep_tests::certificates::{Authority, Identity};
 use sidestep_tests::connection::{accept, connect, listen, message};
 use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::sidestep::Sidestep;
@@ -21,57 +20,6 @@ use sidestep_tests::wait::seconds;
 
 const NAME: &str = "gw.example.net";
 const ADDRESS: &str = "10.71.3.31";
-
-/// An authority, and what it has signed, in PEM.
-struct Authority {
-    root: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-/// A certificate and its key, in PEM.
-struct Identity {
-    certificate: String,
-    key: String,
-}
-
-impl Authority {
-    fn new() -> Result<Self> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let root = params.self_signed(&key)?.pem();
-        let issuer = Issuer::new(params, key);
-        Ok(Self { root, issuer })
-    }
-
-    fn issue(&self, names: &[&str]) -> Result<Identity> {
-        let key = KeyPair::generate()?;
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let certificate = CertificateParams::new(names)?.signed_by(&key, &self.issuer)?;
-        Ok(Identity {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        })
-    }
-
-    fn roots(&self) -> Result<RootCertStore> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.root.as_bytes())?)?;
-        Ok(roots)
-    }
-}
-
-impl Identity {
-    fn chain(&self) -> Result<Vec<CertificateDer<'static>>> {
-        Ok(vec![CertificateDer::from_pem_slice(
-            self.certificate.as_bytes(),
-        )?])
-    }
-
-    fn key(&self) -> Result<PrivateKeyDer<'static>> {
-        Ok(PrivateKeyDer::from_pem_slice(self.key.as_bytes())?)
-    }
-}
 
 /// Who vouches for whom: the site for what VMs are shown, the carrier for the gateway.
 struct Trust {

@@ -20,6 +20,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("mgcp", &["mgcp", "mgcp_calls"]),
     ("sdp", &["sdp"]),
     ("framer", &["sip", "torture", "torture6"]),
+    ("websocket", &["websocket"]),
     ("engine", &["sip", "torture", "torture6"]),
 ];
 

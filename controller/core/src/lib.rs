@@ -25,3 +25,4 @@ mod splice;
 pub mod stream;
 pub mod tc;
 pub mod time;
+pub mod websocket;

@@ -14,7 +14,10 @@ use super::fault::Faults;
 use super::read::{At, Draft, DraftPath, DraftThinClient, DraftVm};
 use crate::door::ConnectionLimits;
 
-use super::{Config, DaemonConfig, MediaConfig, RegistrationConfig, SignallingConfig, VmConfig};
+use super::{
+    Config, DaemonConfig, MediaConfig, RegistrationConfig, SignallingConfig, VmConfig,
+    WebSocketPorts,
+};
 
 /// IFNAMSIZ less the closing zero.
 const INTERFACE_NAME_MAX: usize = 15;
@@ -167,7 +170,10 @@ fn vm_name(vm: &DraftVm) -> Option<&str> {
 
 fn ports(draft: &Draft, faults: &mut Faults) {
     let gateway = || draft.sip.iter().chain(&draft.h248).chain(&draft.mgcp);
-    let all = || gateway().chain(&draft.tls_ports);
+    let all = || {
+        let tcp = draft.tls_ports.iter().chain(&draft.websocket);
+        gateway().chain(tcp.chain(&draft.websocket_tls))
+    };
     unique(all().map(|at| (at, &at.value)), "a port", faults);
     if let Some(registrar) = &draft.registrar
         && let Some(taken) = all().find(|at| at.value == registrar.value)
@@ -354,6 +360,10 @@ fn build(draft: Draft) -> Option<Config> {
             h248: draft.h248.into_iter().map(|at| at.value).collect(),
             mgcp: draft.mgcp.into_iter().map(|at| at.value).collect(),
             registrar: draft.registrar?.value,
+            websocket: WebSocketPorts {
+                plain: draft.websocket.into_iter().map(|at| at.value).collect(),
+                tls: draft.websocket_tls.into_iter().map(|at| at.value).collect(),
+            },
             tls_ports: draft.tls_ports.into_iter().map(|at| at.value).collect(),
             tls: draft.tls,
             connections: ConnectionLimits {

@@ -101,12 +101,30 @@ pub struct SignallingConfig {
     pub registrar: u16,
     /// TCP ports of gateways to which VMs connect with TLS. Empty: none are known.
     pub tls_ports: Vec<u16>,
+    /// TCP ports of SIP over WebSocket.
+    pub websocket: WebSocketPorts,
     /// What it takes to look into encrypted SIP. `None`: it passes, and is noted.
     pub tls: Option<TlsConfig>,
     /// How many connections are taken.
     pub connections: ConnectionLimits,
     /// Which messages of a connection are looked at.
     pub messages: Limits,
+}
+
+/// TCP ports of SIP over WebSocket, to which one side connects.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WebSocketPorts {
+    /// In the clear (`ws`).
+    pub plain: Vec<u16>,
+    /// With TLS (`wss`).
+    pub tls: Vec<u16>,
+}
+
+impl WebSocketPorts {
+    /// Whether a port is one of them.
+    pub fn has(&self, port: u16) -> bool {
+        self.plain.contains(&port) || self.tls.contains(&port)
+    }
 }
 
 impl SignallingConfig {
@@ -117,11 +135,13 @@ impl SignallingConfig {
             None => PortClass::Encrypted,
         };
         let plain = self.sip.iter().chain(&self.h248);
+        let plain = plain.chain(&self.websocket.plain);
         let plain = plain.map(|port| (*port, PortClass::Gateway));
         // RFC 3435 §3.5.3: MGCP is carried by UDP.
         let datagrams = self.mgcp.iter();
         let datagrams = datagrams.map(|port| (*port, PortClass::GatewayDatagrams));
-        let encrypted = self.tls_ports.iter().map(|port| (*port, encrypted));
+        let encrypted_ports = self.tls_ports.iter().chain(&self.websocket.tls);
+        let encrypted = encrypted_ports.map(|port| (*port, encrypted));
         let registrar = [(self.registrar, PortClass::Registrar)];
         plain
             .chain(datagrams)

@@ -42,6 +42,8 @@ pub(super) struct Draft {
     pub sip: Vec<At<u16>>,
     pub h248: Vec<At<u16>>,
     pub mgcp: Vec<At<u16>>,
+    pub websocket: Vec<At<u16>>,
+    pub websocket_tls: Vec<At<u16>>,
     pub tls_ports: Vec<At<u16>>,
     pub tls: Option<TlsConfig>,
     pub connections: Option<usize>,
@@ -119,7 +121,15 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
     );
     let signalling = root.section(
         "signalling",
-        &["sip", "h248", "mgcp", "registrar", "connections", "tls"],
+        &[
+            "sip",
+            "h248",
+            "mgcp",
+            "registrar",
+            "connections",
+            "tls",
+            "websocket",
+        ],
         faults,
     );
     let connections = signalling.section(
@@ -128,6 +138,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
         faults,
     );
     let tls = signalling.section("tls", &super::tls::KEYS, faults);
+    let websocket = signalling.section("websocket", &["ports", "tls_ports"], faults);
     let registration = root.section("registration", &["realm", "expires"], faults);
     let expires = registration.section("expires", &["min", "default", "max"], faults);
     let media = root.section(
@@ -156,9 +167,14 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
     let h248 = ports(&signalling, "h248", &[2944, 2945], faults);
     let mgcp = ports(&signalling, "mgcp", &[2427, 2727], faults);
     let registrar = signalling.number_or("registrar", 5070, 1..=65535, "a UDP port", faults);
+    let websocket_tls = ports(&websocket, "tls_ports", &[], faults);
+    let websocket = ports(&websocket, "ports", &[], faults);
     let mut tls_ports = ports(&tls, "ports", &[5061], faults);
     if tls.get("ports").is_none() {
-        let others = || sip.iter().chain(&h248).chain(&mgcp).chain(&registrar);
+        let others = || {
+            let others = sip.iter().chain(&h248).chain(&mgcp).chain(&registrar);
+            others.chain(&websocket).chain(&websocket_tls)
+        };
         tls_ports.retain(|tls| others().all(|other| other.value != tls.value));
     }
 
@@ -186,7 +202,9 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
         sip,
         h248,
         mgcp,
-        tls: super::tls::read(&tls, folder, &tls_ports, faults),
+        tls: super::tls::read(&tls, folder, (&tls_ports, &websocket_tls), faults),
+        websocket,
+        websocket_tls,
         tls_ports,
         connections: connections
             .number_or("limit", 4096, 1..=30_000, CONNECTIONS, faults)

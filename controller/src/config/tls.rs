@@ -18,11 +18,11 @@ pub(super) const KEYS: [&str; 6] = [
 ];
 
 /// Reads the section. `None`: it has no certificates, or is faulty, and reported.
-/// `folder`: where relative paths start from; `ports`: those of the section.
+/// `folder`: where relative paths start from; then its ports, of SIP itself and in WebSockets.
 pub(super) fn read(
     tls: &Fields<'_>,
     folder: &Path,
-    ports: &[At<u16>],
+    (own, websocket): (&[At<u16>], &[At<u16>]),
     faults: &mut Faults,
 ) -> Option<TlsConfig> {
     let mut files = KEYS.iter().filter(|key| **key != "ports");
@@ -48,7 +48,7 @@ pub(super) fn read(
         }
     };
     let config = TlsConfig {
-        ports: ports.iter().map(|at| at.value).collect(),
+        ports: own.iter().chain(websocket).map(|at| at.value).collect(),
         certificate: certificate?,
         key: key?,
         trust: trust?,

@@ -12,10 +12,12 @@ mod telling;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sidestep_core::engine::{Engine, Protocol, Restored};
+use sidestep_core::websocket::{Masks, WebSocketFramer};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
@@ -24,7 +26,7 @@ use crate::admin::Server;
 use crate::clock;
 use crate::config::Config;
 use crate::datapath::{Datapath, VmAddresses};
-use crate::door::{Door, Framers, Tls};
+use crate::door::{Door, Framers, Framing, Tls};
 use crate::journal::Journal;
 use crate::watch::Changes;
 use interfaces::Interfaces;
@@ -65,7 +67,7 @@ async fn live(config: Config, keep: bool) -> Result<()> {
 
     let mut datapath = Datapath::load(&config.daemon.pins, config.daemon.max_flows, clock::now())?;
     let mut interfaces = Interfaces::of(&config);
-    let opened = open(&config, &mut datapath, &mut interfaces);
+    let opened = open(&config, &mut datapath, &mut interfaces, seed);
     let (door, changes, events) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -113,6 +115,7 @@ fn open(
     config: &Config,
     datapath: &mut Datapath,
     interfaces: &mut Interfaces,
+    seed: [u8; 32],
 ) -> Result<(Door, Changes, impl Future<Output = ()> + use<>)> {
     datapath.configure(
         &config.signalling.port_classes(),
@@ -124,7 +127,7 @@ fn open(
     let mut door = Door::open(
         &config.daemon.namespace,
         config.signalling.connections,
-        framers(config),
+        framers(config, seed),
         tls,
     )?;
     datapath.open_door(&door)?;
@@ -136,14 +139,29 @@ fn open(
 }
 
 /// What finds the messages in a connection: its ports say which protocol it is of.
-fn framers(config: &Config) -> Framers {
+fn framers(config: &Config, seed: [u8; 32]) -> Framers {
     let limits = config.signalling.messages;
     let tls = config.signalling.tls.clone();
     let encrypted = move |port| tls.as_ref().is_some_and(|tls| tls.ports.contains(&port));
+    let websocket = config.signalling.websocket.clone();
+    let masks = Arc::new(Masks::new(seed));
     let config = config.engine([0; 32], 0);
-    Box::new(move |src, dst| match encrypted(dst.port()) {
-        true => Protocol::Sip.framer(limits),
-        false => Protocol::between(&config, src.port(), dst.port())?.framer(limits),
+    Box::new(move |src, dst| {
+        if websocket.has(dst.port()) {
+            let [maker, other] = WebSocketFramer::pair(limits, &masks);
+            return Some(Framing {
+                ends: [Box::new(maker), Box::new(other)],
+                is_websocket: true,
+            });
+        }
+        let protocol = match encrypted(dst.port()) {
+            true => Protocol::Sip,
+            false => Protocol::between(&config, src.port(), dst.port())?,
+        };
+        Some(Framing {
+            ends: [protocol.framer(limits)?, protocol.framer(limits)?],
+            is_websocket: false,
+        })
     })
 }
 

@@ -33,7 +33,7 @@ use tokio::io::unix::AsyncFd;
 use crate::sockets::{self, Receiver};
 use crate::watch;
 use connections::Connections;
-pub use connections::{ConnectionCounts, ConnectionLimits, Framers};
+pub use connections::{ConnectionCounts, ConnectionLimits, Framers, Framing};
 use namespace::Namespace;
 use outbound::Outbound;
 pub use outbound::SendCounts;
@@ -226,9 +226,7 @@ impl Door {
     pub fn send(&mut self, datagram: &engine::Datagram) {
         match datagram.transport {
             engine::Transport::Udp => self.outbound.send(&self.namespace, datagram),
-            engine::Transport::Tcp(_) | engine::Transport::Tls(_) => {
-                self.connections.send(datagram);
-            }
+            _ => self.connections.send(datagram),
         }
     }
 

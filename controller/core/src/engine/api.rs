@@ -40,6 +40,10 @@ pub enum Transport {
     Tcp(ConnectionId),
     /// The same, in a connection that is encrypted on both sides of Sidestep.
     Tls(ConnectionId),
+    /// In a WebSocket (RFC 7118), as by TCP.
+    Ws(ConnectionId),
+    /// In a WebSocket that is encrypted on both sides of Sidestep.
+    Wss(ConnectionId),
 }
 
 impl Transport {
@@ -53,7 +57,7 @@ impl Transport {
     pub fn connection(self) -> Option<ConnectionId> {
         match self {
             Self::Udp => None,
-            Self::Tcp(id) | Self::Tls(id) => Some(id),
+            Self::Tcp(id) | Self::Tls(id) | Self::Ws(id) | Self::Wss(id) => Some(id),
         }
     }
 
@@ -63,6 +67,8 @@ impl Transport {
             Self::Udp => "UDP",
             Self::Tcp(_) => "TCP",
             Self::Tls(_) => "TLS",
+            Self::Ws(_) => "WS",
+            Self::Wss(_) => "WSS",
         }
     }
 }

@@ -316,9 +316,9 @@ impl Dialog {
             side: toward,
             transport,
             src: from.signalling,
-            dst: match transport {
-                Transport::Udp => self.next_hop(toward, to),
-                Transport::Tcp(_) | Transport::Tls(_) => to.signalling,
+            dst: match transport.connection() {
+                None => self.next_hop(toward, to),
+                Some(_) => to.signalling,
             },
             payload: builder.build(),
         }

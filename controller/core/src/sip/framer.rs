@@ -149,6 +149,12 @@ impl Framer for SipFramer {
     }
 }
 
+/// Header fields of a message whose header is there.
+pub(crate) fn head_fields(message: &[u8]) -> Option<usize> {
+    let end = header_end(message, 0)?;
+    Some(head(message.get(..end)?).ok()?.fields)
+}
+
 fn unframed(error: SipError) -> Unframed {
     Unframed(error.what())
 }

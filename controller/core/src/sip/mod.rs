@@ -26,6 +26,7 @@ mod write;
 
 pub use edit::MessageEdit;
 pub use framer::SipFramer;
+pub(crate) use framer::head_fields;
 pub use header::{HeaderField, Name, Via, parameter, split_list};
 pub use identifiers::BRANCH_PREFIX;
 pub use message::{Message, StartLine};

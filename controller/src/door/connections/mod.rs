@@ -46,7 +46,15 @@ const LISTENERS: u64 = u64::MAX;
 
 /// What finds messages in a connection's streams, by the addresses of who made it
 /// and whom it was made to.
-pub type Framers = Box<dyn Fn(SocketAddr, SocketAddr) -> Option<Box<dyn Framer>> + Send>;
+pub type Framers = Box<dyn Fn(SocketAddr, SocketAddr) -> Option<Framing> + Send>;
+
+/// What finds the messages of one connection.
+pub struct Framing {
+    /// In what its maker sends, and in what comes back.
+    pub ends: [Box<dyn Framer>; 2],
+    /// It is a WebSocket.
+    pub is_websocket: bool,
+}
 
 /// How many connections are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,7 +241,7 @@ impl Connections {
 
     fn carrier(&self, datagram: &Datagram) -> Option<u64> {
         let ConnectionId(id) = datagram.transport.connection()?;
-        let open = |pair: &Pair| pair.is_open(datagram.side);
+        let open = |pair: &Pair| pair.carries(datagram);
         if self.pairs.get(&id).is_some_and(open) {
             return Some(id);
         }
@@ -334,16 +342,21 @@ impl Connections {
                 }
             },
         };
-        let framer = || (self.framers)(src, dst).filter(|_| is_read);
-        let near = Half::new(stream, false, layers.0, Stream::new(framer()));
-        let far = Half::new(onward, true, layers.1, Stream::new(framer()));
+        let framing = (self.framers)(src, dst).filter(|_| is_read);
+        let is_websocket = framing.as_ref().is_some_and(|framing| framing.is_websocket);
+        let [near, far] = match framing {
+            Some(framing) => framing.ends.map(Some),
+            None => [None, None],
+        };
+        let near = Half::new(stream, false, layers.0, Stream::new(near));
+        let far = Half::new(onward, true, layers.1, Stream::new(far));
         let (ends, halves) = match side {
             Side::Vm => ((src, dst), [near, far]),
             Side::Net => ((dst, src), [far, near]),
         };
         let id = self.next;
         self.next += 1;
-        let pair = Pair::new(ConnectionId(id), ends, halves);
+        let pair = Pair::new(ConnectionId(id), ends, is_websocket, halves);
         for side in [Side::Vm, Side::Net] {
             let event = EpollEvent::new(EpollFlags::EPOLLONESHOT, token(id, side));
             if let Err(error) = self.epoll.add(&pair.half(side).socket, event) {

@@ -17,6 +17,9 @@ use super::half::Half;
 use super::layer::Layer;
 use crate::sockets;
 
+/// Messages that may wait for an end.
+const WAITING: usize = 64;
+
 /// Bytes read of an end before others have their turn.
 const BUDGET: usize = 64 * 1024;
 
@@ -25,7 +28,10 @@ pub(super) struct Pair {
     id: ConnectionId,
     /// The VM's address and port, and the other's.
     pub ends: (SocketAddr, SocketAddr),
+    is_websocket: bool,
     halves: [Half; 2],
+    /// Messages for an end that must not stand amid one that is left alone.
+    waiting: [Vec<Vec<u8>>; 2],
     /// Messages of this end were handed out in this turn.
     handed: [bool; 2],
     /// Something has to be done in the next turn, come what may.
@@ -45,10 +51,17 @@ pub(super) enum Fate {
 
 impl Pair {
     /// `ends`: the VM's address and the other's.
-    pub fn new(id: ConnectionId, ends: (SocketAddr, SocketAddr), halves: [Half; 2]) -> Self {
+    pub fn new(
+        id: ConnectionId,
+        ends: (SocketAddr, SocketAddr),
+        is_websocket: bool,
+        halves: [Half; 2],
+    ) -> Self {
         Self {
             id,
             ends,
+            is_websocket,
+            waiting: [Vec::new(), Vec::new()],
             halves,
             handed: [false; 2],
             again: false,
@@ -66,9 +79,11 @@ impl Pair {
         self.again
     }
 
-    /// Whether a message can still go out on a side.
-    pub fn is_open(&self, side: Side) -> bool {
-        self.broken.is_none() && self.half(side).is_open()
+    /// Whether a message can still go out by it, as it is to.
+    pub fn carries(&self, message: &Datagram) -> bool {
+        let is_same =
+            std::mem::discriminant(&self.transport()) == std::mem::discriminant(&message.transport);
+        is_same && self.broken.is_none() && self.half(message.side).is_open()
     }
 
     /// What an end waits for.
@@ -124,10 +139,29 @@ impl Pair {
 
     /// Sends a message out by an end.
     pub fn send(&mut self, side: Side, message: Vec<u8>) {
+        if self.halves[1 - side as usize].inbound.is_amid() {
+            let waiting = &mut self.waiting[side as usize];
+            if waiting.len() < WAITING {
+                waiting.push(message);
+            }
+            return;
+        }
         let half = &mut self.halves[side as usize];
         let message = half.inbound.wrap(message);
         if let Err(error) = half.put(&message) {
             self.break_off(error);
+        }
+    }
+
+    /// Sends what has waited for the end of a message that is left alone.
+    fn send_waiting(&mut self, side: Side) {
+        if self.waiting[side as usize].is_empty()
+            || self.halves[1 - side as usize].inbound.is_amid()
+        {
+            return;
+        }
+        for message in std::mem::take(&mut self.waiting[side as usize]) {
+            self.send(side, message);
         }
     }
 
@@ -190,6 +224,10 @@ impl Pair {
             }
             Part::Untouched { bytes, why } => {
                 self.halves[1 - side as usize].put(&bytes)?;
+                self.send_waiting(match side {
+                    Side::Vm => Side::Net,
+                    Side::Net => Side::Vm,
+                });
                 if let Some(what) = why {
                     let begin = self.datagram(side, bytes);
                     into.push_back(Taken::Untouched { begin, what });
@@ -225,13 +263,20 @@ impl Pair {
         };
         Datagram {
             side,
-            transport: match self.half(Side::Vm).layer {
-                Layer::Tls(_) => Transport::Tls(self.id),
-                _ => Transport::Tcp(self.id),
-            },
+            transport: self.transport(),
             src,
             dst,
             payload,
+        }
+    }
+
+    fn transport(&self) -> Transport {
+        let encrypted = !matches!(self.half(Side::Vm).layer, Layer::Plain);
+        match (encrypted, self.is_websocket) {
+            (false, false) => Transport::Tcp(self.id),
+            (true, false) => Transport::Tls(self.id),
+            (false, true) => Transport::Ws(self.id),
+            (true, true) => Transport::Wss(self.id),
         }
     }
 }
