@@ -198,6 +198,37 @@ fn a_registered_tc_that_fails_is_taken_back() {
     }
 }
 
+/// A stock thin client, asked first: the datapath has no room when the gateway has
+/// answered. The gateway hears of the VM's media once it has its ACK, not before.
+#[test]
+fn a_call_is_handed_back_when_its_answer_is_acknowledged() {
+    let mut scene = Scene::registered(config(), None);
+    let (mut vm, mut tc) = (Ua::vm(), Ua::tc());
+    let mut gateway = Ua::gateway();
+    scene.vm_sends(&vm.request("INVITE", &vm_sdp()));
+    let invite = scene.at_tc();
+    tc.learn(&invite);
+    scene.tc_sends(tc.response(&invite, 200, &tc_sdp()));
+    let invite = scene.at_gateway();
+    gateway.learn(&invite);
+    scene.gateway_sends(gateway.response(&invite, 200, &gateway_sdp()));
+    let now = scene.now;
+    scene.engine.datapath_refused(now, 1, Reason::Limit);
+    scene.drain();
+    let ok = scene.at_vm();
+    is_response(&ok, 200, Method::Invite);
+    assert!(scene.gateway.is_empty(), "before its ACK");
+    vm.learn(&ok);
+    scene.vm_sends(vm.request("ACK", ""));
+    is_request(&scene.at_gateway(), Method::Ack);
+    let again = scene.at_gateway();
+    is_request(&again, Method::Invite);
+    assert_eq!(audio(&again), "10.71.1.11:7000 96 0 8 101");
+    scene.gateway_sends(gateway.response(&again, 200, &real_answer()));
+    is_request(&scene.at_gateway(), Method::Ack);
+    scene.is("up", Path::Vm, Some(Reason::Limit));
+}
+
 /// The gateway will not take the VM's media either, or says nothing: what it
 /// said first is all there is.
 #[test]

@@ -87,8 +87,9 @@ impl Call {
     /// A call that is up goes back to the VM: the gateway is offered the VM's
     /// media, then the VM the gateway's.
     pub(super) fn hand_back(&mut self, cx: &mut Context<'_>, reason: Reason) {
-        if self.progress != Progress::Up {
-            // A re-INVITE has to wait for the INVITE's end (RFC 3261 §14.1).
+        if self.progress != Progress::Up || !self.is_acknowledged {
+            // A re-INVITE has to wait for the INVITE's end (RFC 3261 §14.1), and who
+            // has not got its ACK takes it for a mistake.
             self.owed_hand_back.get_or_insert(reason);
             return;
         }

@@ -144,6 +144,8 @@ pub(crate) struct Call {
     take_over: TakeOver,
     /// The bypass has failed before the call was up: handed back then.
     owed_hand_back: Option<Reason>,
+    /// The caller has acknowledged the 2xx to its INVITE.
+    is_acknowledged: bool,
     /// What the datapath has of it.
     media_path: MediaPath,
     /// The callee has said something.
@@ -216,6 +218,7 @@ impl Call {
             vm_holds: false,
             take_over: TakeOver::Never,
             owed_hand_back: None,
+            is_acknowledged: false,
             media_path: MediaPath::default(),
             heard_of: false,
             added: Vec::new(),

@@ -218,6 +218,7 @@ impl Call {
             self.pass_translated(cx, heard);
         }
         if heard.side == self.caller() && self.progress == Progress::Up {
+            self.is_acknowledged = true;
             self.hand_back_what_is_owed(cx);
         }
         self.take_over(cx);
