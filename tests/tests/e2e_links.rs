@@ -7,10 +7,7 @@ use anyhow::{Context, Result, ensure};
 use sidestep_tests::connection::{Ends, cross, message};
 use sidestep_tests::lab::{Lab, Site, in_lab, tap};
 use sidestep_tests::peers::sidestep::Sidestep;
-use sidestep_tests::peers::sipp::{Run, Sipp};
-use sidestep_tests::stage::{
-    SET_UP, Wires, dial_gateway, expect_reason, gateway, phone, sip, thin_client, wait_over,
-};
+use sidestep_tests::stage::sip;
 use sidestep_tests::wait::{seconds, wait_for};
 
 /// A large datagram and a long stream, each in both directions.
@@ -170,92 +167,5 @@ fn connection_outlives_its_tap() {
             &message("c", 9_000),
             900,
         )
-    });
-}
-
-/// The site's router has the VMs' network on this VLAN.
-const VLAN: u16 = 7;
-
-fn router_is_on_the_vlan(lab: &Lab) -> Result<()> {
-    lab.namespace(Site::Net).ip_batch(&format!(
-        "addr del 10.71.1.1/24 dev vms\n\
-         link add link vms name vms.{VLAN} type vlan id {VLAN}\n\
-         addr add 10.71.1.1/24 dev vms.{VLAN}\n\
-         link set vms.{VLAN} up\n"
-    ))
-}
-
-/// A call of the VM's and one to it, both direct, and everything else that crosses.
-fn calls_go_direct(lab: &Lab, sidestep: &Sidestep) -> Result<()> {
-    let _tc = thin_client(lab, sidestep, |_| {})?;
-    let wires = Wires::start(lab)?;
-    let mut vm = phone(lab, Site::Vm1)?;
-    let mut gw = gateway(lab, "answer")?;
-    dial_gateway(&mut vm)?;
-    vm.wait_established(1, SET_UP)?;
-    let call = sidestep.wait_call(lab, "direct")?;
-    expect_reason(&call, None)?;
-    wires.hear_direct()?;
-    vm.hang_up()?;
-    gw.finish(seconds(5))?;
-    wait_over(lab, sidestep)?;
-
-    let mut gw = Sipp::start(lab, Site::Gw, &Run::new("call").calling(sip(Site::Vm1)))?;
-    vm.wait_for("CALL_INCOMING", SET_UP)?;
-    vm.accept()?;
-    vm.wait_established(2, SET_UP)?;
-    sidestep.wait_call(lab, "direct")?;
-    wires.hear_direct()?;
-    vm.hang_up()?;
-    gw.finish(seconds(5))?;
-    wires.nothing_past_tap()?;
-    wait_over(lab, sidestep)?;
-    drop(vm);
-    signalling_crosses(lab, Site::Vm1)
-}
-
-/// The guest itself puts a tag on its frames: they go through the door without it, and
-/// what comes out has it again.
-#[test]
-fn guest_that_tags_its_frames() {
-    in_lab(|lab| {
-        router_is_on_the_vlan(lab)?;
-        // What the guest calls eth0 is a VLAN of its card.
-        lab.namespace(Site::Vm1).ip_batch(&format!(
-            "link set eth0 down\n\
-             link set eth0 name card\n\
-             addr flush dev card\n\
-             link set card up\n\
-             link add link card name eth0 type vlan id {VLAN}\n\
-             addr add {}/24 dev eth0\n\
-             link set eth0 up\n\
-             route add default via 10.71.1.1\n",
-            Site::Vm1.ip()
-        ))?;
-        let sidestep = Sidestep::start(lab)?;
-        calls_go_direct(lab, &sidestep)?;
-        ensure!(sidestep.counter(lab, "tagged")? == 0);
-        ensure!(sidestep.counter(lab, "taken-from-vm")? > 0);
-        Ok(())
-    });
-}
-
-/// The bridge tags them: at the tap there is no tag.
-#[test]
-fn tap_that_is_an_access_port_of_a_vlan() {
-    in_lab(|lab| {
-        router_is_on_the_vlan(lab)?;
-        lab.ip(Site::Hv, "link set br0 type bridge vlan_filtering 1")?;
-        let tap = tap(Site::Vm1);
-        for words in [
-            format!("vlan del dev {tap} vid 1"),
-            format!("vlan add dev {tap} vid {VLAN} pvid untagged"),
-            format!("vlan add dev up0 vid {VLAN}"),
-        ] {
-            let words: Vec<&str> = ["bridge"].into_iter().chain(words.split(' ')).collect();
-            lab.namespace(Site::Hv).run(&words)?;
-        }
-        let sidestep = Sidestep::start(lab)?;
-        calls_go_direct(lab, &sidestep)
     });
 }

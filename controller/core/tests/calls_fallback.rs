@@ -205,7 +205,7 @@ fn a_call_is_handed_back_when_its_answer_is_acknowledged() {
     let mut scene = Scene::registered(config(), None);
     let (mut vm, mut tc) = (Ua::vm(), Ua::tc());
     let mut gateway = Ua::gateway();
-    scene.vm_sends(&vm.request("INVITE", &vm_sdp()));
+    scene.vm_sends(vm.request("INVITE", &vm_sdp()));
     let invite = scene.at_tc();
     tc.learn(&invite);
     scene.tc_sends(tc.response(&invite, 200, &tc_sdp()));

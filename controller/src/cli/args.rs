@@ -53,7 +53,7 @@ pub enum Command {
     /// Serve: intercept signalling, steer and count media, until SIGTERM or SIGINT
     Run(RunArgs),
     /// Show the media flows and what the kernel has counted of them
-    Flows(FlowsArgs),
+    Flows(Box<FlowsArgs>),
     /// Show the calls, the path of each and the reason for it
     #[command(after_long_help = CALLS_EXAMPLES)]
     Calls(ListArgs),

@@ -58,7 +58,8 @@ impl<'a> Head<'a> {
         let lines = self.bytes.split_inclusive(|b| *b == b'\n');
         let stays = lines.filter(|line| {
             // What is folded goes with its line (RFC 7230 §3.2.4).
-            if !(left_out && line.starts_with(b" ") || left_out && line.starts_with(b"\t")) {
+            let is_folded = line.starts_with(b" ") || line.starts_with(b"\t");
+            if !(left_out && is_folded) {
                 left_out = field(line).is_some_and(|(name, _)| is_same(name, EXTENSIONS));
             }
             !left_out
