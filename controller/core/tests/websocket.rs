@@ -75,10 +75,12 @@ fn open(limits: Limits) -> [Stream; 2] {
 }
 
 fn messages(parts: &[Part]) -> Vec<&[u8]> {
-    let message = |part| match part {
-        &Part::Message(ref bytes) => Some(bytes.as_slice()),
-        Part::Untouched { .. } => None,
-    };
+    fn message(part: &Part) -> Option<&[u8]> {
+        match part {
+            Part::Message(bytes) => Some(bytes),
+            Part::Untouched { .. } => None,
+        }
+    }
     parts.iter().filter_map(message).collect()
 }
 
