@@ -20,28 +20,43 @@ const STEPS: usize = 64;
 pub struct CseqShift {
     /// Highest number the side has used itself.
     last: Option<u32>,
-    /// From this number of the side's own on, it is shifted by so much; rising.
+    /// Numbers up to this are of requests of ours from before the side sent any.
+    before: u32,
+    /// From this number of the side's own on, it is shifted by so much (modulo 2^32:
+    /// a side may begin high after requests of ours that began at 1); rising.
     steps: Vec<(u32, u32)>,
 }
 
 impl CseqShift {
     /// The side has sent a request with `number`.
     pub fn saw(&mut self, number: u32) {
+        if self.last.is_none() && self.before > 0 {
+            // Its first follows ours without a gap, whatever it begins at.
+            let next = self.before.saturating_add(1);
+            self.push(number, next.wrapping_sub(number));
+        }
         self.last = Some(self.last.map_or(number, |last| last.max(number)));
     }
 
     /// What the peer sees for the side's own `number`.
     pub fn outward(&self, number: u32) -> u32 {
-        number.saturating_add(self.offset_at(number))
+        if self.last.is_none() && self.before > 0 {
+            return self.before.saturating_add(1);
+        }
+        number.wrapping_add(self.offset_at(number))
     }
 
     /// What the side itself sent for the `number` that its peer saw; `None`
     /// where that was a request of ours.
     pub fn inward(&self, number: u32) -> Option<u32> {
+        if number <= self.before {
+            return None;
+        }
         let mut bound = u32::MAX;
         for &(first, offset) in self.steps.iter().rev() {
-            let own = number.checked_sub(offset);
-            if let Some(own) = own.filter(|own| *own >= first) {
+            let own = number.wrapping_sub(offset);
+            // Numbers are below 2^31 (§8.1.1.5): more is less than nothing.
+            if own >= first && own <= i32::MAX as u32 {
                 return (own < bound).then_some(own);
             }
             bound = first;
@@ -55,15 +70,13 @@ impl CseqShift {
         match self.last {
             Some(last) => {
                 let offset = self.offset_at(last.saturating_add(1));
-                self.push(last.saturating_add(1), offset.saturating_add(1));
-                last.saturating_add(offset).saturating_add(1)
+                self.push(last.saturating_add(1), offset.wrapping_add(1));
+                last.wrapping_add(offset).wrapping_add(1)
             }
-            // The side has sent nothing yet and may begin at 0 (§8.1.1.5): ours
-            // is 1 and its first will be at least 2.
+            // The side has sent nothing yet: ours begin at 1.
             None => {
-                let offset = self.offset_at(0).max(1);
-                self.push(0, offset.saturating_add(1));
-                offset
+                self.before = self.before.saturating_add(1);
+                self.before
             }
         }
     }
@@ -71,9 +84,9 @@ impl CseqShift {
     /// The side's own `number` is sent once more in another request: takes the
     /// next number for it, so that `number` now means that one.
     pub fn again(&mut self, number: u32) -> u32 {
-        let offset = self.offset_at(number).saturating_add(1);
+        let offset = self.offset_at(number).wrapping_add(1);
         self.push(number, offset);
-        number.saturating_add(offset)
+        number.wrapping_add(offset)
     }
 
     fn offset_at(&self, number: u32) -> u32 {
@@ -414,11 +427,19 @@ mod tests {
     }
 
     #[test]
-    fn a_side_that_has_sent_nothing_may_begin_at_zero() {
-        let mut shift = CseqShift::default();
-        assert_eq!((shift.take(), shift.take()), (1, 2));
-        assert_eq!((shift.outward(0), shift.outward(1)), (3, 4));
-        assert_eq!((shift.inward(2), shift.inward(3)), (None, Some(0)));
+    fn the_first_of_a_side_follows_ours_wherever_it_begins() {
+        for first in [0, 1, 21, 2_000_000_000] {
+            let mut shift = CseqShift::default();
+            assert_eq!((shift.take(), shift.take()), (1, 2));
+            shift.saw(first);
+            assert_eq!((shift.outward(first), shift.outward(first + 1)), (3, 4));
+            assert_eq!((shift.inward(1), shift.inward(2)), (None, None));
+            assert_eq!(shift.inward(3), Some(first));
+            assert_eq!(shift.take(), 4, "{first}");
+            assert_eq!(shift.outward(first + 1), 5);
+            assert_eq!((shift.inward(4), shift.inward(5)), (None, Some(first + 1)));
+            assert_eq!((shift.outward(first), shift.inward(3)), (3, Some(first)));
+        }
     }
 
     #[test]
