@@ -27,6 +27,7 @@ fn the_object_has_every_map_and_program_by_its_name() {
             map::LEASE,
             map::NEIGHBOURS,
             map::SIGNALLING_PORTS,
+            map::UNREAD,
             map::UPLINKS,
             map::VMS,
         ];

@@ -56,7 +56,8 @@ pub fn test(filter: Option<&str>) -> Result<()> {
     step::run(&mut encodings)?;
     step::say("tests of the daemon, the thin client, the kernel programs, and end to end");
     let mut rest = cargo();
-    rest.args(["test", "--release", "--workspace"])
+    // Long as they are, one that fails must not hide what is behind it.
+    rest.args(["test", "--release", "--workspace", "--no-fail-fast"])
         .args(NOT_FOR_THE_HOST)
         .args(filter)
         // The machine's cores are shared with the labs that the tests make.
