@@ -24,7 +24,12 @@ fn up(sidestep: &Sidestep, lab: &Lab) -> Result<BTreeMap<u64, [Value; 4]>> {
     let up = calls.into_iter().filter(|call| call["state"] == "up");
     up.map(|call| {
         let id = call["id"].as_u64().context("a call without a number")?;
-        let same = ["call_id", "path", "reason", "started"].map(|field| call[field].clone());
+        let mut same = ["call_id", "path", "reason", "started"].map(|field| call[field].clone());
+        // To the second: each process puts its own clock against the wall's, and some
+        // microseconds may make another millisecond.
+        if let [.., Value::String(started)] = &mut same {
+            started.truncate("2026-11-24T11:39:30".len());
+        }
         Ok((id, same))
     })
     .collect()
