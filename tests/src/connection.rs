@@ -44,10 +44,17 @@ impl Ends {
 
 /// Listens at a box.
 pub fn listen(lab: &Lab, site: Site, port: u16) -> Result<TcpListener> {
-    let listener = lab
-        .namespace(site)
-        .enter(move || TcpListener::bind(("0.0.0.0", port)))?
-        .with_context(|| format!("listening at {}", site.name()))?;
+    // What listened there before may not have gone yet.
+    let listener = wait_for(
+        &format!("port {port} of {} to be free", site.name()),
+        seconds(5),
+        || {
+            let bound = lab
+                .namespace(site)
+                .enter(move || TcpListener::bind(("0.0.0.0", port)));
+            bound.ok()?.ok()
+        },
+    )?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
