@@ -19,7 +19,7 @@ use super::ask::Daemon;
 use super::flows::{Printer, pinned, stopped};
 use crate::admin::client::{AskError, Connection};
 use crate::admin::rows::{FlowEnds, FlowSpec};
-use crate::datapath::remove_from_pins;
+use crate::datapath::PinnedFlows;
 
 /// Flows that are given to the daemon at once.
 const PORTION: usize = 500;
@@ -123,9 +123,10 @@ pub fn remove(
         })?,
         Err(AskError::NotRunning(_)) => {
             eprintln!("{}", stopped(&daemon));
+            let mut pinned = PinnedFlows::open(&daemon.pins)?;
             in_portions(&flows, "removed", |portion| {
                 for ends in portion {
-                    if !remove_from_pins(&daemon.pins, ends)? {
+                    if !pinned.remove(ends)? {
                         bail!("{} > {}: there is no such flow", ends.from, ends.to);
                     }
                 }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{HashMap, MapData};
 use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKey4, FlowKind};
 use sidestep_abi::map;
 use sidestep_core::engine::{Flow, FlowKind as Kind, Leg};
@@ -156,50 +156,65 @@ fn kind(spec: &FlowSpec, vm_at: impl Fn(IpAddr) -> Option<Ipv4Addr>) -> Result<K
     }
 }
 
-/// Removes a flow from the maps that are pinned at `pins`, without a daemon; `false`:
-/// there is none.
-///
-/// # Errors
-///
-/// No maps of this layout are pinned there, or the kernel refuses.
-pub fn remove_from_pins(pins: &Path, ends: &FlowEnds) -> Result<bool> {
-    let directory = object::versioned(pins);
-    let open = |name: &str| -> Result<Map> {
-        let path = directory.join(name);
-        let data = MapData::from_pin(&path)
-            .with_context(|| format!("no flow map is pinned at {}", path.display()))?;
-        Ok(Map::from_map_data(data)?)
-    };
-    let mut flows4: HashMap<_, FlowKey4, FlowAction> = open(map::FLOWS4)?.try_into()?;
-    let mut flows6: HashMap<_, FlowKey, FlowAction> = open(map::FLOWS6)?.try_into()?;
-    let mut anchors: HashMap<_, AnchorKey, u32> = open(map::ANCHORS)?.try_into()?;
-    let key = FlowKey::new(ends.from, ends.to);
-    let found = match key.ipv4() {
-        Some(key) => flows4.get(&key, 0),
-        None => flows6.get(&key, 0),
-    };
-    let Ok(action) = found else {
-        return Ok(false);
-    };
-    if action.kind == FlowKind::Steered as u8 {
-        // The anchor first: a packet to one without a flow would be dropped.
-        let others4 = flows4.keys().filter_map(Result::ok);
-        let others4 = others4.map(|key| -> FlowKey { key.into() });
-        let others = others4.chain(flows6.keys().filter_map(Result::ok));
-        let shared = others
-            .filter(|other| *other != key)
-            .any(|other| other.to() == ends.to);
-        if !shared {
-            // Without one there is nothing to remove.
-            let _ = anchors.remove(&AnchorKey::new(ends.to));
+/// The flow maps that are pinned, without a daemon.
+pub struct PinnedFlows {
+    flows4: HashMap<MapData, FlowKey4, FlowAction>,
+    flows6: HashMap<MapData, FlowKey, FlowAction>,
+    anchors: HashMap<MapData, AnchorKey, u32>,
+    /// Flows that come to each address.
+    arriving: std::collections::HashMap<SocketAddr, u32>,
+}
+
+impl PinnedFlows {
+    /// Those pinned at `pins`.
+    ///
+    /// # Errors
+    ///
+    /// No maps of this layout are pinned there.
+    pub fn open(pins: &Path) -> Result<Self> {
+        let open = |name: &str| object::pinned(pins, name);
+        let mut flows = Self {
+            flows4: open(map::FLOWS4)?.try_into()?,
+            flows6: open(map::FLOWS6)?.try_into()?,
+            anchors: open(map::ANCHORS)?.try_into()?,
+            arriving: std::collections::HashMap::new(),
+        };
+        let keys4 = flows.flows4.keys().filter_map(Result::ok);
+        let keys4 = keys4.map(|key| -> FlowKey { key.into() });
+        for key in keys4.chain(flows.flows6.keys().filter_map(Result::ok)) {
+            *flows.arriving.entry(key.to()).or_default() += 1;
         }
+        Ok(flows)
     }
-    match key.ipv4() {
-        Some(key) => flows4.remove(&key),
-        None => flows6.remove(&key),
+
+    /// Removes a flow; `false`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn remove(&mut self, ends: &FlowEnds) -> Result<bool> {
+        let key = FlowKey::new(ends.from, ends.to);
+        let found = match key.ipv4() {
+            Some(key) => self.flows4.get(&key, 0),
+            None => self.flows6.get(&key, 0),
+        };
+        let Ok(action) = found else {
+            return Ok(false);
+        };
+        let arriving = self.arriving.entry(key.to()).or_default();
+        *arriving = arriving.saturating_sub(1);
+        if action.kind == FlowKind::Steered as u8 && *arriving == 0 {
+            // The anchor first: a packet to one without a flow would be dropped. And
+            // without one there is nothing to remove.
+            let _ = self.anchors.remove(&AnchorKey::new(ends.to));
+        }
+        match key.ipv4() {
+            Some(key) => self.flows4.remove(&key),
+            None => self.flows6.remove(&key),
+        }
+        .context("the flow stays in its map")?;
+        Ok(true)
     }
-    .context("the flow stays in its map")?;
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::admin::rows::FlowRow;
 use crate::clock::{Wall, nanoseconds};
 use crate::config::{Dscp, VmConfig};
 use crate::door::Door;
-pub use by_hand::{ByHand, NotByHand, remove_from_pins};
+pub use by_hand::{ByHand, NotByHand, PinnedFlows};
 use kernel::KernelMaps;
 use links::Attached;
 pub use links::{Mode, Role};

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use aya::maps::MapData;
+use aya::maps::{Map, MapData};
 use aya::programs::{SchedClassifier, SkLookup, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use nix::errno::Errno;
@@ -129,6 +129,18 @@ fn is_a_version(name: &str) -> bool {
 /// The directory of this layout's maps below `root`.
 pub fn versioned(root: &Path) -> PathBuf {
     root.join(format!("v{VERSION}"))
+}
+
+/// A map of this layout that is pinned below `root`.
+///
+/// # Errors
+///
+/// There is none.
+pub fn pinned(root: &Path, name: &str) -> Result<Map> {
+    let path = versioned(root).join(name);
+    let data = MapData::from_pin(&path)
+        .with_context(|| format!("no flow map is pinned at {}", path.display()))?;
+    Ok(Map::from_map_data(data)?)
 }
 
 /// At `/sys/fs/bpf` where that is meant, else at the directory itself; true then.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use aya::maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError};
+use aya::maps::{Array, HashMap as BpfHashMap, MapError};
 use sidestep_abi::flow::{FLOW_RTCP, FlowAction, FlowKey, FlowKey4, FlowKind, FlowLeg, FlowStats};
 use sidestep_abi::map;
 
@@ -101,13 +101,7 @@ const fn opposite(leg: u8) -> u8 {
 ///
 /// There are none, or of another layout.
 pub fn flows_from_pins(pins: &Path) -> Result<Vec<FlowRow>> {
-    let directory = object::versioned(pins);
-    let open = |name: &str| -> Result<Map> {
-        let path = directory.join(name);
-        let data = MapData::from_pin(&path)
-            .with_context(|| format!("no flow map is pinned at {}", path.display()))?;
-        Ok(Map::from_map_data(data)?)
-    };
+    let open = |name: &str| object::pinned(pins, name);
     let flows4: BpfHashMap<_, FlowKey4, FlowAction> = open(map::FLOWS4)?.try_into()?;
     let flows6: BpfHashMap<_, FlowKey, FlowAction> = open(map::FLOWS6)?.try_into()?;
     let stats: Array<_, FlowStats> = open(map::FLOW_STATS)?.try_into()?;
