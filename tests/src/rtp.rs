@@ -84,9 +84,7 @@ impl Measured {
     /// The delay that this fraction of the packets did not exceed; zero where
     /// none arrived.
     pub fn delay(&self, fraction: f64) -> Duration {
-        let at = (self.delays.len() as f64 * fraction) as usize;
-        let last = self.delays.len().saturating_sub(1);
-        self.delays.get(at.min(last)).copied().unwrap_or_default()
+        quantile(&self.delays, fraction)
     }
 }
 
@@ -151,6 +149,14 @@ fn open(end: &End) -> Result<UdpSocket> {
 /// A clock's time.
 pub(crate) fn clock(id: ClockId) -> Result<Duration> {
     Ok(clock_gettime(id)?.into())
+}
+
+/// Of sorted times the one that this fraction does not exceed; zero where there is
+/// none.
+pub(crate) fn quantile(sorted: &[Duration], fraction: f64) -> Duration {
+    let at = (sorted.len() as f64 * fraction) as usize;
+    let last = sorted.len().saturating_sub(1);
+    sorted.get(at.min(last)).copied().unwrap_or_default()
 }
 
 /// One end, sending.
@@ -279,6 +285,34 @@ fn receive(receivers: &mut [Receiver], done: &AtomicBool) -> Result<(Vec<Duratio
     }
 }
 
+/// The next datagram that waits at a socket with SO_TIMESTAMPNS: its length, and when
+/// the kernel got it. `None`: none waits.
+pub(crate) fn receive_stamped(
+    socket: &UdpSocket,
+    datagram: &mut [u8],
+) -> Result<Option<(usize, Duration)>> {
+    let mut control = cmsg_space!(TimeSpec);
+    loop {
+        let mut buffers = [IoSliceMut::new(datagram)];
+        let flags = MsgFlags::empty();
+        let fd = socket.as_raw_fd();
+        match recvmsg::<SockaddrIn>(fd, &mut buffers, Some(&mut control), flags) {
+            Ok(message) => {
+                let stamp = message.cmsgs()?.find_map(|control| match control {
+                    ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp.into()),
+                    _ => None,
+                });
+                let arrived = stamp.context("a packet without a timestamp")?;
+                return Ok(Some((message.bytes, arrived)));
+            }
+            Err(nix::Error::EAGAIN) => return Ok(None),
+            // ECONNREFUSED is ICMP's word about an earlier packet.
+            Err(nix::Error::ECONNREFUSED | nix::Error::EINTR) => {}
+            Err(error) => return Err(error).context("receiving"),
+        }
+    }
+}
+
 impl Receiver {
     fn drain(
         &mut self,
@@ -287,28 +321,7 @@ impl Receiver {
         duplicates: &mut u64,
     ) -> Result<()> {
         let mut datagram = [0; 512];
-        let mut control = cmsg_space!(TimeSpec);
-        loop {
-            let mut buffers = [IoSliceMut::new(&mut datagram)];
-            let received = recvmsg::<SockaddrIn>(
-                self.socket.as_raw_fd(),
-                &mut buffers,
-                Some(&mut control),
-                MsgFlags::empty(),
-            );
-            let (length, arrived) = match received {
-                Ok(message) => {
-                    let stamp = message.cmsgs()?.find_map(|control| match control {
-                        ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp.into()),
-                        _ => None,
-                    });
-                    let arrived: Duration = stamp.context("a packet without a timestamp")?;
-                    (message.bytes, arrived)
-                }
-                Err(nix::Error::EAGAIN) => return Ok(()),
-                Err(nix::Error::ECONNREFUSED | nix::Error::EINTR) => continue,
-                Err(error) => return Err(error).context("receiving"),
-            };
+        while let Some((length, arrived)) = receive_stamped(&self.socket, &mut datagram)? {
             let Some((header, payload)) = Header::parse(&datagram[..length]) else {
                 continue;
             };
@@ -323,6 +336,7 @@ impl Receiver {
                 Arrival::InOrder | Arrival::Late => delays.push(arrived.saturating_sub(sent)),
             }
         }
+        Ok(())
     }
 }
 

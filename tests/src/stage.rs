@@ -54,6 +54,15 @@ pub fn dial_gateway(phone: &mut Baresip) -> Result<()> {
     phone.dial(&format!("sip:100@{}", sip(Site::Gw)))
 }
 
+/// A call of the first VM's softphone to the gateway that is up at both.
+pub fn call_gateway(lab: &Lab) -> Result<(Sipp, Baresip)> {
+    let gateway = gateway(lab, "answer")?;
+    let mut phone = phone(lab, Site::Vm1)?;
+    dial_gateway(&mut phone)?;
+    phone.wait_established(1, SET_UP)?;
+    Ok((gateway, phone))
+}
+
 /// The project's thin client at tc1, registered for the first VM.
 pub fn thin_client(
     lab: &Lab,

@@ -8,8 +8,9 @@ use sidestep_tests::peers::capture::Capture;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
-    GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, Wires, agree, dial_gateway, expect_reason, frozen,
-    gateway, hear, phone, requests, sip, steer, stock_client, thin_client, wait_over,
+    GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, Wires, agree, call_gateway, dial_gateway,
+    expect_reason, frozen, gateway, hear, phone, requests, sip, steer, stock_client, thin_client,
+    wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -18,10 +19,7 @@ use sidestep_tests::wait::seconds;
 fn without_sidestep_the_vm_talks_to_the_gateway() {
     in_lab(|lab| {
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         wires.hear_through_vm()?;
         vm.hang_up()?;
         gw.finish(seconds(5))?;
@@ -43,10 +41,7 @@ fn outgoing_call_goes_direct() {
         let sidestep = Sidestep::start(lab)?;
         let mut tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         let call = sidestep.wait_call(lab, "direct")?;
         expect_reason(&call, None)?;
         ensure!(
@@ -162,10 +157,7 @@ fn unreachable_thin_client_is_steered() {
         let sidestep = Sidestep::start_with(lab, &[], steer)?;
         let mut tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         sidestep.wait_call(lab, "steered")?;
         let anchor = Site::Vm1.ip();
         hear(&wires.gateway, anchor, Site::Gw.ip(), TC_TONE)?;

@@ -6,8 +6,8 @@ use sidestep_tests::lab::{Site, in_lab};
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
-    SET_UP, Wires, dial_gateway, expect_reason, gateway, phone, requests, stock_client,
-    thin_client, wait_over,
+    SET_UP, Wires, call_gateway, dial_gateway, expect_reason, gateway, phone, requests,
+    stock_client, thin_client, wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -19,10 +19,7 @@ fn changed_media_is_signalled_to_the_gateway() {
         let sidestep = Sidestep::start(lab)?;
         let _tc = thin_client(lab, &sidestep, |setup| setup.answer_port = Some(21_000))?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         sidestep.wait_call(lab, "direct")?;
         wires.hear_direct()?;
         let trace = wires.gateway.so_far()?;
@@ -144,10 +141,7 @@ fn thin_client_that_moves_takes_the_media_with_it() {
             setup.reinvite = Some((1500, 22_000))
         })?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         sidestep.wait_call(lab, "direct")?;
         wires
             .thin_client
@@ -174,10 +168,7 @@ fn hold_and_resume_reach_gateway_and_thin_client() {
         let sidestep = Sidestep::start(lab)?;
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         sidestep.wait_call(lab, "direct")?;
         wires.hear_direct()?;
         for (hold, direction) in [(true, "a=sendonly"), (false, "a=sendrecv")] {

@@ -13,8 +13,8 @@ use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
-    SET_UP, Wires, dial_gateway, expect_reason, gateway, phone, steer, stock_client, thin_client,
-    wait_over,
+    SET_UP, Wires, call_gateway, dial_gateway, expect_reason, phone, steer, stock_client,
+    thin_client, wait_over,
 };
 use sidestep_tests::wait::{seconds, wait_for};
 
@@ -256,10 +256,7 @@ fn what_a_killed_daemon_has_left_goes_by_hand() {
         let mut sidestep = Sidestep::start(lab)?;
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         sidestep.wait_call(lab, "direct")?;
         wires.hear_direct()?;
         sidestep.process().kill()?;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::sidestep::Sidestep;
-use sidestep_tests::stage::{SET_UP, dial_gateway, gateway, phone, steer, thin_client, wait_over};
+use sidestep_tests::stage::{call_gateway, steer, thin_client, wait_over};
 use sidestep_tests::wait::{seconds, wait_for};
 
 /// Counts RTP that arrives somewhere, by whether it is marked EF (46).
@@ -46,10 +46,7 @@ fn media_is_marked_as_the_operator_says() {
                 }
             })?;
             let tc = thin_client(lab, &sidestep, |_| {})?;
-            let mut gw = gateway(lab, "answer")?;
-            let mut vm = phone(lab, Site::Vm1)?;
-            dial_gateway(&mut vm)?;
-            vm.wait_established(1, SET_UP)?;
+            let (mut gw, mut vm) = call_gateway(lab)?;
             sidestep.wait_call(lab, path)?;
             for site in [Site::Tc1, Site::Gw] {
                 let (before, _) = marks(lab, site)?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::sidestep::Sidestep;
-use sidestep_tests::stage::{SET_UP, Wires, dial_gateway, gateway, phone, thin_client, wait_over};
+use sidestep_tests::stage::{Wires, call_gateway, thin_client, wait_over};
 use sidestep_tests::wait::seconds;
 
 /// Numbers in <linux/capability.h>.
@@ -42,10 +42,7 @@ fn serves(lab: &Lab, sidestep: &Sidestep) -> Result<()> {
     lab.restore_tap(Site::Vm1)?;
     sidestep.wait_attached(lab, "tap1")?;
     let wires = Wires::start(lab)?;
-    let mut gw = gateway(lab, "answer")?;
-    let mut vm = phone(lab, Site::Vm1)?;
-    dial_gateway(&mut vm)?;
-    vm.wait_established(1, SET_UP)?;
+    let (mut gw, mut vm) = call_gateway(lab)?;
     sidestep.wait_call(lab, "direct")?;
     wires.hear_direct()?;
     vm.hang_up()?;

@@ -13,8 +13,7 @@ use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::rtp::{End, Load};
 use sidestep_tests::stage::{
-    SET_UP, TC_TONE, Wires, dial_gateway, gateway, hear, phone, requests, sip, steer, thin_client,
-    wait_over,
+    TC_TONE, Wires, call_gateway, hear, requests, sip, steer, thin_client, wait_over,
 };
 use sidestep_tests::wait::{seconds, wait_for};
 
@@ -209,10 +208,7 @@ fn a_call_is_signalled_for_after_a_restart() {
             setup.reinvite = Some((8_000, 21_000));
         })?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         let call = sidestep.wait_call(lab, "direct")?;
         wires.hear_direct()?;
 
@@ -265,10 +261,7 @@ fn a_spoilt_journal_is_put_aside() {
         let mut sidestep = Sidestep::start(lab)?;
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         sidestep.wait_call(lab, "direct")?;
         wires.hear_direct()?;
         sidestep.process().kill()?;

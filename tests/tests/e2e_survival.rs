@@ -12,8 +12,8 @@ use sidestep_tests::peers::capture::Capture;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
-    GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, Wires, dial_gateway, gateway, hear, phone, sip, steer,
-    thin_client, wait_over,
+    GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, Wires, call_gateway, dial_gateway, gateway, hear,
+    phone, sip, steer, thin_client, wait_over,
 };
 use sidestep_tests::wait::{seconds, wait_for};
 
@@ -38,10 +38,7 @@ fn killed_daemon_costs_no_packet_and_no_call() {
         let mut sidestep = Sidestep::start_with(lab, &[], steer)?;
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         sidestep.wait_call(lab, "steered")?;
         hear(
             &wires.thin_client,
@@ -128,10 +125,7 @@ fn stopped_daemon_leaves_nothing_behind() {
         let mut sidestep = Sidestep::start(lab)?;
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         sidestep.wait_call(lab, "direct")?;
         wires.hear_direct()?;
 
@@ -181,10 +175,7 @@ fn kept_datapath_goes_on_and_is_taken_over() {
         let mut sidestep = Sidestep::start_with(lab, &["--keep"], steer)?;
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         sidestep.wait_call(lab, "steered")?;
         hear(
             &wires.thin_client,
@@ -224,10 +215,7 @@ fn pins_of_another_version_are_taken_over() {
         let mut sidestep = Sidestep::start(lab)?;
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         let call = sidestep.wait_call(lab, "direct")?;
         wires.hear_direct()?;
         sidestep.process().kill()?;
@@ -274,10 +262,7 @@ fn a_door_that_is_gone_lets_signalling_pass() {
         let mut sidestep = Sidestep::start(lab)?;
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         let call = sidestep.wait_call(lab, "direct")?;
         wires.hear_direct()?;
         lab.ip(Site::Hv, "link del ssd-vm")?;
@@ -329,10 +314,7 @@ fn tap_that_appears_later_is_taken() {
         let sidestep = Sidestep::start(lab)?;
         lab.restore_tap(Site::Vm1)?;
         sidestep.wait_attached(lab, "tap1")?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         sidestep.wait_call(lab, "vm")?;
         vm.hang_up()?;
         gw.finish(seconds(5))?;

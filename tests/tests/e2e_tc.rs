@@ -11,8 +11,8 @@ use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::peers::speaker::Speaker;
 use sidestep_tests::peers::thin_client::ThinClient;
 use sidestep_tests::stage::{
-    SET_UP, TC_TONE, Wires, agree, dial_gateway, expect_reason, frozen, gateway, phone, registrar,
-    sip, thin_client, wait_over,
+    SET_UP, TC_TONE, Wires, agree, call_gateway, dial_gateway, expect_reason, frozen, gateway,
+    phone, registrar, sip, thin_client, wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -86,10 +86,7 @@ fn outgoing(form: (Value, Value)) {
     in_lab(|lab| {
         let (sidestep, mut tc) = start(lab, form.clone())?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         talk(lab, &sidestep, &wires, &mut tc, &mut gw)?;
         vm.hang_up()?;
         gw.finish(seconds(5))?;

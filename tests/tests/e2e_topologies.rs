@@ -9,8 +9,8 @@ use sidestep_tests::peers::capture::Capture;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::thin_client::{Setup, ThinClient};
 use sidestep_tests::stage::{
-    GATEWAY_TONE, SET_UP, TC_TONE, dial_gateway, expect_reason, gateway, hear, phone, registrar,
-    sip, thin_client, wait_over,
+    GATEWAY_TONE, SET_UP, TC_TONE, call_gateway, expect_reason, hear, phone, registrar, sip,
+    thin_client, wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -114,10 +114,7 @@ fn the_thin_client_is_behind_another_tap() {
         let setup = Setup::new("tc1", registrar(Site::Vm1));
         let _tc = ThinClient::start(lab, Site::Vm2, &setup)?;
         sidestep.wait_registered(lab, "tc1")?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         let call = sidestep.wait_call(lab, "direct")?;
         expect_reason(&call, None)?;
         hear(&far, Site::Vm2.ip(), Site::Gw.ip(), TC_TONE)?;

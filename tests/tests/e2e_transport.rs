@@ -14,8 +14,7 @@ use sidestep_tests::peers::capture::Capture;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
-    GATEWAY_TONE, SET_UP, TC_TONE, dial_gateway, gateway, hear, invite, phone, sip, stock_client,
-    wait_over,
+    GATEWAY_TONE, SET_UP, TC_TONE, call_gateway, hear, invite, phone, sip, stock_client, wait_over,
 };
 use sidestep_tests::wait::{seconds, wait_for};
 
@@ -201,10 +200,7 @@ fn tap_that_returns_is_taken_again() {
         lab.remove_tap(Site::Vm1)?;
         lab.restore_tap(Site::Vm1)?;
         sidestep.wait_attached(lab, "tap1")?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         sidestep.wait_call(lab, "direct")?;
         vm.hang_up()?;
         gw.finish(seconds(5))?;

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::stage::{
-    GATEWAY_TONE, SET_UP, TC_TONE, Wires, dial_gateway, gateway, hear, phone, steer, thin_client,
-    wait_over,
+    GATEWAY_TONE, TC_TONE, Wires, call_gateway, hear, steer, thin_client, wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -171,10 +170,7 @@ fn a_call_is_steered_in_generic_mode() {
 
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         sidestep.wait_call(lab, "steered")?;
         let (anchor, tc, far) = (Site::Vm1.ip(), Site::Tc1.ip(), Site::Gw.ip());
         hear(&wires.thin_client, anchor, tc, GATEWAY_TONE)?;

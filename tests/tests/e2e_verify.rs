@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::stage::{
-    SET_UP, Wires, dial_gateway, expect_reason, gateway, phone, steer, thin_client, wait_over,
+    SET_UP, Wires, call_gateway, dial_gateway, expect_reason, gateway, phone, steer, thin_client,
+    wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -90,10 +91,7 @@ fn media_that_does_not_cross_the_host_is_left_alone() {
         })?;
         let _tc = thin_client(lab, &sidestep, |_| {})?;
         let wires = Wires::start(lab)?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         judged(lab, &sidestep, "direct", "off-host")?;
         wires.hear_direct()?;
         vm.hang_up()?;
@@ -113,10 +111,7 @@ fn media_that_stops_ends_the_call_where_that_is_the_policy() {
             config["media"]["timeout_action"] = json!("end");
         })?;
         let mut tc = thin_client(lab, &sidestep, |_| {})?;
-        let mut gw = gateway(lab, "answer")?;
-        let mut vm = phone(lab, Site::Vm1)?;
-        dial_gateway(&mut vm)?;
-        vm.wait_established(1, SET_UP)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
         judged(lab, &sidestep, "direct", "both-ways")?;
         tc.process().kill()?;
         gw.process().kill()?;

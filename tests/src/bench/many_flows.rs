@@ -5,24 +5,23 @@
 //! came and how long they were on their way. Sources are written into the packets
 //! (a raw socket): a socket for each of 100,000 flows would measure sockets.
 
-use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use nix::cmsg_space;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn,
-    recvmsg, sendto, setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, setsockopt,
+    socket, sockopt,
 };
-use nix::sys::time::TimeSpec;
 use nix::time::ClockId;
 use thin_client::media::rtp::Header;
 
 use crate::lab::Namespace;
-use crate::rtp::{COLLECT, LINGER, PCMU, clock, payload, sent_at, sleep_until};
+use crate::rtp::{
+    COLLECT, LINGER, PCMU, clock, payload, quantile, receive_stamped, sent_at, sleep_until,
+};
 
 /// Flows that have one address: so many ports.
 const PORTS_OF_AN_ADDRESS: u32 = 1_000;
@@ -89,9 +88,7 @@ impl Swept {
     /// The delay that this fraction of the packets did not exceed; zero where
     /// none arrived.
     pub fn delay(&self, fraction: f64) -> Duration {
-        let at = (self.delays.len() as f64 * fraction) as usize;
-        let last = self.delays.len().saturating_sub(1);
-        self.delays.get(at.min(last)).copied().unwrap_or_default()
+        quantile(&self.delays, fraction)
     }
 }
 
@@ -212,30 +209,11 @@ fn receive(sinks: &[UdpSocket], done: &AtomicBool) -> Result<Vec<Duration>> {
 
 fn drain(sink: &UdpSocket, delays: &mut Vec<Duration>) -> Result<()> {
     let mut datagram = [0; 512];
-    let mut control = cmsg_space!(TimeSpec);
-    loop {
-        let mut buffers = [IoSliceMut::new(&mut datagram)];
-        let flags = MsgFlags::empty();
-        let received =
-            recvmsg::<SockaddrIn>(sink.as_raw_fd(), &mut buffers, Some(&mut control), flags);
-        let (length, arrived) = match received {
-            Ok(message) => {
-                let stamp = message.cmsgs()?.find_map(|control| match control {
-                    ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
-                    _ => None,
-                });
-                (
-                    message.bytes,
-                    stamp.context("a packet without a timestamp")?,
-                )
-            }
-            Err(nix::Error::EAGAIN) => return Ok(()),
-            Err(nix::Error::EINTR) => continue,
-            Err(error) => return Err(error).context("receiving"),
-        };
+    while let Some((length, arrived)) = receive_stamped(sink, &mut datagram)? {
         let sent = Header::parse(&datagram[..length]).and_then(|(_, payload)| sent_at(payload));
         delays.extend(sent.map(|sent| arrived.saturating_sub(sent)));
     }
+    Ok(())
 }
 
 #[cfg(test)]
