@@ -198,11 +198,11 @@ async fn answer(
         Err(error) => return refuse(write, &format!("not a request: {error}")).await,
     };
     let mut text = "{\"ok\":[".to_owned();
-    let mut first = true;
+    let (mut begun, mut first) = (false, true);
     loop {
         let part = match put(queries, ask.clone()).await {
             Ok(part) => part,
-            Err(why) if first => return refuse(write, &why).await,
+            Err(why) if !begun => return refuse(write, &why).await,
             // The line has begun; the other end sees that it does not end.
             Err(why) => return Err(io::Error::other(why)),
         };
@@ -218,7 +218,7 @@ async fn answer(
         }
         timeout(PATIENCE, write.write_all(text.as_bytes())).await??;
         text.clear();
-        first = false;
+        begun = true;
     }
     text += "]}\n";
     timeout(PATIENCE, write.write_all(text.as_bytes())).await?
