@@ -223,12 +223,14 @@ fn stream<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Verdict {
     let segment = packet.tcp(&window, &parsed)?;
     let (src_port_be, dst_port_be) = (segment.tcp().src_port_be, segment.tcp().dst_port_be);
     let (src_class, dst_class) = (class_of(src_port_be), class_of(dst_port_be));
-    if dst_class == ENCRYPTED || src_class == ENCRYPTED && dst_class != GATEWAY {
+    let to_registrar = dst_class == REGISTRAR && matches!(side, Side::Net);
+    let is_encrypted = dst_class == ENCRYPTED || src_class == ENCRYPTED && dst_class != GATEWAY;
+    if is_encrypted && !to_registrar {
         known_vm(&packet, side, ifindex)?;
         let (vm, _) = ends(&packet, side);
         return Err(unread::note(vm, Unread::Encrypted, segment.opens(), now_ns));
     }
-    if dst_class != GATEWAY && src_class != GATEWAY {
+    if dst_class != GATEWAY && src_class != GATEWAY && !to_registrar {
         return Err(Refusal::NotOurs);
     }
     let vm = known_vm(&packet, side, ifindex)?;

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use sidestep_core::time::Time;
 
-use crate::config::{Config, Speaks};
-use crate::gateway::h248::H248;
+use crate::config::{Config, Speaks, Transport};
+use crate::gateway::h248::{self, H248};
 use crate::gateway::mgcp::Mgcp;
 use crate::gateway::{Gateway, Protocol};
 use crate::media::stream::Peer;
@@ -75,7 +75,11 @@ impl Agent {
                 binary,
             } => {
                 let from = config.server.to_string();
-                Box::new(H248::new(mid, &termination, binary, from))
+                let voice = h248::Form {
+                    binary,
+                    reliable: config.transport == Transport::Tcp,
+                };
+                Box::new(H248::new(mid, &termination, voice, from))
             }
             Speaks::Mgcp { endpoint } => Box::new(Mgcp::new(endpoint, config.server, config.bind)),
         };
@@ -87,6 +91,20 @@ impl Agent {
         match self {
             Self::Sip(agent) => agent.handle_datagram(now, from, datagram),
             Self::Gateway(agent) => agent.handle_datagram(now, from, datagram),
+        }
+    }
+
+    /// The connection to the server is there.
+    pub fn connected(&mut self, now: Time) {
+        if let Self::Gateway(agent) = self {
+            agent.connected(now);
+        }
+    }
+
+    /// The connection to the server is gone.
+    pub fn disconnected(&mut self, now: Time) {
+        if let Self::Gateway(agent) = self {
+            agent.disconnected(now);
         }
     }
 

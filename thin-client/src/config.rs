@@ -50,7 +50,9 @@ pub struct Config {
     pub password: String,
     /// Protocol.
     pub speaks: Speaks,
-    /// Local SIP address.
+    /// What its messages travel by.
+    pub transport: Transport,
+    /// Local signalling address; of a connection only the IP address.
     pub bind: SocketAddr,
     /// Local media.
     pub media: Media,
@@ -74,6 +76,15 @@ pub struct Config {
     pub record: Option<PathBuf>,
     /// JSON report.
     pub report: Option<PathBuf>,
+}
+
+/// What signalling travels by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// UDP.
+    Udp,
+    /// A TCP connection to the server, made again whenever it ends.
+    Tcp,
 }
 
 /// What it speaks with its controller.
@@ -179,6 +190,13 @@ pub fn parse(text: &str) -> Result<Config, Vec<String>> {
             .map(|endpoint| Speaks::Mgcp { endpoint }),
         _ => Some(Speaks::Sip),
     };
+    let transport = match root.choice(&mut faults, "transport", &["udp", "tcp"]) {
+        Some(1) => Transport::Tcp,
+        _ => Transport::Udp,
+    };
+    if transport == Transport::Tcp && protocol != Some(1) {
+        faults.push("transport: tcp is for H.248 only".into());
+    }
     let media = match root.take("media") {
         Some(value) => media(value, &mut faults),
         None => {
@@ -241,6 +259,7 @@ pub fn parse(text: &str) -> Result<Config, Vec<String>> {
             user,
             password,
             speaks,
+            transport,
             bind,
             media,
             register,

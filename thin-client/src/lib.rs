@@ -11,6 +11,7 @@ pub mod agent;
 pub mod audio;
 pub mod config;
 pub mod gateway;
+mod link;
 pub mod media;
 mod negotiation;
 pub mod report;

@@ -1,12 +1,11 @@
-//! Runs the agent and its media: one socket for signalling, the clock, signals, and
-//! the report.
+//! Runs the agent and its media: the way of signalling, the clock, signals, and the
+//! report.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use sidestep_core::time::Time;
-use tokio::net::UdpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::{Agent, Event};
@@ -14,6 +13,7 @@ use crate::audio::queue::SampleQueue;
 use crate::audio::recorder::Recorder;
 use crate::audio::source::Source;
 use crate::config::{Config, Play};
+use crate::link::{Heard, Link};
 use crate::media::session::{self, Session};
 use crate::media::stream::{Audio, Peer, Stream};
 use crate::report::{Call, Report, State};
@@ -22,16 +22,12 @@ use crate::report::{Call, Report, State};
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How many calls the report remembers.
 const REPORT_CALLS: usize = 100;
-/// Largest SIP datagram.
-const DATAGRAM: usize = 65_535;
 
 /// Runs until SIGTERM or SIGINT, then hangs up and removes the registration.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let socket = UdpSocket::bind(config.bind)
-        .await
-        .with_context(|| format!("bind: {}", config.bind))?;
+    let mut link = Link::open(&config).await?;
     // The media address is taken only during calls; that it can be is known now.
     session::bind(config.media.address)
         .with_context(|| format!("media: {}", config.media.address))?;
@@ -39,11 +35,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(user = config.user, bind = %config.bind, media = %config.media.address, "up");
 
     let mut client = Client::new(config, source);
-    let mut datagram = vec![0; DATAGRAM];
     let mut report = tokio::time::interval(REPORT_INTERVAL);
     client.agent.handle_timeout(client.now());
     loop {
-        client.drain(&socket).await;
+        client.drain(&mut link).await;
         let now = client.now();
         if client.agent.is_stopped(now) {
             client.write_report();
@@ -54,14 +49,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             .poll_timeout()
             .map_or(Duration::from_secs(3_600), |at| at.since(now));
         tokio::select! {
-            received = socket.recv_from(&mut datagram) => match received {
-                Ok((length, from)) => {
-                    let now = client.now();
-                    client.agent.handle_datagram(now, from, &datagram[..length]);
+            heard = link.hear() => {
+                let now = client.now();
+                match heard {
+                    Heard::Message(from, message) => {
+                        client.agent.handle_datagram(now, from, &message);
+                    }
+                    Heard::Connected => client.agent.connected(now),
+                    Heard::Disconnected => client.agent.disconnected(now),
                 }
-                // An ICMP error about something sent earlier.
-                Err(error) => tracing::debug!(%error, "SIP socket"),
-            },
+            }
             () = tokio::time::sleep(timeout) => client.agent.handle_timeout(client.now()),
             _ = report.tick() => {
                 client.complain();
@@ -121,7 +118,7 @@ impl Client {
     }
 
     /// Does what the user agent wants.
-    async fn drain(&mut self, socket: &UdpSocket) {
+    async fn drain(&mut self, link: &mut Link) {
         loop {
             let event = self.agent.poll_event();
             let changed = event.is_some();
@@ -131,9 +128,7 @@ impl Client {
             }
             // After the event: media is received before the peer is told where.
             if let Some((to, datagram)) = self.agent.poll_output() {
-                if let Err(error) = socket.send_to(&datagram, to).await {
-                    tracing::warn!(%to, %error, "not sent");
-                }
+                link.send(to, datagram).await;
             } else if !changed {
                 return;
             }

@@ -12,11 +12,12 @@ mod telling;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use sidestep_core::engine::{Engine, Protocol, Restored};
+use sidestep_core::engine::{Engine, Protocol, Restored, ThinClientFramer};
 use sidestep_core::websocket::{Masks, WebSocketFramer};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -145,8 +146,9 @@ fn framers(config: &Config, seed: [u8; 32]) -> Framers {
     let encrypted = move |port| tls.as_ref().is_some_and(|tls| tls.ports.contains(&port));
     let websocket = config.signalling.websocket.clone();
     let masks = Arc::new(Masks::new(seed));
+    let registrar = config.signalling.registrar;
     let config = config.engine([0; 32], 0);
-    Box::new(move |src, dst| {
+    let between = move |src: SocketAddr, dst: SocketAddr| {
         if websocket.has(dst.port()) {
             let [maker, other] = WebSocketFramer::pair(limits, &masks);
             return Some(Framing {
@@ -162,7 +164,12 @@ fn framers(config: &Config, seed: [u8; 32]) -> Framers {
             ends: [protocol.framer(limits)?, protocol.framer(limits)?],
             is_websocket: false,
         })
-    })
+    };
+    Framers {
+        between: Box::new(between),
+        of_client: Box::new(move || Box::new(ThinClientFramer::new(limits))),
+        registrar,
+    }
 }
 
 /// The core, with the calls of an earlier run.

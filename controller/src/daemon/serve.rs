@@ -170,6 +170,7 @@ impl Daemon {
                     Taken::Untouched { begin, what } => {
                         self.engine.handle_untouched(now, &begin, what);
                     }
+                    Taken::Closed(connection) => self.engine.handle_closed(now, connection),
                 }
             }
             self.act();

@@ -69,6 +69,8 @@ pub enum Taken {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A thin client's connection to the registrar is gone.
+    Closed(engine::ConnectionId),
 }
 
 /// One veth pair.

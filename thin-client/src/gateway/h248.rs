@@ -15,7 +15,7 @@ use sidestep_core::sdp::codec_named;
 use sidestep_core::time::Time;
 
 use super::telephone::{Hook, Refusal, Telephone, Wish};
-use super::{News, Protocol};
+use super::{News, Protocol, Service};
 
 /// What a request of ours is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +24,19 @@ enum Purpose {
     Notify,
 }
 
+/// How a gateway speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// BER instead of text.
+    pub(crate) binary: bool,
+    /// By a connection: nothing is sent twice (Annex D.2).
+    pub(crate) reliable: bool,
+}
+
 /// H.248.
 pub(crate) struct H248 {
     association: Association<Purpose>,
+    reliable: bool,
     telephone: TerminationId<'static>,
     rtp: TerminationId<'static>,
     /// The context of the call, where there is one.
@@ -38,7 +48,8 @@ pub(crate) struct H248 {
 }
 
 impl H248 {
-    pub(crate) fn new(mid: Mid<'static>, termination: &str, binary: bool, from: String) -> Self {
+    pub(crate) fn new(mid: Mid<'static>, termination: &str, form: Form, from: String) -> Self {
+        let Form { binary, reliable } = form;
         let name = |text: &str, number: u8| match binary {
             false => TerminationId::Path(text.to_owned().into()),
             true => TerminationId::Octets {
@@ -55,7 +66,8 @@ impl H248 {
             },
         };
         Self {
-            association: Association::new(voice, false, fastrand::u32(1..1 << 31)),
+            association: Association::new(voice, reliable, first_id()),
+            reliable,
             telephone: name(termination, 1),
             rtp: name("rtp/1", 2),
             context: None,
@@ -222,6 +234,11 @@ impl H248 {
     }
 }
 
+/// Transactions of another connection, or of a run before, have other ids.
+fn first_id() -> u32 {
+    fastrand::u32(1..1 << 31)
+}
+
 /// What a command says of the media.
 #[derive(Default)]
 struct Asked {
@@ -367,10 +384,16 @@ impl Protocol for H248 {
         self.association.poll_outgoing()
     }
 
-    fn register(&mut self, now: Time, into_service: bool) {
-        let (method, reason) = match into_service {
-            true => (ServiceChangeMethod::Restart, "901 Cold Boot"),
-            false => (
+    fn disconnected(&mut self) {
+        let voice = self.association.voice().clone();
+        self.association = Association::new(voice, self.reliable, first_id());
+    }
+
+    fn register(&mut self, now: Time, service: Service) {
+        let (method, reason) = match service {
+            Service::Restart => (ServiceChangeMethod::Restart, "901 Cold Boot"),
+            Service::Disconnected => (ServiceChangeMethod::Disconnected, "900 Service Restored"),
+            Service::Forced => (
                 ServiceChangeMethod::Forced,
                 "905 Termination Taken Out of Service",
             ),

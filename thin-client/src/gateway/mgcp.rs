@@ -16,7 +16,7 @@ use sidestep_core::sdp::codec_named;
 use sidestep_core::time::Time;
 
 use super::telephone::{Hook, Refusal, Telephone, Wish};
-use super::{News, Protocol, codec_names};
+use super::{News, Protocol, Service, codec_names};
 
 const VERSION: &[u8] = b"MGCP 1.0";
 /// The only connection's name.
@@ -242,13 +242,20 @@ impl Protocol for Mgcp {
         self.outgoing.pop_front()
     }
 
-    fn register(&mut self, now: Time, into_service: bool) {
-        let method = if into_service { "restart" } else { "forced" };
+    fn register(&mut self, now: Time, service: Service) {
+        let method = match service {
+            Service::Restart => "restart",
+            Service::Disconnected => "disconnected",
+            Service::Forced => "forced",
+        };
         let id = self.send(now, &Verb::RestartInProgress, |rsip| {
             rsip.parameter(Parameter::RESTART_METHOD, method)
         });
         self.restart = Some(id);
     }
+
+    /// It has none (§3.5.3).
+    fn disconnected(&mut self) {}
 
     /// One notification for each request (§4.4.1).
     fn notify(&mut self, now: Time, hook: Hook) -> bool {

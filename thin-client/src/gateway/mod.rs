@@ -1,8 +1,8 @@
 //! A thin client that is a media gateway: H.248 (`protocol: h248`) or MGCP
 //! (`protocol: mgcp`), with one telephone.
 //!
-//! In: datagrams of its controller, time. Out: datagrams, and what becomes of
-//! registration, call and media. [`Gateway`] does what both have in common; the
+//! In: messages of its controller, whether there is a connection to it (TCP), time.
+//! Out: messages, and what becomes of registration, call and media. [`Gateway`] does what both have in common; the
 //! protocols ([`h248`], [`mgcp`]) read, write and keep transactions.
 //!
 //! The telephone's user is the configuration's: `answer` picks up when the bell
@@ -19,7 +19,7 @@ use std::time::Duration;
 use sidestep_core::time::Time;
 
 use crate::agent::Event;
-use crate::config::Config;
+use crate::config::{Config, Transport};
 use crate::report;
 
 use telephone::{Hook, Telephone};
@@ -43,11 +43,25 @@ pub(crate) trait Protocol {
     /// The next datagram for the controller.
     fn poll_output(&mut self) -> Option<Vec<u8>>;
 
-    /// Goes into service, or (`false`) out of it.
-    fn register(&mut self, now: Time, into_service: bool);
+    /// Goes into service, or out of it.
+    fn register(&mut self, now: Time, service: Service);
+
+    /// The connection is gone: nothing that was asked is answered any more.
+    fn disconnected(&mut self);
 
     /// Tells what the user did, where that was asked for; false: it has to wait.
     fn notify(&mut self, now: Time, hook: Hook) -> bool;
+}
+
+/// How a gateway comes and goes (H.248.1 §7.2.8, RFC 3435 §2.3.12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// In service, and nothing is left of before.
+    Restart,
+    /// In service again, and its calls are still there.
+    Disconnected,
+    /// Out of service.
+    Forced,
 }
 
 /// What came of a registration.
@@ -62,6 +76,8 @@ pub(crate) enum News {
 /// Where the registration is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// There is no connection.
+    Down,
     Waiting(Time),
     Trying,
     Registered,
@@ -86,9 +102,12 @@ impl Gateway {
     pub(crate) fn new(config: Config, now: Time, protocol: Box<dyn Protocol>) -> Self {
         Self {
             server: config.server,
+            stage: match config.transport {
+                Transport::Udp => Stage::Waiting(now),
+                Transport::Tcp => Stage::Down,
+            },
             telephone: Telephone::new(config),
             protocol,
-            stage: Stage::Waiting(now),
             retry: RETRY.0,
             report: report::Registration::default(),
             waiting: VecDeque::new(),
@@ -108,13 +127,39 @@ impl Gateway {
         self.collect(now);
     }
 
+    /// The connection to the controller is there.
+    pub fn connected(&mut self, now: Time) {
+        if self.stage == Stage::Down {
+            self.stage = Stage::Waiting(now);
+        }
+        self.handle_timeout(now);
+    }
+
+    /// The connection to the controller is gone. A call goes on meanwhile.
+    pub fn disconnected(&mut self, now: Time) {
+        self.protocol.disconnected();
+        self.outgoing.clear();
+        self.stage = match self.stage {
+            Stage::Leaving { .. } | Stage::Gone => Stage::Gone,
+            _ => Stage::Down,
+        };
+        self.report.registered = false;
+        let event = Event::Registration(self.report.clone());
+        self.events.push_back(event);
+        self.collect(now);
+    }
+
     /// Runs what is due by `now`.
     pub fn handle_timeout(&mut self, now: Time) {
         let news = self.protocol.handle_timeout(now);
         self.hear(now, &news);
         if matches!(self.stage, Stage::Waiting(at) if at <= now) {
             self.stage = Stage::Trying;
-            self.protocol.register(now, true);
+            let service = match self.telephone.is_connected() {
+                true => Service::Disconnected,
+                false => Service::Restart,
+            };
+            self.protocol.register(now, service);
         }
         self.telephone.handle_timeout(now);
         self.collect(now);
@@ -124,7 +169,7 @@ impl Gateway {
     pub fn poll_timeout(&self) -> Option<Time> {
         let stage = match self.stage {
             Stage::Waiting(at) | Stage::Leaving { until: at } => Some(at),
-            Stage::Trying | Stage::Registered | Stage::Gone => None,
+            Stage::Down | Stage::Trying | Stage::Registered | Stage::Gone => None,
         };
         [
             stage,
@@ -152,7 +197,7 @@ impl Gateway {
         self.telephone.end("stopped");
         match self.stage {
             Stage::Registered => {
-                self.protocol.register(now, false);
+                self.protocol.register(now, Service::Forced);
                 let until = now + STOP_WAIT;
                 self.stage = Stage::Leaving { until };
             }
@@ -204,7 +249,8 @@ impl Gateway {
         while let Some(hook) = self.telephone.poll_hook() {
             self.waiting.push_back(hook);
         }
-        while let Some(hook) = self.waiting.front()
+        while self.stage != Stage::Down
+            && let Some(hook) = self.waiting.front()
             && self.protocol.notify(now, *hook)
         {
             self.waiting.pop_front();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::requests::REMEMBERED;
-use crate::engine::Datagram;
+use crate::engine::{ConnectionId, Datagram};
 use crate::time::Time;
 
 /// How many are kept; beyond, the oldest go.
@@ -23,6 +23,14 @@ impl Replies {
     pub fn get(&mut self, now: Time, from: SocketAddr, transaction: u32) -> Option<&Datagram> {
         self.expire(now);
         self.replies.get(&(from, transaction))
+    }
+
+    /// Forgets those of a connection that is gone: what comes by another is new.
+    pub fn forget(&mut self, connection: ConnectionId) {
+        let is_its = |reply: &Datagram| reply.transport.connection() == Some(connection);
+        self.replies.retain(|_, reply| !is_its(reply));
+        let replies = &self.replies;
+        self.order.retain(|(_, key)| replies.contains_key(key));
     }
 
     /// Forgets what is older than T-HIST.

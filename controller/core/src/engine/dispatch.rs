@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::journal::Journal;
 use super::{
-    CallView, ClientView, Datagram, EngineConfig, Event, Leg, Output, Path, Protocol, Reception,
+    CallView, ClientView, ConnectionId, Datagram, EngineConfig, Event, Leg, Output, Path, Protocol, Reception,
     Side,
 };
 use crate::bypass::Context;
@@ -150,9 +150,17 @@ impl Engine {
             Side::Vm => begin.src,
             Side::Net => begin.dst,
         };
-        if let Some(&vm) = self.by_address.get(&own.ip()) {
+        let to_registrar = begin.side == Side::Net && own.port() == self.config.registrar_port;
+        if let Some(&vm) = self.by_address.get(&own.ip()).filter(|_| !to_registrar) {
             self.nonsense(now, vm, &begin.payload);
         }
+        self.settle(now);
+    }
+
+    /// A thin client's connection to the registrar's port is gone: who has registered by
+    /// it is not there until it registers again.
+    pub fn handle_closed(&mut self, now: Time, connection: ConnectionId) {
+        self.tc.closed(now, connection);
         self.settle(now);
     }
 

@@ -25,4 +25,4 @@ pub use dispatch::Engine;
 pub use held::Held;
 pub use journal::{Entry, Key, Restored, UnknownKey};
 pub use policy::{CallPolicy, CodecPolicy};
-pub use protocol::Protocol;
+pub use protocol::{Protocol, ThinClientFramer};

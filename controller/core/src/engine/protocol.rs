@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Datagram, EngineConfig};
 use crate::h248::{Encoding, TpktFramer};
 use crate::sip::SipFramer;
-use crate::stream::{Framer, Limits};
+use crate::stream::{Framer, Front, Limits, Unframed};
 
 /// A protocol of media control, toward gateways or thin clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -88,9 +88,95 @@ impl Protocol {
     }
 }
 
+/// What finds the messages in a thin client's connection to the registrar's port: its
+/// first octet says whether it is H.248, in TPKT, or SIP.
+#[derive(Debug)]
+pub struct ThinClientFramer {
+    limits: Limits,
+    /// Once the first octet is there.
+    framer: Option<Box<dyn Framer>>,
+}
+
+impl ThinClientFramer {
+    /// At the beginning of a stream.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            framer: None,
+        }
+    }
+}
+
+impl Framer for ThinClientFramer {
+    fn front<'a>(&mut self, front: &'a [u8]) -> Result<Front<'a>, Unframed> {
+        let Some(first) = front.first() else {
+            return Ok(Front::Incomplete);
+        };
+        let limits = self.limits;
+        let begin = || -> Box<dyn Framer> {
+            match first {
+                // The version of TPKT (RFC 1006 §6).
+                3 => Box::new(TpktFramer::new(limits)),
+                _ => Box::new(SipFramer::new(limits)),
+            }
+        };
+        self.framer.get_or_insert_with(begin).front(front)
+    }
+
+    fn kept(&mut self) -> Vec<u8> {
+        self.framer.as_mut().map_or_else(Vec::new, |f| f.kept())
+    }
+
+    fn is_amid(&self) -> bool {
+        self.framer.as_ref().is_some_and(|f| f.is_amid())
+    }
+
+    fn wrap(&self, message: Vec<u8>) -> Vec<u8> {
+        match &self.framer {
+            Some(framer) => framer.wrap(message),
+            None => message,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::{Part, Stream};
+
+    #[test]
+    fn a_connection_to_the_registrar_is_of_what_comes_first() {
+        let h248 = b"!/1 <tc17> T=1{C=-{SC=ROOT{SV{MT=RS}}}}".as_slice();
+        let sip = b"REGISTER sip:10.71.1.11 SIP/2.0\r\nl: 0\r\n\r\n".as_slice();
+        let tpkt = |message: &[u8]| TpktFramer::new(Limits::default()).wrap(message.to_vec());
+        for (sent, message, framed) in [
+            (tpkt(h248), h248, tpkt(b"reply")),
+            (sip.to_vec(), sip, b"reply".to_vec()),
+        ] {
+            let framer = ThinClientFramer::new(Limits::default());
+            let mut stream = Stream::new(Some(Box::new(framer)));
+            let mut came = Vec::new();
+            for octet in [sent.clone(), sent].concat() {
+                stream.push(&[octet]);
+                came.extend(stream.next_part());
+            }
+            let message = Part::Message(message.to_vec());
+            assert_eq!(came, [message.clone(), message]);
+            assert_eq!(stream.wrap(b"reply".to_vec()), framed);
+        }
+        // MGCP has no stream (RFC 3435 §3.5.3), nor has H.248 without TPKT.
+        for other in [b"RSIP 1 *@tc17 MGCP 1.0\n".as_slice(), h248, b"\x16\x03\x01"] {
+            let framer = ThinClientFramer::new(Limits::default());
+            let mut stream = Stream::new(Some(Box::new(framer)));
+            stream.push(other);
+            stream.push(b"\n");
+            assert!(matches!(
+                stream.next_part(),
+                Some(Part::Untouched { why: Some(_), .. })
+            ));
+            assert!(stream.is_untouched());
+        }
+    }
 
     #[test]
     fn what_comes_to_the_registrar_says_what_it_is() {

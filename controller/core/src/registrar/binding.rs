@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Transport;
 use crate::h248::Encoding;
 use crate::media::{Codec, Media};
 use crate::sip::SipUri;
@@ -23,6 +24,9 @@ pub struct Binding {
     pub signalling: Signalling,
     /// Where requests to it are sent; for SIP see [`destination`].
     pub address: SocketAddr,
+    /// How they travel. A binding by a connection ends with it.
+    #[serde(default)]
+    pub transport: Transport,
     /// Its media, where it registered any; no codecs: address only.
     pub media: Option<Media>,
     /// When the binding ends.

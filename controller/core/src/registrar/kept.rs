@@ -31,8 +31,9 @@ impl Registrar {
         account.binding.as_ref()
     }
 
-    /// Goes on with a binding of an earlier run. False: it has ended, or its
-    /// account is not configured any more, or for another VM.
+    /// Goes on with a binding of an earlier run. False: it has ended, as with the
+    /// connection that it was made by, or its account is not configured any more, or
+    /// for another VM.
     pub(crate) fn restore(&mut self, now: Time, binding: Binding) -> bool {
         let Some(&index) = self.by_user.get(&binding.user) else {
             return false;
@@ -41,7 +42,8 @@ impl Registrar {
             return false;
         };
         let vm = self.vms.get(account.vm);
-        if binding.expires <= now || vm.is_none_or(|vm| vm.address != binding.vm_address) {
+        let has_ended = binding.expires <= now || binding.transport.is_reliable();
+        if has_ended || vm.is_none_or(|vm| vm.address != binding.vm_address) {
             return false;
         }
         self.ends.set(&index, Some(binding.expires));

@@ -371,6 +371,7 @@ impl Registrar {
                 cseq: request.cseq().0,
             }),
             address,
+            transport: Transport::Udp,
             media: terms.media,
             expires: terms.expires,
         };

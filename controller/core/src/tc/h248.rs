@@ -293,10 +293,21 @@ impl Wire for H248 {
                 vec![AuditItem::Whole(AuditToken::Media)],
             ),
             Question::Alive => (CommandKind::AuditValue, TerminationId::Root, Vec::new()),
+            Question::Release => (CommandKind::Subtract, TerminationId::All, Vec::new()),
         };
         let audit = vec![Descriptor::Audit(AuditDescriptor { items })];
-        let commands = vec![ordered(kind, termination, audit)];
-        let actions = vec![action(ContextId::NULL, commands)];
+        let release = question == Question::Release;
+        let command = CommandRequest {
+            // There may be none (§8.2.1), or many.
+            optional: release,
+            wildcard_response: release,
+            ..ordered(kind, termination, audit)
+        };
+        let context = match release {
+            true => ContextId::ALL,
+            false => ContextId::NULL,
+        };
+        let actions = vec![action(context, vec![command])];
         client.request(local, transaction, actions)
     }
 

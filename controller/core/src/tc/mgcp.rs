@@ -229,6 +229,11 @@ impl Wire for Mgcp {
         match question {
             Question::Capabilities => audit.parameter(Parameter::REQUESTED_INFO, "A").build(),
             Question::Terminations | Question::Alive => audit.build(),
+            // All connections of the endpoint (§2.3.9).
+            Question::Release => {
+                let delete = Verb::DeleteConnection;
+                CommandBuilder::new(&delete, transaction, endpoint, VERSION).build()
+            }
         }
     }
 

@@ -42,7 +42,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::gateway::NotUnderstood;
-use crate::engine::{Datagram, Event, Protocol, ThinClientConfig, VmConfig};
+use crate::engine::{ConnectionId, Datagram, Event, Protocol, ThinClientConfig, VmConfig};
 use crate::registrar::{Access, Binding, Signalling};
 pub use crate::sip::BRANCH_PREFIX;
 use crate::sip::Message;
@@ -278,6 +278,13 @@ impl TcAgent {
             Protocol::H248 => self.h248.handle(now, datagram),
             Protocol::Sip => Ok(()),
         }
+    }
+
+    /// A connection to the registrar's port is gone: who has registered by it is not
+    /// there until it registers again.
+    pub fn closed(&mut self, now: Time, connection: ConnectionId) {
+        self.h248.closed(now, connection);
+        self.mgcp.closed(now, connection);
     }
 
     /// Bytes have come that [`Message::parse`] refused: 400 where they are a

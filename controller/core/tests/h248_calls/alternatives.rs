@@ -2,9 +2,10 @@
 
 use sidestep_core::engine::Path;
 use sidestep_core::h248::model::Description;
-use sidestep_core::h248::text;
+use sidestep_core::h248::{self, Encoding, text};
 use sidestep_core::sdp::SessionDescription;
 
+use super::binary;
 use super::mg::*;
 use super::scene::{self, Ua, config};
 
@@ -100,5 +101,47 @@ fn what_the_gateway_may_choose_from_are_the_codecs_of_all_alternatives() {
             assert!(message.contains(changed), "{message}");
         }
         assert_eq!(remotes(&message), ["10.71.2.21:9000 0 8 101"]);
+    }
+}
+
+/// What the VM had given the gateway to choose from it has again, in either encoding.
+#[test]
+fn all_alternatives_of_the_vm_come_back_with_the_call() {
+    let vm = alternatives(&[(7000, "0"), (7002, "18"), (7004, "8")]);
+    let (add, added) = (add(50003, &vm), added(50003, &mg_sdp()));
+    for encoding in [Encoding::Pretty, Encoding::Binary] {
+        let mut control = Control::registered(config());
+        if encoding == Encoding::Binary {
+            binary::mgc_says(&mut control, &add);
+            binary::mg_says(&mut control, &added);
+        } else {
+            control.mgc_says(&add);
+            control.mg_says(&added);
+        }
+        control.gateway.clear();
+        let mut tc = Ua::tc();
+        control.tc_answers(&mut tc, &scene::sdp("10.71.2.21:9000", "0 101", 1, ""));
+        control.is("up", Path::Direct, None);
+        let now = control.now;
+        control.engine.shutdown(now);
+        control.drain();
+        let modify = control
+            .gateway
+            .pop_front()
+            .expect("for the gateway")
+            .payload;
+        assert_eq!(
+            Encoding::of(&modify) == Some(Encoding::Binary),
+            encoding == Encoding::Binary
+        );
+        let modify = h248::write(&h248::parse(&modify).unwrap(), Encoding::Pretty);
+        assert_eq!(
+            all_remotes(&scene::text(&modify)),
+            [
+                "10.71.1.11:7000 0",
+                "10.71.1.11:7002 18",
+                "10.71.1.11:7004 8"
+            ]
+        );
     }
 }

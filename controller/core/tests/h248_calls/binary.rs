@@ -20,19 +20,19 @@ fn binary(message: &str) -> Vec<u8> {
     bytes
 }
 
-fn mgc_says(control: &mut Control, transactions: &str) -> Vec<u8> {
+pub fn mgc_says(control: &mut Control, transactions: &str) -> Vec<u8> {
     let bytes = binary(&of_mgc(transactions));
     control.put(Side::Vm, MGC_BINARY, MG_BINARY, &bytes);
     bytes
 }
 
-fn mg_says(control: &mut Control, transactions: &str) -> Vec<u8> {
+pub fn mg_says(control: &mut Control, transactions: &str) -> Vec<u8> {
     let bytes = binary(&of_mg(transactions));
     control.put(Side::Net, MG_BINARY, MGC_BINARY, &bytes);
     bytes
 }
 
-fn at_mg(control: &mut Control) -> Vec<u8> {
+pub fn at_mg(control: &mut Control) -> Vec<u8> {
     control
         .gateway
         .pop_front()
@@ -40,7 +40,7 @@ fn at_mg(control: &mut Control) -> Vec<u8> {
         .payload
 }
 
-fn at_mgc(control: &mut Control) -> Vec<u8> {
+pub fn at_mgc(control: &mut Control) -> Vec<u8> {
     control.vm.pop_front().expect("for the controller").payload
 }
 

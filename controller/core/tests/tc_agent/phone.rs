@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sidestep_core::engine::Side;
+use sidestep_core::engine::{Side, Transport};
 use sidestep_core::registrar::{Binding, Signalling, SipContact};
 use sidestep_core::sip::{Message, Method, Name, ResponseBuilder};
 use sidestep_core::tc::{LegId, TcAgent, TcEvent, TcOutput};
@@ -27,6 +27,7 @@ pub fn binding() -> Binding {
             cseq: 1,
         }),
         address: TC.parse().unwrap(),
+        transport: Transport::Udp,
         media: None,
         expires: Time::from_origin(Duration::from_secs(600)),
         since: Time::ZERO,

@@ -1,12 +1,17 @@
 //! Connections: every one between a VM and another is two, one from each to
-//! Sidestep, each with the other's real address and port.
+//! Sidestep, each with the other's real address and port. Those of thin clients to the
+//! registrar end here.
 //!
 //! In: what the two listeners of the namespace accept, bytes. Out: messages, in the
 //! order of their connection; bytes that are no messages go through here.
 //!
 //! Nothing grows without bound. A slow peer's other end is not read; beyond a number
-//! of connections, of a VM or in all, the taps are told to let new ones pass.
+//! of connections, of a VM or in all, the taps are told to let new ones pass. Thin
+//! clients' are counted for themselves: the registrar's connections take none of the
+//! gateways'.
 
+mod client;
+mod clients;
 mod half;
 mod layer;
 mod pair;
@@ -31,6 +36,8 @@ use super::namespace::Namespace;
 use super::{Taken, Tls, links};
 use crate::clock::{self, nanoseconds};
 use crate::sockets::{self, Accepted, Listener};
+use client::Client;
+use clients::Clients;
 use half::Half;
 use layer::Layer;
 use pair::{Fate, Pair};
@@ -44,9 +51,16 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Tokens of the listeners: these less the side.
 const LISTENERS: u64 = u64::MAX;
 
-/// What finds messages in a connection's streams, by the addresses of who made it
-/// and whom it was made to.
-pub type Framers = Box<dyn Fn(SocketAddr, SocketAddr) -> Option<Framing> + Send>;
+/// What finds the messages in connections.
+pub struct Framers {
+    /// Between a VM and another, by the addresses of who made it and whom it was made
+    /// to.
+    pub between: Box<dyn Fn(SocketAddr, SocketAddr) -> Option<Framing> + Send>,
+    /// In what a thin client sends to the registrar,
+    pub of_client: Box<dyn Fn() -> Box<dyn Framer> + Send>,
+    /// which has this port.
+    pub registrar: u16,
+}
 
 /// What finds the messages of one connection.
 pub struct Framing {
@@ -88,6 +102,8 @@ pub(super) struct Connections {
     readable: AsyncFd<OwnedFd>,
     listeners: [Listener; 2],
     pairs: HashMap<u64, Pair>,
+    /// Those of thin clients to the registrar.
+    clients: Clients,
     by_ends: HashMap<(SocketAddr, SocketAddr), u64>,
     per_vm: HashMap<IpAddr, usize>,
     next: u64,
@@ -134,6 +150,7 @@ impl Connections {
             readable: sockets::watched(watched).context("cannot poll connections")?,
             listeners,
             pairs: HashMap::new(),
+            clients: Clients::default(),
             by_ends: HashMap::new(),
             per_vm: HashMap::new(),
             // Calls of an earlier run still have its numbers.
@@ -159,14 +176,14 @@ impl Connections {
     /// What became of them.
     pub fn counts(&self) -> ConnectionCounts {
         ConnectionCounts {
-            open: self.pairs.len() as u64,
+            open: (self.pairs.len() + self.clients.len()) as u64,
             ..self.counts
         }
     }
 
     /// Whether this connection, of a VM's address and another, is one of ours.
     pub fn has(&self, vm: SocketAddr, remote: SocketAddr) -> bool {
-        self.by_ends.contains_key(&(vm, remote))
+        self.by_ends.contains_key(&(vm, remote)) || self.clients.has(vm, remote)
     }
 
     /// Whether further connections of this VM are to be taken.
@@ -213,13 +230,19 @@ impl Connections {
             }
         }
         for id in std::mem::take(&mut self.waiting) {
-            self.turn(id, into);
+            match self.clients.contains(id) {
+                true => self.turn_of_client(id, into),
+                false => self.turn(id, into),
+            }
         }
     }
 
     /// Sends a message by its connection, or where that is gone by a later one
-    /// between the same two.
+    /// between the same two. A thin client that connects anew registers anew.
     pub fn send(&mut self, datagram: &Datagram) {
+        if datagram.side == Side::Net && datagram.src.port() == self.framers.registrar {
+            return self.send_to_client(datagram);
+        }
         let Some(id) = self.carrier(datagram) else {
             self.counts.undeliverable += 1;
             tracing::debug!("no connection from {} to {}", datagram.src, datagram.dst);
@@ -234,6 +257,7 @@ impl Connections {
     /// Resets every connection.
     pub fn reset_all(&mut self) {
         self.pairs.clear();
+        self.clients = Clients::default();
         self.by_ends.clear();
         self.per_vm.clear();
         self.waiting.clear();
@@ -308,10 +332,42 @@ impl Connections {
         }
     }
 
+    /// A thin client has connected to the registrar.
+    fn begin_client(&mut self, accepted: Accepted) {
+        let Accepted { stream, src, dst } = accepted;
+        let Some(silent) = self.clients.make_room(dst.ip(), src.ip()) else {
+            // Dropped, it is reset.
+            self.counts.broken += 1;
+            tracing::debug!("{src} has enough connections to {dst}, or others have");
+            return;
+        };
+        if let Some(silent) = silent {
+            self.counts.broken += 1;
+            self.clients.remove(silent);
+            self.waiting.remove(&silent);
+        }
+        let inbound = Stream::new(Some((self.framers.of_client)()));
+        let half = Half::new(stream, false, Layer::Plain, inbound);
+        let id = self.next;
+        self.next += 1;
+        let event = EpollEvent::new(EpollFlags::EPOLLONESHOT, token(id, Side::Net));
+        if let Err(error) = self.epoll.add(&half.socket, event) {
+            self.counts.broken += 1;
+            tracing::warn!("a connection cannot be polled: {error}");
+            return;
+        }
+        let client = Client::new(ConnectionId(id), (dst, src), half);
+        self.clients.insert(id, client);
+        self.waiting.insert(id);
+    }
+
     /// A connection has been made by one side: it is made on to the other.
     fn begin(&mut self, namespace: &Namespace, side: Side, accepted: Accepted) {
-        let Accepted { stream, src, dst } = accepted;
         self.counts.accepted += 1;
+        if side == Side::Net && accepted.dst.port() == self.framers.registrar {
+            return self.begin_client(accepted);
+        }
+        let Accepted { stream, src, dst } = accepted;
         let onward = match side {
             Side::Vm => DoorSide::Net,
             Side::Net => DoorSide::Vm,
@@ -342,7 +398,7 @@ impl Connections {
                 }
             },
         };
-        let framing = (self.framers)(src, dst).filter(|_| is_read);
+        let framing = (self.framers.between)(src, dst).filter(|_| is_read);
         let is_websocket = framing.as_ref().is_some_and(|framing| framing.is_websocket);
         let [near, far] = match framing {
             Some(framing) => framing.ends.map(Some),
@@ -390,6 +446,58 @@ impl Connections {
                     self.tell_broken(pair.ends, &error);
                 }
             }
+        }
+    }
+
+    fn turn_of_client(&mut self, id: u64, into: &mut VecDeque<Taken>) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        match client.turn(into) {
+            Fate::GoesOn => return self.settle_client(id),
+            Fate::Ended => {
+                self.counts.ended += 1;
+                if let Some(client) = self.clients.remove(id) {
+                    client.close_in_order();
+                }
+            }
+            Fate::Broken(error) => {
+                self.counts.broken += 1;
+                if let Some(client) = self.clients.remove(id) {
+                    self.tell_broken(client.ends, &error);
+                }
+            }
+        }
+        self.waiting.remove(&id);
+        into.push_back(Taken::Closed(ConnectionId(id)));
+    }
+
+    fn send_to_client(&mut self, datagram: &Datagram) {
+        let id = datagram.transport.connection().map(|id| id.0);
+        let client = id.and_then(|id| Some((id, self.clients.get_mut(id)?)));
+        let Some((id, client)) = client.filter(|(_, client)| client.ends.1 == datagram.dst) else {
+            self.counts.undeliverable += 1;
+            tracing::debug!("no connection from {} to {}", datagram.src, datagram.dst);
+            return;
+        };
+        client.send(datagram.payload.clone());
+        self.settle_client(id);
+    }
+
+    /// Notes what a thin client's connection waits for now.
+    fn settle_client(&mut self, id: u64) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        if client.wants_turn() {
+            self.waiting.insert(id);
+        }
+        let interest = client.interest();
+        let mut event = EpollEvent::new(interest | EpollFlags::EPOLLONESHOT, token(id, Side::Net));
+        if !interest.is_empty()
+            && let Err(error) = self.epoll.modify(&client.half().socket, &mut event)
+        {
+            tracing::error!("a connection cannot be polled: {error}");
         }
     }
 

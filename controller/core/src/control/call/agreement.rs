@@ -171,10 +171,9 @@ impl Call {
             return;
         }
         self.falling = None;
-        let Some(vm) = &self.vm else {
+        let Some(body) = self.vm_as_it_said() else {
             return self.through_vm(cx, reason);
         };
-        let body = vm.bytes().to_vec();
         self.ask(cx, body, Purpose::Restore(reason));
     }
 

@@ -207,7 +207,12 @@ impl Call {
 
     /// The VM's Remote description in its own words, as an audit of it is to show.
     pub(in crate::control) fn remote_for_vm(&self) -> Option<Vec<u8>> {
-        let vm = self.vm.as_ref().filter(|_| self.is_bypassed())?;
+        self.vm_as_it_said().filter(|_| self.is_bypassed())
+    }
+
+    /// The VM's media in its own words: all that the gateway may choose from.
+    pub(super) fn vm_as_it_said(&self) -> Option<Vec<u8>> {
+        let vm = self.vm.as_ref()?;
         Some(match self.vm_alternatives.as_slice() {
             [] => vm.bytes().to_vec(),
             several => several.concat(),

@@ -13,7 +13,7 @@ use crate::control::message::Segment;
 use crate::control::replies::Replies;
 use crate::control::requests::{Due, GIVEN_UP, Requests};
 use crate::deadlines::Deadlines;
-use crate::engine::{Datagram, Event, Network, Side, Transport};
+use crate::engine::{ConnectionId, Datagram, Event, Network, Side, Transport};
 use crate::registrar::Binding;
 use crate::sip::identifiers::Identifiers;
 use crate::tc::{CallProgress, Held, LegId, TcOutput};
@@ -135,6 +135,18 @@ impl<W: Wire> Agent<W> {
         self.audits.set(&index, Some(now));
     }
 
+    /// A connection is gone, and with it who has registered by it.
+    pub(in crate::tc) fn closed(&mut self, now: Time, connection: ConnectionId) {
+        self.now = now;
+        self.replies.forget(connection);
+        for index in 0..self.clients.len() {
+            let place = self.clients.get(index).and_then(|client| client.place);
+            if place.is_some_and(|place| place.transport.connection() == Some(connection)) {
+                self.lost(index);
+            }
+        }
+    }
+
     /// How many legs a thin client has that are not over.
     pub(in crate::tc) fn legs_of(&self, user: &str) -> usize {
         let client = self.clients.iter().position(|c| c.user == user);
@@ -253,7 +265,7 @@ impl<W: Wire> Agent<W> {
                         let acknowledgement = back(datagram, acknowledgement);
                         self.output.push_back(TcOutput::Send(acknowledgement));
                     }
-                    if !self.is_from(datagram.src, transaction) {
+                    if !self.is_from(datagram, transaction) {
                         continue;
                     }
                     match self.gather(transaction, segment, reply) {
@@ -265,7 +277,7 @@ impl<W: Wire> Agent<W> {
                     }
                 }
                 Said::Pending { transaction } => {
-                    if self.is_from(datagram.src, transaction) {
+                    if self.is_from(datagram, transaction) {
                         self.requests.provisional(now, &transaction);
                     }
                 }
@@ -291,7 +303,9 @@ impl<W: Wire> Agent<W> {
             }
         }
         while let Some(client) = self.audits.take_due(now) {
-            self.ask(client, Question::Alive);
+            if !self.ask(client, Question::Alive) {
+                self.lost(client);
+            }
         }
     }
 
@@ -352,7 +366,7 @@ impl<W: Wire> Agent<W> {
                     let mut own = named.clone();
                     own.retain(|index| {
                         let client = self.clients.get(*index);
-                        client.is_some_and(|client| client.is_at(datagram.src))
+                        client.is_some_and(|client| client.has_sent(datagram))
                     });
                     granted &= !own.is_empty();
                     for index in own {
@@ -387,12 +401,16 @@ impl<W: Wire> Agent<W> {
             }
             refusal = None;
             let mut address = datagram.src;
-            address.set_port(port.unwrap_or(address.port()));
+            // By a connection it is asked where it has connected from.
+            if !datagram.transport.is_reliable() {
+                address.set_port(port.unwrap_or(address.port()));
+            }
             let place = Some(Place {
                 address,
                 transport: datagram.transport,
             });
-            let moved = std::mem::replace(&mut client.place, place) != place;
+            client.place = place;
+            let was_lost = client.stage == Stage::Absent;
             self.wire.meet(&mut client.protocol, association);
             match method {
                 Method::Restart => self.legs.lost(*index),
@@ -404,10 +422,15 @@ impl<W: Wire> Agent<W> {
                     self.unbind(*index, Stage::Leaving);
                     continue;
                 }
-                Method::Disconnected if moved => {}
                 Method::Disconnected => {}
             }
             self.forget_questions(*index);
+            // Its calls have gone on without us; those that went back to their VMs are
+            // not to go on there, too.
+            let is_lost = method == Method::Disconnected && was_lost;
+            if is_lost && self.legs.standing(*index) == 0 {
+                self.ask(*index, Question::Release);
+            }
             self.ask_next(*index, 0);
         }
         let Some(refusal) = refusal else {
@@ -439,10 +462,11 @@ impl<W: Wire> Agent<W> {
         self.bind(index);
     }
 
-    fn ask(&mut self, index: usize, question: Question) {
+    /// False: nobody knows where it is.
+    fn ask(&mut self, index: usize, question: Question) -> bool {
         self.send(index, Purpose::Ask(question), |wire, client, local, id| {
             wire.question(client, local, id, question)
-        });
+        })
     }
 
     /// The thin client takes calls, or goes on taking them.
@@ -465,6 +489,7 @@ impl<W: Wire> Agent<W> {
             vm_address: client.vm_address,
             signalling: self.wire.signalling(&client.protocol, &client.codecs),
             address: place.address,
+            transport: place.transport,
             media: None,
             expires: self.now + AUDIT + GIVEN_UP,
             since,
@@ -510,10 +535,10 @@ impl<W: Wire> Agent<W> {
         });
     }
 
-    fn is_from(&self, src: SocketAddr, transaction: u32) -> bool {
+    fn is_from(&self, datagram: &Datagram, transaction: u32) -> bool {
         self.purposes.get(&transaction).is_some_and(|(index, _)| {
             let client = self.clients.get(*index);
-            client.is_some_and(|client| client.is_at(src))
+            client.is_some_and(|client| client.has_sent(datagram))
         })
     }
 
@@ -567,6 +592,9 @@ impl<W: Wire> Agent<W> {
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
+        if question == Question::Release {
+            return;
+        }
         if question == Question::Alive {
             return match client.stage {
                 // Whatever it says, it is there; who does not know itself is not.

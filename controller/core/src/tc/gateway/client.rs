@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::engine::{Network, Transport};
+use crate::engine::{Datagram, Network, Transport};
 use crate::media::Codec;
 use crate::time::Time;
 
@@ -75,9 +75,11 @@ impl<C> Client<C> {
         }
     }
 
-    /// Whether it has registered from this address.
-    pub(super) fn is_at(&self, src: SocketAddr) -> bool {
-        self.place
-            .is_some_and(|place| place.address.ip() == src.ip())
+    /// Whether it has registered from where this comes from: from that address, and by
+    /// the same connection.
+    pub(super) fn has_sent(&self, datagram: &Datagram) -> bool {
+        self.place.is_some_and(|place| {
+            place.address.ip() == datagram.src.ip() && place.transport == datagram.transport
+        })
     }
 }

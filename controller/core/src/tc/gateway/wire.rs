@@ -89,6 +89,9 @@ pub(in crate::tc) enum Question {
     Capabilities,
     /// Whether it is there.
     Alive,
+    /// It is to let go of whatever calls it still has, of which nothing is known here
+    /// any more. What it says to that does not matter.
+    Release,
 }
 
 /// Why bytes cannot be read.

@@ -1,0 +1,186 @@
+//! A thin client's connection to the registrar: Sidestep itself is its other end.
+//!
+//! In: bytes. Out: messages for the engine, in their order, and once that it is gone;
+//! the answers go back by the same connection. A thin client that does not read its
+//! answers is not read meanwhile.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+
+use nix::sys::epoll::EpollFlags;
+use sidestep_core::engine::{ConnectionId, Datagram, Side, Transport};
+use sidestep_core::stream::Part;
+
+use super::super::Taken;
+use super::half::Half;
+use super::pair::Fate;
+use crate::sockets;
+
+/// Bytes read before others have their turn.
+const BUDGET: usize = 64 * 1024;
+/// Two line ends ask whether we are there, one says so (RFC 5626 §3.5.1).
+const PING: &[u8] = b"\r\n\r\n";
+const PONG: &[u8] = b"\r\n";
+
+/// A thin client's connection.
+pub(super) struct Client {
+    id: ConnectionId,
+    /// The registrar's address, at the VM's, and the thin client's.
+    pub ends: (SocketAddr, SocketAddr),
+    half: Half,
+    /// It has said something that is a message.
+    has_spoken: bool,
+    /// Messages were handed out in this turn.
+    handed: bool,
+    /// Something has to be done in the next turn, come what may.
+    again: bool,
+    broken: Option<io::Error>,
+}
+
+impl Client {
+    /// `ends`: the registrar's address and the thin client's.
+    pub fn new(id: ConnectionId, ends: (SocketAddr, SocketAddr), half: Half) -> Self {
+        Self {
+            id,
+            ends,
+            half,
+            has_spoken: false,
+            handed: false,
+            again: false,
+            broken: None,
+        }
+    }
+
+    /// Its socket, and what is to be sent by it.
+    pub fn half(&self) -> &Half {
+        &self.half
+    }
+
+    /// Whether it has said something that is a message.
+    pub fn has_spoken(&self) -> bool {
+        self.has_spoken
+    }
+
+    /// Whether it wants another turn without being asked.
+    pub fn wants_turn(&self) -> bool {
+        self.again
+    }
+
+    /// What it waits for.
+    pub fn interest(&self) -> EpollFlags {
+        self.half.interest(self.half.is_full())
+    }
+
+    /// Reads what has come and writes what waits. What was handed out in the turn
+    /// before has been answered, as far as it is answered at once.
+    pub fn turn(&mut self, into: &mut VecDeque<Taken>) -> Fate {
+        self.again = false;
+        self.handed = false;
+        if let Some(error) = self.broken.take() {
+            return Fate::Broken(error);
+        }
+        let done = self.half.flush().and_then(|()| self.pull(into));
+        if let Err(error) = done {
+            self.break_off(error);
+        }
+        // What the engine makes of the last messages goes first.
+        match self.broken.take() {
+            None if !self.half.read_ended => Fate::GoesOn,
+            broken if self.handed => {
+                self.again = true;
+                self.broken = broken;
+                Fate::GoesOn
+            }
+            Some(error) => Fate::Broken(error),
+            None => Fate::Ended,
+        }
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, message: Vec<u8>) {
+        let message = self.half.inbound.wrap(message);
+        self.put(&message);
+    }
+
+    /// Closes it as connections are closed.
+    pub fn close_in_order(self) {
+        sockets::close_in_order(self.half.socket);
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.half.put(bytes) {
+            self.break_off(error);
+        }
+    }
+
+    fn break_off(&mut self, error: io::Error) {
+        self.again = true;
+        self.broken.get_or_insert(error);
+    }
+
+    fn pull(&mut self, into: &mut VecDeque<Taken>) -> io::Result<()> {
+        let mut buffer = [0; 16 * 1024];
+        let mut read = 0;
+        while !self.half.is_full() {
+            if let Some(part) = self.half.inbound.next_part() {
+                self.bring(part, into)?;
+            } else if self.half.read_ended {
+                return Ok(());
+            } else if read >= BUDGET {
+                // What TLS has decrypted already wakes nobody.
+                self.again = true;
+                return Ok(());
+            } else {
+                match self.half.read(&mut buffer)? {
+                    None => return Ok(()),
+                    Some([]) => self.half.read_ended = true,
+                    Some(bytes) => {
+                        read += bytes.len();
+                        self.half.inbound.push(bytes);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is no message is nobody's: a line end, or what is too large.
+    fn bring(&mut self, part: Part, into: &mut VecDeque<Taken>) -> io::Result<()> {
+        match part {
+            Part::Message(message) => {
+                self.has_spoken = true;
+                self.handed = true;
+                into.push_back(Taken::Message(self.datagram(message)));
+            }
+            Part::Untouched { bytes, why: None } => {
+                if bytes.starts_with(PING) {
+                    self.put(PONG);
+                }
+            }
+            Part::Untouched {
+                bytes,
+                why: Some(what),
+            } => {
+                let begin = self.datagram(bytes);
+                into.push_back(Taken::Untouched { begin, what });
+                if self.half.inbound.is_untouched() {
+                    return Err(io::Error::other(what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A message, with the addresses it has on the wire.
+    fn datagram(&self, payload: Vec<u8>) -> Datagram {
+        let (registrar, src) = self.ends;
+        Datagram {
+            side: Side::Net,
+            transport: Transport::Tcp(self.id),
+            src,
+            dst: registrar,
+            payload,
+        }
+    }
+}
