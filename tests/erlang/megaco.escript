@@ -13,6 +13,8 @@
 %%
 %%   mgc  add IP PORT     a context of a line and an RTP termination whose Remote is
 %%                        there; `added CONTEXT IP PORT` tells the Local it got
+%%        accept IP PORT  the same for a line that calls: it is not rung
+%%        signal NAME...  signals of the line, in place of those before; `modified`
 %%        remote IP PORT  another Remote
 %%        audit           `audit IP PORT`: the RTP termination's Remote, as told
 %%        subtract        all of the context; `subtracted`
@@ -114,10 +116,12 @@ commands(Do) ->
 %% ---- The controller's commands.
 
 mgc(["add", Ip, Port]) ->
-    {Context, Local} = add(Ip, Port),
-    ets:insert(state, {context, Context}),
-    {LocalIp, LocalPort} = media(Local),
-    tell("added ~b ~s ~s", [Context, LocalIp, LocalPort]);
+    added(add([signal("al/ri")], Ip, Port));
+mgc(["accept", Ip, Port]) ->
+    added(add([], Ip, Port));
+mgc(["signal" | Names]) ->
+    {ok, _} = called([action(context(), [modify(line(), [signals(Names)])])]),
+    tell("modified", []);
 mgc(["remote", Ip, Port]) ->
     Media = media_descriptor(stream(?NONE, ?NONE, description(Ip, Port))),
     {ok, _} = called([action(context(), [modify(rtp(), [Media])])]),
@@ -137,21 +141,26 @@ mgc(["calls", Count, AtOnce, Ip, Port]) ->
     N = list_to_integer(Count),
     M = list_to_integer(AtOnce),
     Each = fun() ->
-               [begin {Context, _} = add(Ip, Port), subtract(Context) end || _ <- lists:seq(1, N div M)]
+               [begin {Context, _} = add([signal("al/ri")], Ip, Port), subtract(Context) end || _ <- lists:seq(1, N div M)]
            end,
     Started = erlang:monotonic_time(microsecond),
     Callers = [spawn_monitor(Each) || _ <- lists:seq(1, M)],
     [receive {'DOWN', Caller, process, Pid, normal} -> ok end || {Pid, Caller} <- Callers],
     tell("calls ~b ~b", [N div M * M, erlang:monotonic_time(microsecond) - Started]).
 
+added({Context, Local}) ->
+    ets:insert(state, {context, Context}),
+    {Ip, Port} = media(Local),
+    tell("added ~b ~s ~s", [Context, Ip, Port]).
+
 context() -> ets:lookup_element(state, context, 2).
 rtp() -> ets:lookup_element(state, rtp, 2).
 
-%% Step 504: the line and an RTP termination that is told the user's media; 505: what
-%% the gateway receives by.
-add(Ip, Port) ->
+%% Steps 504, 604: the line and an RTP termination that is told the user's media; 505,
+%% 605: what the gateway receives by.
+add(OfLine, Ip, Port) ->
     Rtp = media_descriptor(stream(mode(), description("$", "$"), description(Ip, Port))),
-    Commands = [command(addReq, line(), [signal("al/ri")]), command(addReq, choose(), [Rtp])],
+    Commands = [command(addReq, line(), OfLine), command(addReq, choose(), [Rtp])],
     {ok, [{'ActionReply', Context, ?NONE, _, Replies}]} = called([action(?CHOOSE_CONTEXT, Commands)]),
     [{addReply, _}, {addReply, {'AmmsReply', [Id], [{mediaDescriptor, Media}]}}] = Replies,
     ets:insert(state, {rtp, Id}),
@@ -201,8 +210,11 @@ line() -> termination(1, 1).
 termination(Kind, Number) -> {megaco_term_id, false, [bits(Kind), bits(0), bits(Number)]}.
 bits(Number) -> lists:flatten(io_lib:format("~8.2.0b", [Number band 255])).
 
-signal(Name) ->
-    {signalsDescriptor, [{signal, {'Signal', Name, ?NONE, ?NONE, ?NONE, ?NONE, ?NONE, []}}]}.
+signal(Name) -> signals([Name]).
+
+signals(Names) ->
+    Signal = fun(Name) -> {signal, {'Signal', Name, ?NONE, ?NONE, ?NONE, ?NONE, ?NONE, []}} end,
+    {signalsDescriptor, lists:map(Signal, Names)}.
 
 mode() -> {'LocalControlDescriptor', sendRecv, ?NONE, ?NONE, []}.
 

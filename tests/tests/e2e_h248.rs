@@ -1,6 +1,6 @@
 //! H.248 with Erlang/OTP's megaco: a media gateway controller in the VM, a gateway
-//! outside, real RTP. Fig. 5 of the document on real wires, over UDP and TCP, in text
-//! and in BER.
+//! outside, real RTP. Fig. 5 and Fig. 6 of the document on real wires, over UDP and TCP,
+//! in text and in BER.
 
 use std::net::SocketAddrV4;
 
@@ -161,61 +161,126 @@ fn a_call_over_tcp_in_ber_goes_direct() {
     goes_direct(Transport::Tcp, Form::Ber);
 }
 
-/// Fig. 5 with Erlang/OTP on all three sides: the thin client is a stock gateway, too.
-fn with_a_stock_gateway_as_thin_client(form: Form) {
-    in_lab(|lab| {
+/// Erlang/OTP on all three sides: the thin client is a stock gateway, too.
+struct OnAllSides {
+    sidestep: Sidestep,
+    tc: Megaco,
+    wires: Wires,
+    controller: Megaco,
+    gateway: Megaco,
+}
+
+impl OnAllSides {
+    fn start(lab: &Lab, form: Form) -> Result<Self> {
         let sidestep = Sidestep::start_with(lab, &[], |config| {
             let mid = format!("[{}]:{}", Site::Tc1.ip(), form.port());
             config["thin_clients"][0] = json!({"user": "tc1", "vm": "desk-1",
                 "protocol": "h248", "mid": mid, "from": Site::Tc1.ip()});
         })?;
-        // 501.
+        // 501, 601.
         let registrar = registrar(Site::Vm1);
-        let mut tc = Megaco::thin_client(lab, Site::Tc1, Transport::Udp, form, registrar)?;
+        let tc = Megaco::thin_client(lab, Site::Tc1, Transport::Udp, form, registrar)?;
         sidestep.wait_registered(lab, "tc1")?;
         let wires = Wires::start(lab)?;
-        let (mut controller, mut gateway) = association(lab, Transport::Udp, form)?;
+        let (controller, gateway) = association(lab, Transport::Udp, form)?;
+        Ok(Self {
+            sidestep,
+            tc,
+            wires,
+            controller,
+            gateway,
+        })
+    }
 
-        // 502, 503: the thin client describes itself, and has ringback, since the other
-        // party is called. 504, 505: the gateway is told of it.
-        let told = controller.add(VM_MEDIA)?;
-        ensure!(tc.wait("signals")? == ["cg/rt"]);
-        let near = tc.wait_address("local")?;
-        let remote = gateway.wait_address("remote")?;
-        ensure!(remote == near && *near.ip() == Site::Tc1.ip(), "{remote}");
-        // 508: of the gateway.
-        ensure!(tc.wait_address("remote")? == told);
-        // 510, 514: who answers ends it.
-        gateway.ask("off-hook", "notified")?;
-        ensure!(tc.wait("signals")?.is_empty());
-
-        // 516: media.
-        let gw = Speaker::start(lab, Site::Gw, told.port(), remote, GATEWAY_TONE)?;
+    /// Media between `near`, the thin client's, and `told`, the gateway's (516, 614); then
+    /// the end.
+    fn talk(
+        &mut self,
+        lab: &Lab,
+        (near, told): (SocketAddrV4, SocketAddrV4),
+        (direction, form): (&str, Form),
+    ) -> Result<()> {
+        let gw = Speaker::start(lab, Site::Gw, told.port(), near, GATEWAY_TONE)?;
         let user = Speaker::start(lab, Site::Tc1, near.port(), told, TC_TONE)?;
-        let call = sidestep.wait_call(lab, "direct")?;
+        let call = self.sidestep.wait_call(lab, "direct")?;
         expect_reason(&call, None)?;
-        wires.hear_direct()?;
+        ensure!(call["direction"] == direction, "{call}");
+        self.wires.hear_direct()?;
         drop((gw, user));
         let (near, far) = (Site::Tc1.ip(), Site::Gw.ip());
-        agree(lab, &sidestep, &wires.gateway, near, far)?;
-        agree(lab, &sidestep, &wires.thin_client, far, near)?;
-        wires.nothing_past_tap()?;
+        agree(lab, &self.sidestep, &self.wires.gateway, near, far)?;
+        agree(lab, &self.sidestep, &self.wires.thin_client, far, near)?;
+        self.wires.nothing_past_tap()?;
 
-        controller.ask("subtract", "subtracted")?;
-        tc.wait("subtracted")?;
-        wait_over(lab, &sidestep)?;
-        nothing_malformed(lab, &wires, form)
+        self.controller.ask("subtract", "subtracted")?;
+        self.tc.wait("subtracted")?;
+        wait_over(lab, &self.sidestep)?;
+        nothing_malformed(lab, &self.wires, form)
+    }
+}
+
+fn fig5_on_all_sides(form: Form) {
+    in_lab(|lab| {
+        let mut all = OnAllSides::start(lab, form)?;
+        // 502, 503: the thin client describes itself, and has ringback, since the other
+        // party is called. 504, 505: the gateway is told of it.
+        let told = all.controller.add(VM_MEDIA)?;
+        ensure!(all.tc.wait("signals")? == ["cg/rt"]);
+        let near = all.tc.wait_address("local")?;
+        let remote = all.gateway.wait_address("remote")?;
+        ensure!(remote == near && *near.ip() == Site::Tc1.ip(), "{remote}");
+        // 508: of the gateway.
+        ensure!(all.tc.wait_address("remote")? == told);
+        // 510, 514: who answers ends it.
+        all.gateway.ask("off-hook", "notified")?;
+        ensure!(all.tc.wait("signals")?.is_empty());
+        all.talk(lab, (near, told), ("outgoing", form))
+    });
+}
+
+fn fig6_on_all_sides(form: Form) {
+    in_lab(|lab| {
+        let mut all = OnAllSides::start(lab, form)?;
+        // 602, 603: somebody calls.
+        all.gateway.ask("off-hook", "notified")?;
+        ensure!(all.controller.wait("notify")? == ["al/of"]);
+        // 604, 605: the gateway is told of the thin client, which has described itself.
+        let told = all.controller.accept(VM_MEDIA)?;
+        let near = all.tc.wait_address("local")?;
+        let remote = all.gateway.wait_address("remote")?;
+        ensure!(remote == near && *near.ip() == Site::Tc1.ip(), "{remote}");
+        // 606, 607: the thin client of the gateway.
+        ensure!(all.tc.wait_address("remote")? == told);
+        // 610: who calls hears ringback, and the thin client rings (608).
+        all.controller.ask("signal cg/rt", "modified")?;
+        ensure!(all.gateway.wait("signals")? == ["cg/rt"]);
+        ensure!(all.tc.wait("signals")? == ["al/ri"]);
+        // 612: it is answered, and neither hears anything any more.
+        all.controller.ask("signal", "modified")?;
+        ensure!(all.gateway.wait("signals")?.is_empty());
+        ensure!(all.tc.wait("signals")?.is_empty());
+        all.talk(lab, (near, told), ("incoming", form))
     });
 }
 
 #[test]
 fn fig5_with_erlang_on_all_sides_in_text() {
-    with_a_stock_gateway_as_thin_client(Form::Compact);
+    fig5_on_all_sides(Form::Compact);
 }
 
 #[test]
 fn fig5_with_erlang_on_all_sides_in_binary() {
-    with_a_stock_gateway_as_thin_client(Form::Ber);
+    fig5_on_all_sides(Form::Ber);
+}
+
+#[test]
+fn fig6_with_erlang_on_all_sides_in_text() {
+    fig6_on_all_sides(Form::Pretty);
+}
+
+#[test]
+fn fig6_with_erlang_on_all_sides_in_binary() {
+    fig6_on_all_sides(Form::Ber);
 }
 
 /// No thin client: the gateway is told of the VM, and the call says why.

@@ -158,7 +158,17 @@ impl Megaco {
     /// The controller makes a context of a line and an RTP termination that sends to
     /// `remote`; where the gateway receives, as far as the controller is told.
     pub fn add(&mut self, remote: SocketAddrV4) -> Result<SocketAddrV4> {
-        let told = self.ask(&format!("add {} {}", remote.ip(), remote.port()), "added")?;
+        self.make("add", remote)
+    }
+
+    /// The same for a line whose user calls.
+    pub fn accept(&mut self, remote: SocketAddrV4) -> Result<SocketAddrV4> {
+        self.make("accept", remote)
+    }
+
+    fn make(&mut self, how: &str, remote: SocketAddrV4) -> Result<SocketAddrV4> {
+        let command = format!("{how} {} {}", remote.ip(), remote.port());
+        let told = self.ask(&command, "added")?;
         address(told.get(1..).unwrap_or_default())
     }
 
