@@ -153,6 +153,27 @@ fn only_ports_of_protocols_that_use_connections() {
     });
 }
 
+/// Thin clients come to the registrar at their VM's address, by a port of which the VM
+/// itself hears nothing.
+#[test]
+fn a_connection_to_the_registrar_is_taken_toward_the_vm_only() {
+    isolated(|| {
+        let tap = Tap::set_up();
+        let to_vm = |flags| Packet::tcp4("10.71.2.21:40001", "10.71.1.11:5070", flags);
+        let from_vm = |flags| Packet::tcp4("10.71.1.11:5070", "10.71.2.21:40001", flags);
+        assert_eq!(tap.run(TAP_TO_VM, &to_vm(ACK)), Passed);
+        for flags in [SYN, ACK, ACK | FIN] {
+            assert_eq!(tap.run(TAP_TO_VM, &to_vm(flags)), Taken);
+        }
+        assert_eq!(tap.run(TAP_FROM_VM, &from_vm(SYN | ACK)), Passed);
+        assert_eq!(tap.programs.connections().keys().count(), 1);
+        assert_eq!(
+            tap.programs.counted(),
+            [(Counter::TakenToVm, 3), (Counter::ConnectionNotTaken, 1)]
+        );
+    });
+}
+
 /// What a daemon that is only slow has begun goes on; what begins without it goes
 /// past it, to its end.
 #[test]

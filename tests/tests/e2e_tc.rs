@@ -222,3 +222,43 @@ fn fig6_with_erlang_as_thin_client_in_text() {
 fn fig6_with_erlang_as_thin_client_in_binary() {
     incoming_with_a_stock_gateway(Transport::Udp, Form::Ber);
 }
+
+#[test]
+fn fig5_with_erlang_as_thin_client_over_tcp_in_text() {
+    outgoing_with_a_stock_gateway(Transport::Tcp, Form::Compact);
+}
+
+#[test]
+fn fig5_with_erlang_as_thin_client_over_tcp_in_binary() {
+    outgoing_with_a_stock_gateway(Transport::Tcp, Form::Ber);
+}
+
+#[test]
+fn fig6_with_erlang_as_thin_client_over_tcp_in_text() {
+    incoming_with_a_stock_gateway(Transport::Tcp, Form::Pretty);
+}
+
+#[test]
+fn fig6_with_erlang_as_thin_client_over_tcp_in_binary() {
+    incoming_with_a_stock_gateway(Transport::Tcp, Form::Ber);
+}
+
+/// A connection says at once what silence says after a minute.
+#[test]
+fn a_thin_client_whose_connection_is_gone_gives_its_call_back_to_the_vm() {
+    in_lab(|lab| {
+        let (account, mut keys) = h248("binary");
+        keys["transport"] = json!("tcp");
+        let (sidestep, mut tc) = start(lab, (account, keys))?;
+        let wires = Wires::start(lab)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
+        talk(lab, &sidestep, &wires, &mut tc, &mut gw)?;
+        tc.process().kill()?;
+        let call = sidestep.wait_call(lab, "vm")?;
+        expect_reason(&call, Some("tc-lost"))?;
+        ensure!(call["state"] == "up", "{call}");
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}

@@ -97,7 +97,7 @@ pub struct SignallingConfig {
     /// UDP ports that carry MGCP between VMs and gateways. Empty: MGCP is left
     /// alone.
     pub mgcp: Vec<u16>,
-    /// UDP port of the registrar, at each VM's own address.
+    /// Port of the registrar, UDP and TCP, at each VM's own address.
     pub registrar: u16,
     /// TCP ports of gateways to which VMs connect with TLS. Empty: none are known.
     pub tls_ports: Vec<u16>,

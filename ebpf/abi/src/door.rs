@@ -14,8 +14,8 @@ pub enum PortClass {
     /// directions, whichever end has the port. Which protocol it is, the daemon
     /// knows.
     Gateway = 1,
-    /// The registrar for thin clients: taken only toward a VM's address, and
-    /// only by destination port.
+    /// The registrar for thin clients, datagrams and connections: taken only toward a
+    /// VM's address, and only by destination port.
     Registrar = 2,
     /// As `Gateway`, but only datagrams: no connection to such a port is taken.
     GatewayDatagrams = 3,

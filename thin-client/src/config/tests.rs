@@ -49,6 +49,26 @@ fn defaults_are_a_telephone_that_answers() {
 }
 
 #[test]
+fn only_h248_goes_by_a_connection() {
+    let with = |more: &str| {
+        parse(&format!(
+            "{{server: '10.0.0.1:5070', user: a, bind: '10.0.0.2:2944', password: s, \
+             media: {{address: 10.0.0.2, port: 4000}}, {more}}}"
+        ))
+    };
+    let gateway = "protocol: h248, ";
+    for (more, transport) in [("", Transport::Udp), ("transport: tcp", Transport::Tcp)] {
+        let config = parse(&format!(
+            "{{server: '10.0.0.1:5070', user: a, bind: '10.0.0.2:2944', \
+             media: {{address: 10.0.0.2, port: 4000}}, {gateway}{more}}}"
+        ));
+        assert_eq!(config.expect("valid").transport, transport);
+    }
+    let faults = with("transport: tcp").expect_err("SIP");
+    assert_eq!(faults, ["transport: tcp is for H.248 only"]);
+}
+
+#[test]
 fn gateways_have_no_password_but_a_name() {
     let rest = "{server: '10.0.0.1:5070', user: a, bind: '10.0.0.2:2944', \
                 media: {address: 10.0.0.2, port: 4000}, ";

@@ -81,7 +81,9 @@ enum Stage {
     Waiting(Time),
     Trying,
     Registered,
-    Leaving { until: Time },
+    Leaving {
+        until: Time,
+    },
     Gone,
 }
 

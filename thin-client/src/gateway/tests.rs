@@ -5,7 +5,7 @@ use super::*;
 use crate::agent::Agent;
 
 use sidestep_core::engine::{
-    Datagram, Network, Protocol as Wire, Side, ThinClientConfig, Transport, VmConfig,
+    ConnectionId, Datagram, Network, Protocol as Wire, Side, ThinClientConfig, Transport, VmConfig,
 };
 use sidestep_core::registrar::{Access, Binding};
 use sidestep_core::tc::{CallProgress, LegId, TcAgent, TcEvent, TcOutput};
@@ -23,6 +23,7 @@ struct World {
     bound: Option<Binding>,
     told: VecDeque<TcEvent>,
     events: Vec<Event>,
+    transport: Transport,
 }
 
 const FORMS: [&str; 3] = [
@@ -72,6 +73,7 @@ impl World {
             bound: None,
             told: VecDeque::new(),
             events: Vec::new(),
+            transport: Transport::Udp,
         };
         world.wait(0);
         world
@@ -85,7 +87,7 @@ impl World {
                 moved = true;
                 let datagram = Datagram {
                     side: Side::Net,
-                    transport: Transport::Udp,
+                    transport: self.transport,
                     src: TC.parse().expect("an address"),
                     dst: to,
                     payload,
@@ -99,6 +101,7 @@ impl World {
                 moved = true;
                 match output {
                     TcOutput::Send(datagram) => {
+                        assert_eq!(datagram.transport, self.transport);
                         let from = datagram.src;
                         self.client
                             .handle_datagram(self.now, from, &datagram.payload);
@@ -115,6 +118,13 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// A connection is there.
+    fn connect(&mut self, connection: ConnectionId) {
+        self.transport = Transport::Tcp(connection);
+        self.client.connected(self.now);
+        self.exchange();
     }
 
     fn wait(&mut self, ms: u64) {
@@ -285,5 +295,33 @@ fn it_refuses_and_it_is_silent_where_it_is_told_to() {
             world.wait(5_000);
             assert_eq!(world.told.pop_front(), Some(event), "{form}, {more}");
         }
+    }
+}
+
+/// By TCP: the connection goes in a call, which goes on; the controller has given it
+/// up, and has it let go when it is back.
+#[test]
+fn it_connects_anew_and_its_call_goes_on_meanwhile() {
+    let connections = [ConnectionId(1), ConnectionId(2)];
+    for form in FORMS.iter().filter(|form| form.contains("h248")) {
+        let mut world = World::new(form, "transport: tcp");
+        assert!(world.bound.is_none(), "{form}: there is no connection yet");
+        world.connect(connections[0]);
+        assert!(world.bound.is_some(), "{form}");
+        world.invite(Some(GATEWAY));
+        world.answered();
+        let gone = world.now;
+        world.controller.closed(gone, connections[0]);
+        world.client.disconnected(gone);
+        world.exchange();
+        assert_eq!(world.told.pop_front(), Some(TcEvent::Lost), "{form}");
+        assert!(world.bound.is_none(), "{form}");
+        world.wait(5_000);
+        assert_eq!(world.ended(), None, "{form}");
+        world.connect(connections[1]);
+        assert!(world.bound.is_some(), "{form}");
+        assert_eq!(world.ended(), Some("bye"), "{form}");
+        world.invite(Some(GATEWAY));
+        world.answered();
     }
 }

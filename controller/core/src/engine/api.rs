@@ -121,7 +121,7 @@ pub struct EngineConfig {
     /// UDP ports that carry MGCP between VMs and gateways (IANA: 2427 of the
     /// gateway, 2727 of the call agent).
     pub mgcp_ports: Vec<u16>,
-    /// UDP port of the registrar, at each VM's own address.
+    /// Port of the registrar, UDP and TCP, at each VM's own address.
     pub registrar_port: u16,
     /// Realm of the registrar's challenges.
     pub realm: String,

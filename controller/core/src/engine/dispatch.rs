@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::journal::Journal;
 use super::{
-    CallView, ClientView, ConnectionId, Datagram, EngineConfig, Event, Leg, Output, Path, Protocol, Reception,
-    Side,
+    CallView, ClientView, ConnectionId, Datagram, EngineConfig, Event, Leg, Output, Path, Protocol,
+    Reception, Side,
 };
 use crate::bypass::Context;
 use crate::bypass::flows::Anchors;
@@ -303,6 +303,10 @@ impl Engine {
                 self.malformed(datagram.src, error.kind, error.detail);
             }
             return;
+        }
+        if datagram.transport.is_reliable() {
+            let kind = "SIP by a connection to the registrar";
+            return self.malformed(datagram.src, kind, kind.to_owned());
         }
         match Message::parse(&datagram.payload) {
             Ok(message) => self.sip_at_registrar_port(now, datagram, &message),

@@ -165,7 +165,11 @@ mod tests {
             assert_eq!(stream.wrap(b"reply".to_vec()), framed);
         }
         // MGCP has no stream (RFC 3435 §3.5.3), nor has H.248 without TPKT.
-        for other in [b"RSIP 1 *@tc17 MGCP 1.0\n".as_slice(), h248, b"\x16\x03\x01"] {
+        for other in [
+            b"RSIP 1 *@tc17 MGCP 1.0\n".as_slice(),
+            h248,
+            b"\x16\x03\x01",
+        ] {
             let framer = ThinClientFramer::new(Limits::default());
             let mut stream = Stream::new(Some(Box::new(framer)));
             stream.push(other);

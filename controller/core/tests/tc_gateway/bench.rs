@@ -41,6 +41,7 @@ pub struct Bench {
     /// Protocol, and where the thin client sends from.
     pub protocol: Protocol,
     pub source: SocketAddr,
+    pub transport: Transport,
 }
 
 impl Bench {
@@ -69,6 +70,7 @@ impl Bench {
             notes: Vec::new(),
             protocol,
             source: address(TC),
+            transport: Transport::Udp,
         }
     }
 
@@ -95,7 +97,7 @@ impl Bench {
     pub fn hear_at(&mut self, dst: &str, payload: impl AsRef<[u8]>) {
         let datagram = Datagram {
             side: Side::Net,
-            transport: Transport::Udp,
+            transport: self.transport,
             src: self.source,
             dst: address(dst),
             payload: payload.as_ref().to_vec(),
@@ -119,6 +121,7 @@ impl Bench {
             (datagram.side, datagram.src, datagram.dst),
             (Side::Net, address(VM), self.source)
         );
+        assert_eq!(datagram.transport, self.transport);
         datagram.payload
     }
 

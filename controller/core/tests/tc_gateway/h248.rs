@@ -20,14 +20,14 @@ fn access(termination: Option<&str>) -> Access {
     }
 }
 
-fn bench() -> Bench {
+pub fn bench() -> Bench {
     let mut bench = Bench::new(Protocol::H248, access(None), 3);
     bench.source = address("10.71.2.21:2944");
     bench
 }
 
 /// The next request: its number, and its actions in compact form.
-fn got(bench: &mut Bench) -> (u32, String) {
+pub fn got(bench: &mut Bench) -> (u32, String) {
     let bytes = bench.got();
     let message = h248::parse(&bytes).unwrap_or_else(|e| panic!("{e}: {}", text(&bytes)));
     let Body::Transactions(transactions) = &message.body else {
@@ -57,34 +57,34 @@ fn without_request_ids(text: &str) -> String {
     out
 }
 
-fn expect(bench: &mut Bench, actions: &str) -> u32 {
+pub fn expect(bench: &mut Bench, actions: &str) -> u32 {
     let (id, got) = got(bench);
     assert_eq!(got, actions);
     id
 }
 
 /// A reply, in the words of Annex B.
-fn reply(bench: &mut Bench, id: u32, actions: &str) {
+pub fn reply(bench: &mut Bench, id: u32, actions: &str) {
     bench.hear(format!("!/1 [10.71.2.21]:2944 P={id}{{{actions}}}"));
 }
 
 /// What a gateway says back of a new context.
-fn added(local: &str) -> String {
+pub fn added(local: &str) -> String {
     format!("C=2000{{A=tel/1,A=rtp/7{{M{{ST=1{{L{{{local}}}}}}}}}}}")
 }
 
-const RESTART: &str = "MEGACO/1 [10.71.2.21]:2944 Transaction = 9998 {\n Context = - {\n  \
+pub const RESTART: &str = "MEGACO/1 [10.71.2.21]:2944 Transaction = 9998 {\n Context = - {\n  \
                        ServiceChange = ROOT { Services { Method = Restart, \
                        ServiceChangeAddress = 2944, Reason = 901, Version = 1 } } } }";
 /// The only reply to it.
-const RESTARTED: &str = "!/1 [10.71.1.11]:5070 P=9998{C=-{SC=ROOT{SV{V=1}}}}";
+pub const RESTARTED: &str = "!/1 [10.71.1.11]:5070 P=9998{C=-{SC=ROOT{SV{V=1}}}}";
 const CODECS: &str = "v=0\nc=IN IP4 $\nm=audio $ RTP/AVP 0 8 18\n";
 /// Events and signals of the telephone's termination.
 const TELEPHONE: &str = "A=tel/1{M{ST=1{O{MO=SR}}},E=#{al/of,al/on}}";
-const SUBTRACT: &str = "C=2000{S=tel/1{AT{}},S=rtp/7{AT{}}}";
+pub const SUBTRACT: &str = "C=2000{S=tel/1{AT{}},S=rtp/7{AT{}}}";
 
 /// The next message, in compact form.
-fn said(bench: &mut Bench) -> String {
+pub fn said(bench: &mut Bench) -> String {
     let bytes = bench.got();
     let message = h248::parse(&bytes).expect("H.248");
     text(&h248::write(&message, Encoding::Compact))
@@ -95,18 +95,22 @@ fn said(bench: &mut Bench) -> String {
 /// 501, 601.
 fn registered() -> Bench {
     let mut bench = bench();
+    register(&mut bench);
+    bench
+}
+
+pub fn register(bench: &mut Bench) {
     bench.hear(RESTART);
-    assert_eq!(said(&mut bench), RESTARTED);
-    let audit = expect(&mut bench, "C=-{AV=*{AT{}}}");
-    reply(&mut bench, audit, "C=-{AV=ROOT{},AV=tel/1{},AV=tel/2{}}");
-    let audit = expect(&mut bench, "C=-{AC=*{AT{M}}}");
+    assert_eq!(said(bench), RESTARTED);
+    let audit = expect(bench, "C=-{AV=*{AT{}}}");
+    reply(bench, audit, "C=-{AV=ROOT{},AV=tel/1{},AV=tel/2{}}");
+    let audit = expect(bench, "C=-{AC=*{AT{M}}}");
     reply(
-        &mut bench,
+        bench,
         audit,
         &format!("C=-{{AC=tel/1{{M{{ST=1{{L{{{CODECS}}}}}}}}}}}"),
     );
     bench.quiet();
-    bench
 }
 
 /// To 503.
