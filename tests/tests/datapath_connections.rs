@@ -158,7 +158,7 @@ fn only_ports_of_protocols_that_use_connections() {
 #[test]
 fn a_connection_to_the_registrar_is_taken_toward_the_vm_only() {
     isolated(|| {
-        let tap = Tap::set_up();
+        let mut tap = Tap::set_up();
         let to_vm = |flags| Packet::tcp4("10.71.2.21:40001", "10.71.1.11:5070", flags);
         let from_vm = |flags| Packet::tcp4("10.71.1.11:5070", "10.71.2.21:40001", flags);
         assert_eq!(tap.run(TAP_TO_VM, &to_vm(ACK)), Passed);
