@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)]
 
+mod packet;
 mod stream;
 
 use std::ffi::{OsString, c_char, c_int, c_void};
@@ -22,6 +23,7 @@ use nix::sys::socket::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+pub use packet::{HEADERS, PacketSender};
 pub use stream::{Accepted, Listener, close_in_order, connect};
 
 /// Receive buffer asked for, octets; the kernel doubles it. A burst of ten

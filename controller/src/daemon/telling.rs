@@ -77,17 +77,28 @@ impl Telling {
         };
         let reason = call.reason.map_or("", Reason::code);
         let space = if reason.is_empty() { "" } else { " " };
-        tracing::info!(
-            "call {} {} {} {}, {}: path {path}{space}{reason}",
-            call.id,
-            call.vm,
-            match call.direction {
-                "incoming" => "from",
-                _ => "to",
-            },
-            call.gateway,
-            call.state,
-        );
+        // What a call has come to is news; that it is being set up, or is ringing, is not.
+        let is_news = call.state == "ended"
+            || before.is_some_and(|(_, path, reason)| (path, reason) != (call.path, call.reason));
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    "call {} {} {} {}, {}: path {path}{space}{reason}",
+                    call.id,
+                    call.vm,
+                    match call.direction {
+                        "incoming" => "from",
+                        _ => "to",
+                    },
+                    call.gateway,
+                    call.state,
+                )
+            };
+        }
+        match is_news {
+            true => tell!(info),
+            false => tell!(debug),
+        }
     }
 }
 

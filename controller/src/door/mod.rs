@@ -133,11 +133,12 @@ impl Door {
             Inbound::open(&namespace, Side::Vm)?,
             Inbound::open(&namespace, Side::Net)?,
         ];
+        let outbound = Outbound::open(&namespace, DEFAULT_MTU)?;
         let connections = Connections::open(&namespace, limits, framers, tls)?;
         Ok(Self {
             ends,
             connections,
-            outbound: Outbound::new(),
+            outbound,
             inbound,
             mtu: DEFAULT_MTU,
             namespace,
@@ -191,6 +192,7 @@ impl Door {
         if mtu != self.mtu {
             links::set_mtu(&self.namespace, mtu)
                 .with_context(|| format!("cannot set the door's MTU to {mtu}"))?;
+            self.outbound.set_mtu(mtu);
             self.mtu = mtu;
         }
         Ok(())

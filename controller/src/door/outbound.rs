@@ -1,21 +1,22 @@
-//! Sending from addresses that are not ours: one transparent socket per side
-//! and source, kept for the next datagram of that source.
+//! Sending from addresses that are not ours. What fits into a packet of IPv4 leaves
+//! by one socket per side, whatever its source. What has to be cut, or goes over IPv6,
+//! has a transparent socket of that source, kept for its next.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::errno::Errno;
 use sidestep_abi::door::Side;
 use sidestep_core::engine::{self, Datagram};
 
 use super::links;
 use super::namespace::Namespace;
-use crate::sockets::Sender;
+use crate::sockets::{self, PacketSender, Sender};
 
-/// Sockets kept; a call in progress takes up to four sources.
+/// Sockets kept, one of each source.
 const SOCKETS: usize = 8192;
 /// Datagrams that wait for room in a send buffer.
 const BACKLOG: usize = 4096;
@@ -29,6 +30,10 @@ type Source = (engine::Side, SocketAddr);
 
 /// The sending half of the door.
 pub(super) struct Outbound {
+    /// Of the side of the VMs, and of the other.
+    packets: [PacketSender; 2],
+    /// The largest payload that fits into a packet.
+    room: usize,
     sockets: HashMap<Source, Kept>,
     backlog: VecDeque<Datagram>,
     uses: u64,
@@ -57,14 +62,34 @@ pub struct SendCounts {
 }
 
 impl Outbound {
-    pub fn new() -> Self {
-        Self {
+    /// Opens what sends packets of up to `mtu` octets.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn open(namespace: &Namespace, mtu: u32) -> Result<Self> {
+        let open = |side| -> Result<PacketSender> {
+            let (_, device) = links::names(side);
+            namespace
+                .run(move || PacketSender::open(device))?
+                .with_context(|| format!("cannot open a socket to send by {device}"))
+        };
+        let mut outbound = Self {
+            packets: [open(Side::Vm)?, open(Side::Net)?],
+            room: 0,
             sockets: HashMap::new(),
             backlog: VecDeque::new(),
             uses: 0,
             counts: SendCounts::default(),
             warned: None,
-        }
+        };
+        outbound.set_mtu(mtu);
+        Ok(outbound)
+    }
+
+    /// From now on packets have up to `mtu` octets.
+    pub fn set_mtu(&mut self, mtu: u32) {
+        self.room = (mtu as usize).saturating_sub(sockets::HEADERS);
     }
 
     pub fn counts(&self) -> SendCounts {
@@ -73,7 +98,9 @@ impl Outbound {
 
     /// Sends, or has the datagram wait behind those that wait.
     pub fn send(&mut self, namespace: &Namespace, datagram: &Datagram) {
-        if let Err(error) = self.open(namespace, datagram) {
+        if self.packet_of(datagram).is_none()
+            && let Err(error) = self.socket(namespace, datagram)
+        {
             self.counts.refused += 1;
             self.warn(datagram, &format!("{error:#}"));
             return;
@@ -108,14 +135,27 @@ impl Outbound {
 
     /// False: no room at present. Everything else is settled here.
     fn try_send(&mut self, datagram: &Datagram) -> bool {
-        self.uses += 1;
-        let Some(kept) = self.sockets.get_mut(&source(datagram)) else {
-            // Its socket made room for others while it waited.
-            self.counts.refused += 1;
-            return true;
+        let sent = match self.packet_of(datagram) {
+            Some((src, dst)) => {
+                let [vm, net] = &mut self.packets;
+                let packets = match datagram.side {
+                    engine::Side::Vm => vm,
+                    engine::Side::Net => net,
+                };
+                packets.send(src, dst, &datagram.payload)
+            }
+            None => {
+                self.uses += 1;
+                let Some(kept) = self.sockets.get_mut(&source(datagram)) else {
+                    // Its socket made room for others while it waited.
+                    self.counts.refused += 1;
+                    return true;
+                };
+                kept.last_use = self.uses;
+                kept.sender.send(datagram.dst, &datagram.payload)
+            }
         };
-        kept.last_use = self.uses;
-        match kept.sender.send(datagram.dst, &datagram.payload) {
+        match sent {
             Ok(()) => self.counts.sent += 1,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
             Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
@@ -137,7 +177,18 @@ impl Outbound {
         }
     }
 
-    fn open(&mut self, namespace: &Namespace, datagram: &Datagram) -> Result<()> {
+    /// Its two addresses, where it leaves as one packet.
+    fn packet_of(&self, datagram: &Datagram) -> Option<(SocketAddrV4, SocketAddrV4)> {
+        match (datagram.src, datagram.dst) {
+            (SocketAddr::V4(src), SocketAddr::V4(dst)) => {
+                (datagram.payload.len() <= self.room).then_some((src, dst))
+            }
+            _ => None,
+        }
+    }
+
+    /// Has a socket for it.
+    fn socket(&mut self, namespace: &Namespace, datagram: &Datagram) -> Result<()> {
         let source = source(datagram);
         if self.sockets.contains_key(&source) {
             return Ok(());

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::{memchr, memchr2, memchr3};
+
 use super::method::is_token_byte;
 use crate::digits::number;
 
@@ -115,42 +117,58 @@ pub struct HeaderField {
 
 /// The elements of a comma-separated list (RFC 3261 §7.3.1), with their offsets.
 /// Commas in quoted strings and within `<…>` do not separate.
-pub(super) fn list_spans(value: &[u8]) -> Vec<Range<usize>> {
-    let mut spans = Vec::new();
-    let mut start = 0;
-    let mut quoted = false;
-    let mut escaped = false;
-    let mut bracketed = false;
-    for (at, &byte) in value.iter().enumerate() {
-        if escaped {
-            escaped = false;
-            continue;
-        }
-        match byte {
-            b'\\' if quoted => escaped = true,
-            b'"' if !bracketed => quoted = !quoted,
-            b'<' if !quoted => bracketed = true,
-            b'>' if !quoted => bracketed = false,
-            b',' if !quoted && !bracketed => {
-                spans.push(start..at);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    spans.push(start..value.len());
-    spans
-        .into_iter()
-        .map(|span| trimmed(value, span))
-        .filter(|span| !span.is_empty())
-        .collect()
+pub(super) fn list_spans(value: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut next = Some(0);
+    std::iter::from_fn(move || {
+        let start = next?;
+        let rest = value.get(start..)?;
+        let length = element(rest, b',', Some((b'<', b'>')));
+        next = (length < rest.len()).then_some(start + length + 1);
+        Some(trimmed(value, start..start + length))
+    })
+    .filter(|span| !span.is_empty())
 }
 
 /// The elements of a comma-separated list.
 pub fn split_list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list_spans(value)
-        .into_iter()
-        .filter_map(move |span| value.get(span))
+    list_spans(value).filter_map(move |span| value.get(span))
+}
+
+/// The length of the first element of `rest`: up to a `separator` that stands neither
+/// in a quoted string nor between `brackets`.
+fn element(rest: &[u8], separator: u8, brackets: Option<(u8, u8)>) -> usize {
+    // Without brackets, what is found already.
+    let (open, close) = brackets.unwrap_or((separator, separator));
+    let mut at = 0;
+    while let Some(found) = memchr3(separator, b'"', open, rest.get(at..).unwrap_or_default()) {
+        at += found;
+        let byte = rest.get(at).copied();
+        if byte == Some(separator) {
+            return at;
+        }
+        let inner = rest.get(at + 1..).unwrap_or_default();
+        let length = match byte {
+            Some(b'"') => quoted(inner),
+            _ => memchr(close, inner),
+        };
+        let Some(length) = length else {
+            break;
+        };
+        at += length + 2;
+    }
+    rest.len()
+}
+
+/// The length of what stands between a quote and the next that ends it.
+fn quoted(inner: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr2(b'"', b'\\', inner.get(at..)?)?;
+        if inner.get(at) == Some(&b'"') {
+            return Some(at);
+        }
+        at += 2;
+    }
 }
 
 /// `span` without white space at its ends.
@@ -162,35 +180,21 @@ pub(super) fn trimmed(bytes: &[u8], span: Range<usize>) -> Range<usize> {
 
 /// Elements separated by `;`, quoted strings whole. The first is what stands
 /// before the first `;`.
-pub(super) fn semicolons(value: &[u8]) -> Vec<&[u8]> {
-    let mut parts = Vec::new();
-    let mut start = 0;
-    let mut quoted = false;
-    let mut escaped = false;
-    for (at, &byte) in value.iter().enumerate() {
-        if escaped {
-            escaped = false;
-            continue;
-        }
-        match byte {
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b';' if !quoted => {
-                parts.push(value.get(start..at).unwrap_or_default());
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(value.get(start..).unwrap_or_default());
-    parts.into_iter().map(<[u8]>::trim_ascii).collect()
+pub(super) fn semicolons(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut next = Some(value);
+    std::iter::from_fn(move || {
+        let rest = next?;
+        let (part, after) = rest.split_at_checked(element(rest, b';', None))?;
+        next = after.get(1..);
+        Some(part.trim_ascii())
+    })
 }
 
 /// A parameter of a list of `;name=value` parameters that follows the first
 /// element of `value` (RFC 3261 §7.3.1): `Some(None)` where it stands without a
 /// value. For a `name-addr` pass what follows its `>`.
 pub fn parameter<'a>(value: &'a [u8], name: &str) -> Option<Option<&'a [u8]>> {
-    semicolons(value).into_iter().skip(1).find_map(|part| {
+    semicolons(value).skip(1).find_map(|part| {
         let (key, value) = key_value(part);
         key.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
     })
@@ -228,7 +232,8 @@ pub struct Via<'a> {
 impl<'a> Via<'a> {
     /// Reads one element; `None` where it is no Via.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
-        let first = *semicolons(value).first()?;
+        let mut parts = semicolons(value);
+        let first = parts.next()?;
         // SIP/2.0/UDP host, with white space allowed around each slash.
         let mut slashes = first.splitn(3, |&b| b == b'/');
         let (protocol, version) = (slashes.next()?.trim_ascii(), slashes.next()?.trim_ascii());
@@ -243,15 +248,29 @@ impl<'a> Via<'a> {
             return None;
         }
         let (host, port) = host_port(sent_by)?;
-        Some(Self {
+        let mut via = Self {
             transport,
             sent_by,
             host,
             port,
-            branch: parameter(value, "branch").flatten(),
-            received: parameter(value, "received").flatten(),
-            rport: parameter(value, "rport").map(|port| port.and_then(number)),
-        })
+            branch: None,
+            received: None,
+            rport: None,
+        };
+        // Of two of a name, the first.
+        let (mut branch, mut received) = (None, None);
+        for (key, value) in parts.map(key_value) {
+            if key.eq_ignore_ascii_case(b"branch") {
+                branch = branch.or(Some(value));
+            } else if key.eq_ignore_ascii_case(b"received") {
+                received = received.or(Some(value));
+            } else if key.eq_ignore_ascii_case(b"rport") {
+                via.rport = via.rport.or(Some(value.and_then(number)));
+            }
+        }
+        via.branch = branch.flatten();
+        via.received = received.flatten();
+        Some(via)
     }
 }
 
@@ -280,4 +299,45 @@ pub(super) fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
 /// Whether `name` may be a header's name.
 pub(super) fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|b| is_token_byte(*b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_separates_elements() {
+        for (value, elements) in [
+            ("a, b ,c", vec!["a", "b", "c"]),
+            ("a,, ,b,", vec!["a", "b"]),
+            (r#""a,b" <sip:x,y>, c"#, vec![r#""a,b" <sip:x,y>"#, "c"]),
+            (r#""a\",b" <x>, c"#, vec![r#""a\",b" <x>"#, "c"]),
+            (r#"<a"b>, "c"#, vec![r#"<a"b>"#, r#""c"#]),
+            (r#""a<", b>, c"#, vec![r#""a<""#, "b>", "c"]),
+            (r#""a, b\"#, vec![r#""a, b\"#]),
+            ("<a, b", vec!["<a, b"]),
+            ("", vec![]),
+        ] {
+            let found: Vec<_> = split_list(value.as_bytes()).collect();
+            let elements: Vec<_> = elements.iter().map(|e| e.as_bytes()).collect();
+            assert_eq!(found, elements, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_separates_parameters() {
+        for (value, parts) in [
+            ("a;b = 1 ;c", vec!["a", "b = 1", "c"]),
+            (r#"a;b="x;y";c"#, vec!["a", r#"b="x;y""#, "c"]),
+            (r#"a;b="x\";y";c"#, vec!["a", r#"b="x\";y""#, "c"]),
+            ("a;b=<x;y", vec!["a", "b=<x", "y"]),
+            (r#"a;"b;c"#, vec!["a", r#""b;c"#]),
+            ("a;", vec!["a", ""]),
+            ("", vec![""]),
+        ] {
+            let found: Vec<_> = semicolons(value.as_bytes()).collect();
+            let parts: Vec<_> = parts.iter().map(|p| p.as_bytes()).collect();
+            assert_eq!(found, parts, "{value}");
+        }
+    }
 }

@@ -314,7 +314,6 @@ impl Message {
     /// is written.
     pub(super) fn element_spans(&self, field: &HeaderField) -> Vec<Range<usize>> {
         list_spans(self.text(&field.value))
-            .into_iter()
             .map(|span| field.value.start + span.start..field.value.start + span.end)
             .collect()
     }
