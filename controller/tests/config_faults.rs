@@ -47,16 +47,6 @@ fn each_fault_names_line_field_and_remedy() {
             "the first is in line 2",
         ),
         (
-            "signalling: {tls: {certificate: a, trust: b}}",
-            "x.yaml:6: signalling.tls.key: missing",
-            "the file of its private key",
-        ),
-        (
-            "signalling: {tls: {certificate: a, key: b, trust: c}}",
-            "x.yaml:6: signalling.tls: a cannot be read as PEM",
-            "No such file",
-        ),
-        (
             "daemon: {socket: run/x}",
             "x.yaml:6: daemon.socket: \"run/x\" is not an absolute",
             "/",

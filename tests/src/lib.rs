@@ -11,6 +11,7 @@ pub mod program;
 pub mod relay;
 pub mod rtp;
 pub mod soak;
+pub mod sockets;
 pub mod stage;
 pub mod wait;
 pub mod wire;

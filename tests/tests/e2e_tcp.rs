@@ -7,10 +7,12 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use sidestep_tests::connection::{Ends, accept, connect, cross, listen, message, read};
 use sidestep_tests::lab::{Site, in_lab};
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
+use sidestep_tests::sockets;
 use sidestep_tests::stage::{
     SET_UP, VM_TONE, Wires, expect_reason, hear, phone, sip, stock_client, thin_client, wait_over,
 };
@@ -212,6 +214,50 @@ fn slow_peer_holds_the_other_up() {
         let got = read(&mut ends.called, sent.len())?;
         writer.join().expect("no panic")?;
         ensure!(got == sent, "{} bytes changed", sent.len());
+        Ok(())
+    });
+}
+
+/// Who says nothing for ten minutes is asked ten times, a minute apart, whether he is
+/// there; whoever does not answer then is given up, and the other end hears of it. (The
+/// sockets are the daemon's own; only the minutes are made seconds.)
+#[test]
+fn a_silent_peer_that_is_gone_is_given_up() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        for gone in [Site::Gw, Site::Vm1] {
+            let mut ends = Ends::open(lab, Site::Vm1, Site::Gw)?;
+            let bytes = message("there", 10);
+            cross(&mut ends.caller, &mut ends.called, &bytes, 100)?;
+            let between = [Site::Vm1, Site::Gw].map(Site::ip);
+            let sockets = sockets::connected(sidestep.pid(), &between)?;
+            ensure!(sockets.len() == 2, "{} sockets", sockets.len());
+            for socket in &sockets {
+                ensure!(getsockopt(socket, sockopt::KeepAlive)?);
+                ensure!(getsockopt(socket, sockopt::TcpKeepIdle)? == 600);
+                ensure!(getsockopt(socket, sockopt::TcpKeepInterval)? == 60);
+                ensure!(getsockopt(socket, sockopt::TcpKeepCount)? == 10);
+                setsockopt(socket, sockopt::TcpKeepInterval, &1)?;
+                setsockopt(socket, sockopt::TcpKeepIdle, &1)?;
+            }
+            // As long as they are here, too, the daemon's closing them resets nothing.
+            drop(sockets);
+            // Silent, but there: it stays. Whose host is gone does not.
+            let silent = wait_reset(&mut ends.caller, seconds(3));
+            ensure!(silent.is_err(), "given up, though it was there");
+            // (With its link, a VM's tap would go, and the reset with it.)
+            let address = format!("{}/24 dev eth0", gone.ip());
+            lab.ip(gone, &format!("addr del {address}"))?;
+            let left = match gone {
+                Site::Gw => &mut ends.caller,
+                _ => &mut ends.called,
+            };
+            let given_up = wait_reset(left, seconds(30))?;
+            ensure!(given_up > seconds(8), "given up after {given_up:?}");
+            lab.ip(gone, &format!("addr add {address}"))?;
+            let [a, b, c, _] = gone.ip().octets();
+            lab.ip(gone, &format!("route replace default via {a}.{b}.{c}.1"))?;
+        }
         Ok(())
     });
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use sidestep_abi::door::Unread;
+use sidestep_abi::door::{Unread, UnreadSeen};
 use sidestep_core::call::Reason;
 use sidestep_core::time::Time;
 
@@ -16,6 +16,7 @@ use crate::admin::{Ask, List, Part, view};
 use crate::clock::{self, Wall, nanoseconds};
 use crate::config::VmConfig;
 use crate::datapath::{ByHand, Datapath, VmAddresses};
+use crate::door;
 
 type Bridged<'a> = Box<dyn Fn(Ipv4Addr) -> bool + 'a>;
 type Hands<'a> = ByHand<'a, Bridged<'a>>;
@@ -109,7 +110,12 @@ impl Daemon {
     /// What of a VM's signalling passes because it cannot be read; of both its
     /// addresses together.
     fn unread(&self, vm: &VmConfig, wall: &Wall) -> Vec<UnreadRow> {
-        let seen = self.datapath.maps.unread(VmAddresses::of(vm).all());
+        let mut seen = self.datapath.maps.unread(VmAddresses::of(vm).all());
+        let at_door = VmAddresses::of(vm).all();
+        let at_door = at_door.filter_map(|address| self.door.unread(address));
+        seen.extend(at_door.map(|door::Unread { begun, last_ns }| {
+            (Unread::Encrypted, UnreadSeen { begun, last_ns })
+        }));
         let row = |why: Unread| {
             let seen = seen.iter().filter(|(of, _)| *of == why);
             let (begun, last_ns) = seen.fold((0, 0), |(begun, last_ns), (_, seen)| {

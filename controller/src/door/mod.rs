@@ -14,7 +14,7 @@ mod connections;
 mod links;
 mod namespace;
 mod outbound;
-mod tls;
+pub mod tls;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -33,7 +33,7 @@ use tokio::io::unix::AsyncFd;
 use crate::sockets::{self, Receiver};
 use crate::watch;
 use connections::Connections;
-pub use connections::{ConnectionCounts, ConnectionLimits, Framers, Framing};
+pub use connections::{ConnectionCounts, ConnectionLimits, Framers, Framing, Unread};
 use namespace::Namespace;
 use outbound::Outbound;
 pub use outbound::SendCounts;
@@ -232,6 +232,11 @@ impl Door {
             engine::Transport::Udp => self.outbound.send(&self.namespace, datagram),
             _ => self.connections.send(datagram),
         }
+    }
+
+    /// Encrypted connections of a VM's address that go through here and pass.
+    pub fn unread(&self, vm: IpAddr) -> Option<Unread> {
+        self.connections.unread(vm)
     }
 
     /// Whether a connection, of a VM's address and another, is one of ours.

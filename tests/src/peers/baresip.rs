@@ -4,7 +4,7 @@
 //! out. Its audio comes from and goes to WAV files.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::{Process, audio};
+use crate::certificates::Identity;
 use crate::lab::{Lab, Site};
 use crate::wait::{seconds, try_wait_for, wait_for};
 
@@ -26,8 +27,14 @@ pub struct Setup<'a> {
     pub user: &'a str,
     /// Where it registers and with what password; `None`: it does not.
     pub registrar: Option<(SocketAddrV4, &'a str)>,
-    /// Its SIP port.
+    /// Its SIP port; over TLS, the next one.
     pub port: u16,
+    /// How it speaks SIP: `udp`, `tcp` or `tls`.
+    pub transport: &'a str,
+    /// Its certificate, where it has one.
+    pub certificate: Option<&'a Identity>,
+    /// Its IPv6 address, if that is the only one it is to use.
+    pub address6: Option<Ipv6Addr>,
     /// Whether it answers by itself.
     pub auto_answer: bool,
     /// Codecs, as its account lists them.
@@ -46,6 +53,9 @@ impl Default for Setup<'_> {
             user: "desk",
             registrar: None,
             port: 5060,
+            transport: "udp",
+            certificate: None,
+            address6: None,
             auto_answer: false,
             codecs: "PCMU/8000,PCMA/8000",
             tone: 1000.0,
@@ -73,17 +83,23 @@ impl Baresip {
         let heard = directory.join("heard.wav");
         audio::write_tone_wav(&play, setup.tone, 30)?;
         let template = include_str!("baresip.conf");
-        let config = template
-            .replace("@ADDRESS@", &site.ip().to_string())
-            .replace("@PORT@", &setup.port.to_string())
+        let address = setup.address6.map_or(site.ip().into(), IpAddr::V6);
+        let listen = SocketAddr::new(address, setup.port);
+        let mut config = template
+            .replace("@LISTEN@", &listen.to_string())
             .replace("@PLAY@", &play.display().to_string())
             .replace("@HEARD@", &heard.display().to_string())
             .replace("@RTP_FIRST@", &setup.rtp_port.to_string())
             .replace("@RTP_LAST@", &(setup.rtp_port + 99).to_string())
             .replace("@RTP_TIMEOUT@", &setup.rtp_timeout.to_string())
             .replace("@CONTROL_PORT@", &CONTROL_PORT.to_string());
+        if let Some(own) = setup.certificate {
+            let file = directory.join("own.pem");
+            std::fs::write(&file, format!("{}{}", own.certificate, own.key))?;
+            config += &format!("sip_certificate {}\n", file.display());
+        }
         std::fs::write(directory.join("config"), config)?;
-        std::fs::write(directory.join("accounts"), account(site.ip(), setup))?;
+        std::fs::write(directory.join("accounts"), account(address, setup))?;
         std::fs::write(directory.join("contacts"), "")?;
 
         let name = format!("baresip-{}", site.name());
@@ -93,7 +109,7 @@ impl Baresip {
             lab.command(site, "baresip")
                 .arg("-f")
                 .arg(&directory)
-                .arg("-v"),
+                .args(["-v", if setup.address6.is_some() { "-6" } else { "-4" }]),
         )?;
         process.wait_for_text("baresip is ready", seconds(10))?;
         let control = lab
@@ -196,13 +212,15 @@ impl Baresip {
     }
 }
 
-fn account(address: Ipv4Addr, setup: &Setup<'_>) -> String {
-    let mut account = match setup.registrar {
-        Some((registrar, password)) => format!(
-            "<sip:{}@{registrar}>;auth_user={};auth_pass={password};regint=600",
-            setup.user, setup.user
+fn account(address: IpAddr, setup: &Setup<'_>) -> String {
+    let (user, transport) = (setup.user, setup.transport);
+    let mut account = match (setup.registrar, address) {
+        (Some((registrar, password)), _) => format!(
+            "<sip:{user}@{registrar};transport={transport}>;auth_user={user};\
+             auth_pass={password};regint=600"
         ),
-        None => format!("<sip:{}@{address}>;regint=0", setup.user),
+        (None, IpAddr::V4(v4)) => format!("<sip:{user}@{v4};transport={transport}>;regint=0"),
+        (None, IpAddr::V6(v6)) => format!("<sip:{user}@[{v6}];transport={transport}>;regint=0"),
     };
     account.push_str(&format!(";audio_codecs={}", setup.codecs));
     if setup.auto_answer {

@@ -28,7 +28,7 @@
 //! | stock phone | none | none: asked at each call |
 //!
 //! The format `*` is grammatical (RFC 8866 §9: a format is a token) and means
-//! that the codecs are not told. The SDP needs an IPv4 address that is not null
+//! that the codecs are not told. The SDP needs an address that is not null
 //! and a port. What cannot be taken is refused (400, 415, 488) and nothing
 //! changes.
 //!

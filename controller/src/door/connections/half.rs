@@ -58,9 +58,10 @@ impl Half {
         self.outbound.len() - self.written
     }
 
-    /// Its peer is slower than the other end.
-    pub fn is_full(&self) -> bool {
-        self.waiting() >= HIGH
+    /// Whether what the other end sends is wanted: not while its peer is slower than
+    /// that one, nor before it is known whose it is.
+    pub fn takes(&self) -> bool {
+        self.waiting() < HIGH && self.layer.is_up()
     }
 
     /// Whether more can be sent by it.
@@ -179,10 +180,10 @@ impl Half {
         !self.connecting && self.layer.is_up()
     }
 
-    /// What it waits for. `full`: the other end is.
-    pub fn interest(&self, full: bool) -> EpollFlags {
+    /// What it waits for. `held_up`: the other end takes nothing.
+    pub fn interest(&self, held_up: bool) -> EpollFlags {
         let mut interest = EpollFlags::empty();
-        let to_read = !self.read_ended && self.is_up() && !full && self.held.is_none();
+        let to_read = !self.read_ended && self.is_up() && !held_up && self.held.is_none();
         if to_read || self.layer.is_shaking_hands() {
             interest |= EpollFlags::EPOLLIN;
         }

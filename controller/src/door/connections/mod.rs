@@ -96,6 +96,15 @@ pub struct ConnectionCounts {
     pub undeliverable: u64,
 }
 
+/// Connections of a VM that are encrypted and pass.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unread {
+    /// How many have begun.
+    pub begun: u64,
+    /// When something of one came last, ns since the clock's origin.
+    pub last_ns: u64,
+}
+
 /// All connections.
 pub(super) struct Connections {
     epoll: Epoll,
@@ -106,6 +115,8 @@ pub(super) struct Connections {
     clients: Clients,
     by_ends: HashMap<(SocketAddr, SocketAddr), u64>,
     per_vm: HashMap<IpAddr, usize>,
+    /// What passes because it cannot be read, by VM.
+    unread: HashMap<IpAddr, Unread>,
     next: u64,
     /// Connections that want a turn.
     waiting: BTreeSet<u64>,
@@ -153,6 +164,7 @@ impl Connections {
             clients: Clients::default(),
             by_ends: HashMap::new(),
             per_vm: HashMap::new(),
+            unread: HashMap::new(),
             // Calls of an earlier run still have its numbers.
             next: nanoseconds(clock::now()),
             waiting: BTreeSet::new(),
@@ -179,6 +191,11 @@ impl Connections {
             open: (self.pairs.len() + self.clients.len()) as u64,
             ..self.counts
         }
+    }
+
+    /// What of a VM's address passes because it cannot be read.
+    pub fn unread(&self, vm: IpAddr) -> Option<Unread> {
+        self.unread.get(&vm).copied()
     }
 
     /// Whether this connection, of a VM's address and another, is one of ours.
@@ -385,12 +402,11 @@ impl Connections {
             }
         };
         let encrypted = self.tls.as_ref().filter(|tls| tls.is_at(dst.port()));
-        // Who connects to a VM is shown no certificate: that is the VM's to do.
-        let (layers, is_read) = match (encrypted, side) {
-            (None, _) => ((Layer::Plain, Layer::Plain), true),
-            (Some(_), Side::Net) => ((Layer::Plain, Layer::Plain), false),
-            (Some(tls), Side::Vm) => match tls.accept() {
-                Ok(tls) => ((Layer::Tls(Box::new(tls)), Layer::Awaited), true),
+        let is_unread = encrypted.is_some_and(|tls| !tls.reads_from(side));
+        let layers = match encrypted.filter(|_| !is_unread) {
+            None => (Layer::Plain, Layer::Plain),
+            Some(tls) => match tls.accept(side, dst.ip()) {
+                Ok(tls) => (Layer::Tls(Box::new(tls)), Layer::Awaited),
                 Err(error) => {
                     self.counts.broken += 1;
                     tracing::error!("no TLS for {src}: {error:#}");
@@ -398,7 +414,7 @@ impl Connections {
                 }
             },
         };
-        let framing = (self.framers.between)(src, dst).filter(|_| is_read);
+        let framing = (self.framers.between)(src, dst).filter(|_| !is_unread);
         let is_websocket = framing.as_ref().is_some_and(|framing| framing.is_websocket);
         let [near, far] = match framing {
             Some(framing) => framing.ends.map(Some),
@@ -412,7 +428,11 @@ impl Connections {
         };
         let id = self.next;
         self.next += 1;
-        let pair = Pair::new(ConnectionId(id), ends, is_websocket, halves);
+        let mut pair = Pair::new(ConnectionId(id), ends, is_websocket, halves);
+        pair.is_unread = is_unread;
+        if is_unread {
+            self.unread.entry(ends.0.ip()).or_default().begun += 1;
+        }
         for side in [Side::Vm, Side::Net] {
             let event = EpollEvent::new(EpollFlags::EPOLLONESHOT, token(id, side));
             if let Err(error) = self.epoll.add(&pair.half(side).socket, event) {
@@ -432,6 +452,10 @@ impl Connections {
         let Some(pair) = self.pairs.get_mut(&id) else {
             return;
         };
+        if pair.is_unread {
+            let seen = self.unread.entry(pair.ends.0.ip()).or_default();
+            seen.last_ns = nanoseconds(clock::now());
+        }
         match pair.turn(self.tls.as_ref(), into) {
             Fate::GoesOn => self.settle(id),
             Fate::Ended => {

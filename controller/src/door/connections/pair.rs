@@ -29,6 +29,8 @@ pub(super) struct Pair {
     /// The VM's address and port, and the other's.
     pub ends: (SocketAddr, SocketAddr),
     is_websocket: bool,
+    /// It is encrypted between the two, and passes.
+    pub is_unread: bool,
     halves: [Half; 2],
     /// Messages for an end that must not stand amid one that is left alone.
     waiting: [Vec<Vec<u8>>; 2],
@@ -61,6 +63,7 @@ impl Pair {
             id,
             ends,
             is_websocket,
+            is_unread: false,
             waiting: [Vec::new(), Vec::new()],
             halves,
             handed: [false; 2],
@@ -89,7 +92,7 @@ impl Pair {
     /// What an end waits for.
     pub fn interest(&self, side: Side) -> nix::sys::epoll::EpollFlags {
         let other = &self.halves[1 - side as usize];
-        self.half(side).interest(other.is_full())
+        self.half(side).interest(!other.takes())
     }
 
     /// Reads what has come and writes what waits. What was handed out in the turn
@@ -103,7 +106,7 @@ impl Pair {
         // All writing first: what an end has no more room for is not read at the other,
         // and only waiting for room wakes it.
         let mut done = self.halves.iter_mut().try_for_each(Half::flush);
-        done = done.and_then(|()| self.ask_gateway(tls));
+        done = done.and_then(|()| self.ask_on(tls));
         for side in [Side::Vm, Side::Net] {
             done = done.and_then(|()| self.pull(side, into));
         }
@@ -123,18 +126,22 @@ impl Pair {
         }
     }
 
-    /// The VM has said by its handshake whom it asks for: he is asked.
-    fn ask_gateway(&mut self, tls: Option<&Tls>) -> io::Result<()> {
+    /// Who has connected has said by his handshake whom he asks for: that one is asked.
+    fn ask_on(&mut self, tls: Option<&Tls>) -> io::Result<()> {
         let [vm, net] = &mut self.halves;
-        let (Some(tls), Layer::Awaited, true) = (tls, &net.layer, vm.is_up()) else {
+        let (maker, other, toward, address) = match (&vm.layer, &net.layer) {
+            (_, Layer::Awaited) => (vm, net, Side::Net, self.ends.1.ip()),
+            (Layer::Awaited, _) => (net, vm, Side::Vm, self.ends.0.ip()),
+            _ => return Ok(()),
+        };
+        let Some(tls) = tls.filter(|_| maker.is_up()) else {
             return Ok(());
         };
-        let asked_for = vm.layer.asked_for();
         let connection = tls
-            .connect(asked_for, self.ends.1.ip())
+            .connect(toward, maker.layer.asked_for(), address)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        net.layer = Layer::Tls(Box::new(connection));
-        net.flush()
+        other.layer = Layer::Tls(Box::new(connection));
+        other.flush()
     }
 
     /// Sends a message out by an end.
@@ -183,7 +190,7 @@ impl Pair {
         let mut read = 0;
         loop {
             let other = &mut self.halves[1 - side as usize];
-            if other.is_full() {
+            if !other.takes() {
                 return Ok(());
             }
             let half = &mut self.halves[side as usize];
