@@ -5,49 +5,56 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use anyhow::{Context, Result, ensure};
 use sidestep_tests::connection::{Ends, accept, cross, message};
 use sidestep_tests::lab::{Lab, Site, in_lab};
+use sidestep_tests::peers::baresip::{self, Baresip};
 use sidestep_tests::peers::sidestep::Sidestep;
+use sidestep_tests::peers::thin_client::ThinClient;
+use sidestep_tests::stage::{GATEWAY_TONE, SET_UP, expect_reason, thin_client, wait_over};
 use sidestep_tests::wait::{seconds, wait_for};
 
 const VM: Ipv6Addr = Ipv6Addr::new(0xfd71, 1, 0, 0, 0, 0, 0, 0x11);
+const THIN_CLIENT: Ipv6Addr = Ipv6Addr::new(0xfd71, 2, 0, 0, 0, 0, 0, 0x21);
 const GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfd71, 3, 0, 0, 0, 0, 0, 0x31);
 
 fn at(address: Ipv6Addr) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(address), 5060)
 }
 
-/// The lab's first VM, its gateway and the router between them get IPv6.
+/// The lab's first VM, its first thin client, its gateway and the router between them
+/// get IPv6.
 fn add_ipv6(lab: &Lab) -> Result<()> {
-    for (site, interface, address) in [
+    for (number, (site, interface, address)) in [
         (Site::Net, "vms", "fd71:1::1".parse::<Ipv6Addr>()?),
+        (Site::Net, "office", "fd71:2::1".parse()?),
         (Site::Net, "dmz", "fd71:3::1".parse()?),
         (Site::Vm1, "eth0", VM),
+        (Site::Tc1, "eth0", THIN_CLIENT),
         (Site::Gw, "eth0", GATEWAY),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         lab.namespace(site).sysctl(&[
             ("ipv6/conf/all/disable_ipv6", "0"),
             (&format!("ipv6/conf/{interface}/disable_ipv6"), "0"),
             (&format!("ipv6/conf/{interface}/accept_dad"), "0"),
         ])?;
         // What asks for neighbours asks from a local address.
-        lab.ip(site, &format!("link set {interface} addrgenmode eui64"))?;
-        lab.ip(site, &format!("link set {interface} down"))?;
-        lab.ip(site, &format!("link set {interface} up"))?;
-        lab.ip(
-            site,
-            &format!("-6 addr add {address}/64 dev {interface} nodad"),
-        )?;
+        for address in [format!("fe80::{:x}", number + 1), address.to_string()] {
+            lab.ip(
+                site,
+                &format!("-6 addr add {address}/64 dev {interface} nodad"),
+            )?;
+        }
     }
     lab.namespace(Site::Net)
         .sysctl(&[("ipv6/conf/all/forwarding", "1")])?;
-    // Down and up again, the interfaces have lost their routes.
-    for (site, router, router6) in [
-        (Site::Vm1, "10.71.1.1", "fd71:1::1"),
-        (Site::Gw, "10.71.3.1", "fd71:3::1"),
+    for (site, router) in [
+        (Site::Vm1, "fd71:1::1"),
+        (Site::Tc1, "fd71:2::1"),
+        (Site::Gw, "fd71:3::1"),
     ] {
-        lab.ip(site, &format!("route replace default via {router}"))?;
-        lab.ip(site, &format!("-6 route replace default via {router6}"))?;
+        lab.ip(site, &format!("-6 route replace default via {router}"))?;
     }
-    lab.ip(Site::Net, "route replace 10.71.4.0/24 via 10.71.5.2")?;
     Ok(())
 }
 
@@ -118,5 +125,126 @@ fn streams_arrive_as_they_were_sent() {
             let accepted = sidestep.counter(lab, "daemon-connections-accepted").ok()?;
             (accepted == 3).then_some(())
         })
+    });
+}
+
+/// Calls of a softphone in the VM to one that is the gateway, and back. `six`: the two
+/// have IPv6 alone.
+struct Phones {
+    sidestep: Sidestep,
+    tc: ThinClient,
+    vm: Baresip,
+    gateway: Baresip,
+    six: bool,
+    /// Calls so far.
+    calls: usize,
+}
+
+impl Phones {
+    /// `media`: where the thin client takes its media.
+    fn start(lab: &Lab, six: bool, media: IpAddr, transport: &str) -> Result<Self> {
+        let sidestep = start(lab)?;
+        let tc = thin_client(lab, &sidestep, |setup| setup.media_address = Some(media))?;
+        let own = |address: Ipv6Addr| baresip::Setup {
+            transport,
+            address6: six.then_some(address),
+            ..baresip::Setup::default()
+        };
+        let vm = Baresip::start(lab, Site::Vm1, &own(VM))?;
+        let gateway = baresip::Setup {
+            user: "100",
+            auto_answer: true,
+            tone: GATEWAY_TONE,
+            ..own(GATEWAY)
+        };
+        let gateway = Baresip::start(lab, Site::Gw, &gateway)?;
+        Ok(Self {
+            sidestep,
+            tc,
+            vm,
+            gateway,
+            six,
+            calls: 0,
+        })
+    }
+
+    fn uri(&self, user: &str, (site, six): (Site, Ipv6Addr)) -> String {
+        match self.six {
+            true => format!("sip:{user}@[{six}]"),
+            false => format!("sip:{user}@{}", site.ip()),
+        }
+    }
+
+    /// A call of the VM's and one to it; thin client and gateway hear each other, and the
+    /// kernel counts both ways.
+    fn call_both_ways(&mut self, lab: &Lab, path: &str) -> Result<()> {
+        self.vm.dial(&self.uri("100", (Site::Gw, GATEWAY)))?;
+        self.heard(lab, path)?;
+        self.gateway.hang_up()?;
+        wait_over(lab, &self.sidestep)?;
+        self.gateway.dial(&self.uri("desk", (Site::Vm1, VM)))?;
+        self.vm.wait_for("CALL_INCOMING", SET_UP)?;
+        self.vm.accept()?;
+        self.heard(lab, path)?;
+        self.vm.hang_up()?;
+        wait_over(lab, &self.sidestep)
+    }
+
+    fn heard(&mut self, lab: &Lab, path: &str) -> Result<()> {
+        self.calls += 1;
+        self.vm.wait_established(self.calls, SET_UP)?;
+        let call = self.sidestep.wait_call(lab, path)?;
+        expect_reason(&call, None)?;
+        let what = "the gateway's tone at the thin client";
+        self.tc.wait_for(what, SET_UP, |report| {
+            let tone = report["calls"].as_array()?.last()?["tone_hz"].as_f64()?;
+            ((tone - GATEWAY_TONE).abs() < 15.0).then_some(())
+        })?;
+        // By the gateway's RTCP, which comes every few seconds: once is enough.
+        let what = "the gateway to say that it receives";
+        self.tc.wait_for(what, SET_UP, |report| {
+            let rtcp = &report["calls"].as_array()?.last()?["rtcp"];
+            (self.calls > 1 || rtcp["peer_lost"] == 0).then_some(())
+        })?;
+        for leg in ["tc->gateway", "gateway->tc"] {
+            let what = format!("packets of {leg}");
+            self.sidestep
+                .wait_for_row(lab, "flows", &what, SET_UP, |row| {
+                    row["call"] == call["id"]
+                        && row["leg"] == leg
+                        && row["rtcp"] == false
+                        && row["kind"] == path
+                        && row["packets"].as_u64() > Some(50)
+                })?;
+        }
+        Ok(())
+    }
+}
+
+/// Everyone has IPv6, over UDP and over TCP.
+#[test]
+fn calls_over_ipv6_go_direct() {
+    in_lab(|lab| {
+        let mut phones = Phones::start(lab, true, THIN_CLIENT.into(), "udp")?;
+        phones.call_both_ways(lab, "direct")
+    });
+}
+
+/// VM and gateway have IPv6, the thin client has not: an anchor at each of the VM's
+/// addresses joins them.
+#[test]
+fn a_thin_client_with_ipv4_is_steered_to_a_gateway_with_ipv6() {
+    in_lab(|lab| {
+        let mut phones = Phones::start(lab, true, Site::Tc1.ip().into(), "tcp")?;
+        phones.call_both_ways(lab, "steered")
+    });
+}
+
+/// The other way round.
+#[test]
+fn a_thin_client_with_ipv6_is_steered_to_a_gateway_with_ipv4() {
+    in_lab(|lab| {
+        let mut phones = Phones::start(lab, false, THIN_CLIENT.into(), "udp")?;
+        phones.call_both_ways(lab, "steered")
     });
 }

@@ -312,7 +312,7 @@ fn h248(root: &mut Section, bind: SocketAddr, faults: &mut Vec<String>) -> Speak
 
 fn media(value: Value, faults: &mut Vec<String>) -> Option<Media> {
     let mut section = Section::new("media.", value, faults);
-    let address = section.parsed::<std::net::Ipv4Addr>(faults, "address", "local IPv4 address");
+    let address = section.parsed::<std::net::IpAddr>(faults, "address", "local IP address");
     if address.is_some_and(|address| address.is_unspecified() || address.is_multicast()) {
         faults.push("media.address: must be an address that others can send to".into());
     }
@@ -355,7 +355,7 @@ fn media(value: Value, faults: &mut Vec<String>) -> Option<Media> {
     }
     section.finish(faults);
     Some(Media {
-        address: SocketAddr::new(address?.into(), port? as u16),
+        address: SocketAddr::new(address?, port? as u16),
         codecs,
         ptime,
     })

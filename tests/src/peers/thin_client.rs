@@ -1,6 +1,6 @@
 //! The project's own thin client, running in a box.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,12 +28,16 @@ pub struct Setup<'a> {
     pub answer: Value,
     /// Tone it plays, Hz.
     pub tone: u32,
+    /// Address of its RTP; `None`: its box's.
+    pub media_address: Option<IpAddr>,
     /// Port of its RTP.
     pub media_port: u16,
     /// Port it answers with in place of the registered one.
     pub answer_port: Option<u16>,
     /// After so many ms of a call it offers this media port.
     pub reinvite: Option<(u64, u16)>,
+    /// Further keys of its configuration.
+    pub more: Option<Value>,
     /// What makes it an H.248 or MGCP gateway: keys of its configuration, which then
     /// has no password.
     pub gateway: Option<Value>,
@@ -50,9 +54,11 @@ impl<'a> Setup<'a> {
             codecs: &["PCMU", "PCMA"],
             answer: json!("auto"),
             tone: 700,
+            media_address: None,
             media_port: 20_000,
             answer_port: None,
             reinvite: None,
+            more: None,
             gateway: None,
         }
     }
@@ -77,7 +83,7 @@ impl ThinClient {
             "password": setup.password,
             "bind": format!("{}:5062", site.ip()),
             "media": {
-                "address": site.ip(),
+                "address": setup.media_address.unwrap_or(site.ip().into()),
                 "port": setup.media_port,
                 "codecs": setup.codecs,
                 "ptime": 20,
@@ -98,6 +104,9 @@ impl ThinClient {
             (&setup.gateway, content.as_object_mut())
         {
             content.remove("password");
+            content.extend(keys.clone());
+        }
+        if let (Some(Value::Object(keys)), Some(content)) = (&setup.more, content.as_object_mut()) {
             content.extend(keys.clone());
         }
         std::fs::write(&config, serde_yaml::to_string(&content)?)?;
