@@ -4,8 +4,11 @@
 use std::net::SocketAddrV4;
 
 use anyhow::{Result, ensure};
+use serde_json::json;
+use sidestep_tests::certificates::Authority;
 use sidestep_tests::lab::{Lab, Site, in_lab};
-use sidestep_tests::peers::kamailio::{self, Kamailio};
+use sidestep_tests::peers::baresip::{self, Baresip};
+use sidestep_tests::peers::kamailio::{self, Kamailio, Toward};
 use sidestep_tests::peers::linphone::Linphone;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
@@ -18,39 +21,101 @@ use sidestep_tests::wait::seconds;
 /// through it, in calls of either side, and media goes direct all the same.
 #[test]
 fn calls_through_a_record_routing_proxy() {
-    in_lab(|lab| through_proxy(lab, false));
+    in_lab(|lab| {
+        let _proxy = proxy(lab, Toward::Udp)?;
+        let sidestep = Sidestep::start(lab)?;
+        let phone = phone(lab, Site::Vm1)?;
+        through_proxy(
+            lab,
+            &sidestep,
+            phone,
+            &format!("{};transport=udp", sip(Site::Gw)),
+        )
+    });
 }
 
 /// The same with TCP between VM and proxy, UDP between proxy and gateway.
 #[test]
 fn calls_through_a_proxy_over_tcp() {
-    in_lab(|lab| through_proxy(lab, true));
+    in_lab(|lab| {
+        let _proxy = proxy(lab, Toward::Tcp)?;
+        let sidestep = Sidestep::start(lab)?;
+        let phone = phone(lab, Site::Vm1)?;
+        through_proxy(
+            lab,
+            &sidestep,
+            phone,
+            &format!("{};transport=tcp", sip(Site::Gw)),
+        )
+    });
 }
 
-/// A call of the VM's and one to it, through a proxy before the gateway.
-fn through_proxy(lab: &Lab, tcp: bool) -> Result<()> {
+/// The same with TLS between VM and proxy, which connects to the VM itself where it has
+/// a call for it, and wants a certificate of the other side whoever connects.
+#[test]
+fn calls_through_a_proxy_over_tls() {
+    in_lab(|lab| {
+        let (vm, gw) = (Site::Vm1.ip().to_string(), Site::Gw.ip().to_string());
+        let (site, carrier) = (Authority::new()?, Authority::new()?);
+        let of_proxy = carrier.issue(&[&gw])?;
+        let toward_vm = Toward::Tls {
+            own: &of_proxy,
+            // Of Sidestep, in the VM's name.
+            trusts: &carrier.root,
+        };
+        let _proxy = proxy(lab, toward_vm)?;
+        let of_vm = carrier.issue(&[&vm])?.write(lab, "of-vm")?;
+        let mut tls = site.issue(&[&gw])?.write(lab, "shown")?;
+        tls["certificates"] = json!([of_vm]);
+        tls["trust"] = carrier.write(lab, "carrier")?.into();
+        tls["vm_trust"] = site.write(lab, "site")?.into();
+        tls["client_certificate"] = of_vm["certificate"].clone();
+        tls["client_key"] = of_vm["key"].clone();
+        let sidestep = Sidestep::start_with(lab, &[], |config| {
+            config["signalling"]["tls"] = tls;
+        })?;
+        let own = site.issue(&[&vm])?;
+        let setup = baresip::Setup {
+            transport: "tls",
+            certificate: Some(&own),
+            ..baresip::Setup::default()
+        };
+        let phone = Baresip::start(lab, Site::Vm1, &setup)?;
+        through_proxy(lab, &sidestep, phone, &format!("{gw}:5061"))
+    });
+}
+
+/// The proxy, on the gateway's box.
+fn proxy(lab: &Lab, toward_vm: Toward<'_>) -> Result<Kamailio> {
+    let port = if let Toward::Tls { .. } = toward_vm {
+        5061
+    } else {
+        5060
+    };
     let setup = kamailio::Setup {
         address: sip(Site::Gw),
         gateway: SocketAddrV4::new(Site::Gw.ip(), BEHIND_PROXY),
-        vm: sip(Site::Vm1),
-        tcp,
+        vm: SocketAddrV4::new(Site::Vm1.ip(), port),
+        toward_vm,
         rtpengine: None,
     };
-    let _proxy = Kamailio::start(lab, Site::Gw, &setup)?;
-    let sidestep = Sidestep::start(lab)?;
-    let _tc = thin_client(lab, &sidestep, |_| {})?;
+    Kamailio::start(lab, Site::Gw, &setup)
+}
+
+/// A call of the VM's and one to it, through a proxy before the gateway, which the VM
+/// calls at this address.
+fn through_proxy(lab: &Lab, sidestep: &Sidestep, mut vm: Baresip, proxy: &str) -> Result<()> {
+    let _tc = thin_client(lab, sidestep, |_| {})?;
     let wires = Wires::start(lab)?;
-    let mut vm = phone(lab, Site::Vm1)?;
     let mut gw = Sipp::start(lab, Site::Gw, &behind_proxy("answer"))?;
-    let transport = if tcp { "tcp" } else { "udp" };
-    vm.dial(&format!("sip:100@{};transport={transport}", sip(Site::Gw)))?;
+    vm.dial(&format!("sip:100@{proxy}"))?;
     vm.wait_established(1, SET_UP)?;
     let call = sidestep.wait_call(lab, "direct")?;
     expect_reason(&call, None)?;
     wires.hear_direct()?;
     vm.hang_up()?;
     gw.finish(seconds(5))?;
-    wait_over(lab, &sidestep)?;
+    wait_over(lab, sidestep)?;
 
     let calling = behind_proxy("call").calling(sip(Site::Gw));
     let mut gw = Sipp::start(lab, Site::Gw, &calling)?;
@@ -62,10 +127,10 @@ fn through_proxy(lab: &Lab, tcp: bool) -> Result<()> {
     vm.hang_up()?;
     gw.finish(seconds(5))?;
     wires.nothing_past_tap()?;
-    wait_over(lab, &sidestep)?;
+    wait_over(lab, sidestep)?;
     let byes = requests(&wires.gateway.stop()?, "BYE", Site::Vm1.ip(), Site::Gw.ip());
-    // Over TCP none crosses as a datagram.
-    let expected = if tcp { 0 } else { 2 };
+    // In a connection none crosses as a datagram.
+    let expected = if proxy.ends_with("udp") { 2 } else { 0 };
     ensure!(byes == expected, "{byes} BYE of the VM at the proxy by UDP");
     Ok(())
 }

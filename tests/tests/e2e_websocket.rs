@@ -13,9 +13,11 @@ use serde_json::json;
 use sidestep_tests::certificates::Authority;
 use sidestep_tests::connection::{Ends, accept, connect, cross, listen};
 use sidestep_tests::lab::{Lab, Site, in_lab};
+use sidestep_tests::peers::kamailio::{self, Kamailio, Toward};
 use sidestep_tests::peers::sidestep::Sidestep;
+use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::peers::speaker::Speaker;
-use sidestep_tests::stage::{GATEWAY_TONE, Wires, expect_reason, thin_client, wait_over};
+use sidestep_tests::stage::{GATEWAY_TONE, Wires, expect_reason, sip, thin_client, wait_over};
 use sidestep_tests::wait::seconds;
 use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tungstenite::{ClientRequestBuilder, Message, WebSocket};
@@ -41,16 +43,8 @@ impl Stage {
     fn new(lab: &Lab) -> Result<Self> {
         let authority = Authority::new()?;
         let shown = authority.issue(&[&Site::Gw.ip().to_string()])?;
-        let file = |name: &str, text: &str| -> Result<String> {
-            let path = lab.directory().join(name);
-            std::fs::write(&path, text)?;
-            Ok(path.display().to_string())
-        };
-        let tls = json!({
-            "certificate": file("shown.pem", &shown.certificate)?,
-            "key": file("shown.key", &shown.key)?,
-            "trust": file("trust.pem", &authority.root)?,
-        });
+        let mut tls = shown.write(lab, "shown")?;
+        tls["trust"] = authority.write(lab, "trust")?.into();
         let sidestep = Sidestep::start_with(lab, &[], |config| {
             config["signalling"]["tls"] = tls;
             config["signalling"]["websocket"] = json!({"ports": [WS], "tls_ports": [WSS]});
@@ -107,16 +101,22 @@ impl Stage {
             }
             _ => Box::new(stream),
         };
-        let scheme = if port == WSS { "wss" } else { "ws" };
-        let uri = format!("{scheme}://{}:{port}/", Site::Gw.ip()).parse()?;
-        let request = ClientRequestBuilder::new(uri)
-            .with_header("Sec-WebSocket-Extensions", "permessage-deflate")
-            .with_sub_protocol("sip");
-        let (client, _) = tungstenite::client(request, client)
-            .map_err(|error| anyhow::anyhow!("at the VM: {error}"))?;
+        let client = shake_hands(client, port)?;
         let server = server.join().expect("no panic").context("at the gateway")?;
         Ok((client, server))
     }
+}
+
+/// The VM's end, over a connection to this port of the gateway's.
+fn shake_hands(stream: Box<dyn Wire>, port: u16) -> Result<Socket> {
+    let scheme = if port == WSS { "wss" } else { "ws" };
+    let uri = format!("{scheme}://{}:{port}/", Site::Gw.ip()).parse()?;
+    let request = ClientRequestBuilder::new(uri)
+        .with_header("Sec-WebSocket-Extensions", "permessage-deflate")
+        .with_sub_protocol("sip");
+    let (client, _) = tungstenite::client(request, stream)
+        .map_err(|error| anyhow::anyhow!("at the VM: {error}"))?;
+    Ok(client)
 }
 
 /// The next message of SIP; pings are answered meanwhile.
@@ -236,6 +236,197 @@ fn a_call_over_websocket_with_tls_goes_direct() {
         whole_call(lab, &stage, WSS)
     });
 }
+
+/// The VM's softphone at a proxy: what it sends has the routes that it was given.
+struct Browser {
+    socket: Socket,
+}
+
+/// A dialog of its, as it stands in its requests.
+struct Dialog {
+    target: String,
+    routes: Vec<String>,
+    from: String,
+    to: String,
+    call_id: String,
+}
+
+impl Browser {
+    fn open(lab: &Lab) -> Result<Self> {
+        let stream = connect(lab, Site::Vm1, SocketAddrV4::new(Site::Gw.ip(), WS))?;
+        stream.set_read_timeout(Some(seconds(5)))?;
+        let socket = shake_hands(Box::new(stream), WS)?;
+        Ok(Self { socket })
+    }
+
+    fn request(&mut self, cseq: &str, dialog: &Dialog, body: &str) -> Result<()> {
+        let method = cseq.split(' ').nth(1).unwrap_or_default();
+        let routes = dialog
+            .routes
+            .iter()
+            .map(|route| format!("Route: {route}\r\n"));
+        let content = match body {
+            "" => "",
+            _ => "Content-Type: application/sdp\r\n",
+        };
+        let Dialog {
+            target,
+            from,
+            to,
+            call_id,
+            ..
+        } = dialog;
+        self.socket.send(Message::text(format!(
+            "{method} {target} SIP/2.0\r\n\
+             Via: SIP/2.0/WS {HOST};branch=z9hG4bK{}{call_id}\r\nMax-Forwards: 70\r\n\
+             {}From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n\
+             Contact: <sip:desk@{HOST};transport=ws>\r\n{content}Content-Length: {}\r\n\r\n{body}",
+            cseq.replace(' ', ""),
+            routes.collect::<String>(),
+            body.len()
+        )))?;
+        Ok(())
+    }
+
+    /// Answers a request with 200.
+    fn accept(&mut self, request: &str, tag: &str, body: &str) -> Result<()> {
+        let mut answer = "SIP/2.0 200 OK\r\n".to_owned();
+        for name in ["Via", "Record-Route", "From", "To", "Call-ID", "CSeq"] {
+            for value in values(request, name) {
+                let tag = if name == "To" { tag } else { "" };
+                answer += &format!("{name}: {value}{tag}\r\n");
+            }
+        }
+        answer += &format!(
+            "Contact: <sip:desk@{HOST};transport=ws>\r\nContent-Type: application/sdp\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.socket.send(Message::text(answer))?;
+        Ok(())
+    }
+
+    /// The final response to its last request.
+    fn answered(&mut self) -> Result<String> {
+        loop {
+            let answer = next(&mut self.socket)?;
+            if !answer.starts_with("SIP/2.0 1") {
+                ensure!(answer.starts_with("SIP/2.0 200"), "{answer}");
+                return Ok(answer);
+            }
+        }
+    }
+}
+
+const HOST: &str = "df7jal23ls0d.invalid";
+
+/// The values of a message's header fields of this name.
+fn values<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
+    let fields = message
+        .split("\r\n")
+        .filter_map(|line| line.split_once(": "));
+    let fields = fields.filter(|(of, _)| of.eq_ignore_ascii_case(name));
+    fields.map(|(_, value)| value).collect()
+}
+
+/// Who has put himself into the dialog, in the order of the message.
+fn routes(message: &str) -> Vec<String> {
+    let fields = values(message, "Record-Route");
+    let routes = fields.iter().flat_map(|field| field.split(','));
+    routes.map(|route| route.trim().to_owned()).collect()
+}
+
+/// What is between the angle brackets of a Contact.
+fn contact(message: &str) -> Result<String> {
+    let value = values(message, "Contact")
+        .first()
+        .copied()
+        .unwrap_or_default();
+    let uri = value.split(['<', '>']).nth(1);
+    Ok(uri
+        .with_context(|| format!("no Contact in {message}"))?
+        .to_owned())
+}
+
+/// Kamailio is the server, and stays in the dialogs (Record-Route): a call of the VM's
+/// to a gateway behind it, which speaks UDP, and one to the VM in the connection by which
+/// it has registered.
+#[test]
+fn calls_through_kamailio_over_websocket_go_direct() {
+    in_lab(|lab| {
+        let stage = Stage::new(lab)?;
+        let sidestep = &stage.sidestep;
+        let _tc = thin_client(lab, sidestep, |_| {})?;
+        let setup = kamailio::Setup {
+            address: sip(Site::Gw),
+            gateway: SocketAddrV4::new(Site::Gw.ip(), BEHIND_PROXY),
+            vm: sip(Site::Vm1),
+            toward_vm: Toward::WebSocket(WS),
+            rtpengine: None,
+        };
+        let _proxy = Kamailio::start(lab, Site::Gw, &setup)?;
+        let behind_proxy = |scenario| Run {
+            port: BEHIND_PROXY,
+            ..Run::new(scenario)
+        };
+        let wires = Wires::start(lab)?;
+        let mut vm = Browser::open(lab)?;
+        let own = format!("<sip:desk@{}>", Site::Gw.ip());
+        let mut dialog = Dialog {
+            target: format!("sip:{}", Site::Gw.ip()),
+            routes: Vec::new(),
+            from: format!("{own};tag=vm"),
+            to: own.clone(),
+            call_id: "register".to_owned(),
+        };
+        vm.request("1 REGISTER", &dialog, "")?;
+        vm.answered()?;
+
+        let mut gw = Sipp::start(lab, Site::Gw, &behind_proxy("answer"))?;
+        dialog.target = format!("sip:100@{}", Site::Gw.ip());
+        dialog.to = format!("<{}>", dialog.target);
+        dialog.call_id = "to-the-gateway".to_owned();
+        vm.request("1 INVITE", &dialog, &sdp(Site::Vm1.ip(), 30_000))?;
+        let ok = vm.answered()?;
+        dialog.target = contact(&ok)?;
+        dialog.routes = routes(&ok);
+        dialog.routes.reverse();
+        dialog.to = values(&ok, "To").concat();
+        ensure!(dialog.routes.len() == 2, "{ok}");
+        vm.request("1 ACK", &dialog, "")?;
+        expect_reason(&sidestep.wait_call(lab, "direct")?, None)?;
+        wires.hear_direct()?;
+        vm.request("2 BYE", &dialog, "")?;
+        vm.answered()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, sidestep)?;
+
+        let calling = behind_proxy("call").calling(sip(Site::Gw));
+        let mut gw = Sipp::start(lab, Site::Gw, &calling)?;
+        let invite = next(&mut vm.socket)?;
+        ensure!(invite.starts_with("INVITE "), "{invite}");
+        vm.accept(&invite, ";tag=vm", &sdp(Site::Vm1.ip(), 30_000))?;
+        let ack = next(&mut vm.socket)?;
+        ensure!(ack.starts_with("ACK "), "{ack}");
+        expect_reason(&sidestep.wait_call(lab, "direct")?, None)?;
+        wires.hear_direct()?;
+        let dialog = Dialog {
+            target: contact(&invite)?,
+            routes: routes(&invite),
+            from: format!("{};tag=vm", values(&invite, "To").concat()),
+            to: values(&invite, "From").concat(),
+            call_id: values(&invite, "Call-ID").concat(),
+        };
+        vm.request("1 BYE", &dialog, "")?;
+        vm.answered()?;
+        gw.finish(seconds(5))?;
+        wires.nothing_past_tap()?;
+        wait_over(lab, sidestep)
+    });
+}
+
+/// Port of a gateway that has a proxy before it, on the same box.
+const BEHIND_PROXY: u16 = 5080;
 
 /// Other HTTP on the same port, and what is none.
 #[test]

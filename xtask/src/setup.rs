@@ -45,6 +45,12 @@ const PEERS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
 ];
 
+/// Modules of Kamailio's that Debian has in packages of their own, and those packages.
+const KAMAILIO_MODULES: &[(&str, &str)] = &[
+    ("tls.so", "kamailio-tls-modules"),
+    ("websocket.so", "kamailio-websocket-modules"),
+];
+
 /// Debian's package that depends on its newest kernel for virtual machines.
 const GUEST_KERNEL: &str = "linux-image-cloud-amd64";
 
@@ -76,7 +82,10 @@ pub fn toolchain() -> Result<()> {
 
 /// Stock softphones, gateways and capture tools.
 pub fn peers() -> Result<()> {
-    let missing = PEERS.iter().filter(|(program, _)| !on_system_path(program));
+    let programs = PEERS.iter().filter(|(program, _)| !on_system_path(program));
+    let modules = KAMAILIO_MODULES.iter();
+    let modules = modules.filter(|(module, _)| !has_kamailio_module(module));
+    let missing = programs.chain(modules);
     install(missing.map(|(_, package)| *package).collect())?;
     guest_kernel()
 }
@@ -172,6 +181,16 @@ fn on_system_path(program: &str) -> bool {
         || ["/usr/sbin", "/sbin"]
             .iter()
             .any(|dir| Path::new(dir).join(program).is_file())
+}
+
+/// Whether a module is where Kamailio looks for it: below the libraries of this machine's
+/// architecture (`/usr/lib/x86_64-linux-gnu`), or of all.
+fn has_kamailio_module(name: &str) -> bool {
+    let libraries = Path::new("/usr/lib");
+    let below = fs::read_dir(libraries).into_iter().flatten().flatten();
+    let places = below.map(|entry| entry.path());
+    let mut places = places.chain([libraries.to_owned()]);
+    places.any(|place| place.join("kamailio/modules").join(name).is_file())
 }
 
 fn has_library(name: &str) -> bool {

@@ -13,7 +13,7 @@ use super::cpu;
 use super::rtpengine::{self, Rtpengine};
 use crate::lab::{Lab, Site};
 use crate::peers::desk::{self, Registered};
-use crate::peers::kamailio::{self, Kamailio};
+use crate::peers::kamailio::{self, Kamailio, Toward};
 use crate::peers::sidestep::Sidestep;
 use crate::peers::sipp::{Run, Sipp};
 use crate::stage::{SET_UP, sip};
@@ -225,7 +225,10 @@ fn by_proxy(extent: &Extent, way: Way, progress: &impl Fn(&str)) -> Result<Row> 
         address: proxy,
         gateway: sip(Site::Gw),
         vm: sip(Site::Vm1),
-        tcp: way.tcp,
+        toward_vm: match way.tcp {
+            true => Toward::Tcp,
+            false => Toward::Udp,
+        },
         rtpengine: Some(SocketAddrV4::new(HOST, rtpengine::CONTROL)),
     };
     let kamailio = match way.tcp {
