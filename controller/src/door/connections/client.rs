@@ -69,7 +69,7 @@ impl Client {
 
     /// What it waits for.
     pub fn interest(&self) -> EpollFlags {
-        self.half.interest(self.half.is_full())
+        self.half.interest(!self.half.takes())
     }
 
     /// Reads what has come and writes what waits. What was handed out in the turn
@@ -122,7 +122,7 @@ impl Client {
     fn pull(&mut self, into: &mut VecDeque<Taken>) -> io::Result<()> {
         let mut buffer = [0; 16 * 1024];
         let mut read = 0;
-        while !self.half.is_full() {
+        while self.half.takes() {
             if let Some(part) = self.half.inbound.next_part() {
                 self.bring(part, into)?;
             } else if self.half.read_ended {
