@@ -11,8 +11,8 @@ mod scene;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use scene::{Scene, Ua, config, gateway_sdp, sdp, tc_sdp, vm_sdp};
-use sidestep_core::engine::{Datagram, Engine};
+use scene::{GATEWAY, Scene, Ua, VM, address, config, gateway_sdp, sdp, tc_sdp, vm_sdp};
+use sidestep_core::engine::{Datagram, Engine, Side, Transport};
 use sidestep_core::time::Time;
 
 /// The thin client's media is known beforehand (Fig. 3), or it is asked first.
@@ -100,5 +100,47 @@ fn whole_calls(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, whole_calls);
+/// An INVITE that comes when a VM has as many calls as it may: it passes as it came, or
+/// takes the place of a call that is only watched. What that costs is to be the same
+/// however many there are.
+fn at_the_limit(c: &mut Criterion) {
+    let mut group = c.benchmark_group("invite at the limit");
+    for (name, to_tag) in [("passes", ""), ("takes a place", ";tag=old")] {
+        for calls in [10, 1_000, 9_000] {
+            let mut config = config();
+            config.calls.max_per_vm = calls;
+            let scene = Scene::registered(config, Some(&tc_sdp()));
+            let (mut engine, now) = (scene.engine, scene.now);
+            let mut number = 0;
+            let mut next = || {
+                number += 1;
+                let mut vm = Ua::vm();
+                vm.call_id = format!("flood-{number}");
+                vm.remote += to_tag;
+                Datagram {
+                    side: Side::Vm,
+                    transport: Transport::Udp,
+                    src: address(VM),
+                    dst: address(GATEWAY),
+                    payload: vm.request("INVITE", &vm_sdp()).into_bytes(),
+                }
+            };
+            for _ in 0..calls {
+                hear(&mut engine, now, vec![next()]);
+            }
+            assert_eq!(engine.held().calls, calls);
+            group.bench_function(format!("{name}, {calls} calls"), |b| {
+                b.iter_batched(
+                    &mut next,
+                    |invite| hear(&mut engine, now, vec![invite]),
+                    BatchSize::SmallInput,
+                );
+            });
+            assert_eq!(engine.held().calls, calls);
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, whole_calls, at_the_limit);
 criterion_main!(benches);

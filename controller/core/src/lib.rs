@@ -18,6 +18,7 @@ pub mod engine;
 pub mod h248;
 pub mod media;
 pub mod mgcp;
+mod occupancy;
 pub mod registrar;
 pub mod sdp;
 pub mod sip;

@@ -422,10 +422,13 @@ fn more_calls_than_can_be_followed_pass() {
     scene.events.clear();
     scene.vm_sends(&invite);
     assert_eq!(text(scene.at_gateway().bytes()), invite);
-    let [Event::Call(view)] = &scene.events[..] else {
+    let [Event::Untouched(view)] = &scene.events[..] else {
         panic!("{:?}", scene.events);
     };
-    assert_eq!((view.path, view.reason), (Path::Vm, Some(Reason::Limit)));
+    assert_eq!(
+        (view.state, view.path, view.reason),
+        ("untouched", Path::Vm, Some(Reason::Limit))
+    );
     assert_eq!(scene.engine.calls().len(), 1);
     // When the first is over there is room.
     scene.vm_sends(first.request("BYE", ""));

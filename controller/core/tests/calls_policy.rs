@@ -158,7 +158,7 @@ fn a_vm_has_so_many_calls_and_no_more() {
     }
     assert_eq!(scene.engine.calls().len(), 3);
     let limited = |event: &&Event| match event {
-        Event::Call(view) => view.reason == Some(Reason::Limit),
+        Event::Untouched(view) => view.reason == Some(Reason::Limit),
         _ => false,
     };
     assert_eq!(scene.events.iter().filter(limited).count(), 7);

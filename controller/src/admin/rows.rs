@@ -245,6 +245,30 @@ pub struct StatusRow {
     pub flows: usize,
     /// Room for flows.
     pub max_flows: u32,
+    /// How much is remembered, entry by entry.
+    #[serde(default)]
+    pub held: HeldRow,
+}
+
+/// What the core remembers (`docs/sip.md`): numbers of entries.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HeldRow {
+    /// Calls, ended ones that are still listed among them.
+    pub calls: usize,
+    /// What is remembered of the calls.
+    pub of_calls: usize,
+    /// Legs with thin clients, those that still end among them.
+    pub legs: usize,
+    /// Transactions with thin clients.
+    pub transactions: usize,
+    /// Registrations, and what their challenges need.
+    pub registrar: usize,
+    /// Gateways of H.248 and MGCP with their transactions.
+    pub gateway_control: usize,
+    /// Faults that were reported.
+    pub faults: usize,
+    /// Timers of calls, and anchors.
+    pub timers: usize,
 }
 
 /// A tap or an uplink.

@@ -8,10 +8,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sidestep_abi::door::{Unread, UnreadSeen};
 use sidestep_core::call::Reason;
+use sidestep_core::engine::Held;
 use sidestep_core::time::Time;
 
 use super::serve::Daemon;
-use crate::admin::rows::{CounterRow, DoorRow, StatusRow, UnreadRow, VmRow};
+use crate::admin::rows::{CounterRow, DoorRow, HeldRow, StatusRow, UnreadRow, VmRow};
 use crate::admin::{Ask, List, Part, view};
 use crate::clock::{self, Wall, nanoseconds};
 use crate::config::VmConfig;
@@ -72,7 +73,9 @@ impl Daemon {
                 return Part { rows, next };
             }
             List::Calls => {
-                let calls = self.engine.calls();
+                let mut calls = self.engine.calls();
+                calls.extend(self.telling.untouched_calls(clock::now()).cloned());
+                calls.sort_by_key(|call| call.id);
                 values(calls.iter().map(|call| view::call(call, &wall)))
             }
             List::Clients => {
@@ -164,6 +167,7 @@ impl Daemon {
             clients: self.engine.clients().len(),
             flows,
             max_flows,
+            held: held(&self.engine.held()),
         }
     }
 
@@ -208,6 +212,29 @@ impl Daemon {
             .chain(self.telling.counts().map(own))
             .chain(malformed)
             .collect()
+    }
+}
+
+fn held(held: &Held) -> HeldRow {
+    let Held {
+        calls,
+        of_calls,
+        legs,
+        transactions,
+        registrar,
+        gateway_control,
+        faults,
+        timers,
+    } = *held;
+    HeldRow {
+        calls,
+        of_calls,
+        legs,
+        transactions,
+        registrar,
+        gateway_control,
+        faults,
+        timers,
     }
 }
 

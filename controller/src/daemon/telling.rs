@@ -1,15 +1,26 @@
 //! What an operator reads in the log, and counts of what went wrong.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 use sidestep_core::call::Reason;
 use sidestep_core::engine::{CallView, ClientView, Event, Path};
+use sidestep_core::time::Time;
+
+/// Calls that are listed though nobody follows them, at once; the oldest go.
+const UNTOUCHED: usize = 256;
+/// For how long.
+const LISTED: Duration = Duration::from_secs(60);
 
 /// Keeps what has been said of each call, so that a line means a change.
 #[derive(Default)]
 pub struct Telling {
     calls: HashMap<u32, Said>,
     counts: BTreeMap<String, u64>,
+    /// Calls for which there was no room, the newest last.
+    untouched: VecDeque<CallView>,
+    /// When it was said last, of a VM, that it has such calls.
+    said_of_vm: HashMap<String, Time>,
 }
 
 type Said = (&'static str, Path, Option<Reason>);
@@ -19,6 +30,7 @@ impl Telling {
     pub fn event(&mut self, event: &Event) {
         match event {
             Event::Call(call) => self.call(call),
+            Event::Untouched(call) => self.untouched(call),
             Event::MediaTimeout { call, silent, ends } => {
                 self.count("media-timeouts");
                 let end = if *ends { "; it is hung up" } else { "" };
@@ -58,6 +70,39 @@ impl Telling {
         self.counts
             .iter()
             .map(|(name, count)| (name.as_str(), *count))
+    }
+
+    /// Calls of the last minute for which there was no room, oldest first.
+    pub fn untouched_calls(&self, now: Time) -> impl Iterator<Item = &CallView> {
+        let recent = move |call: &&CallView| now < call.started + LISTED;
+        self.untouched.iter().filter(recent)
+    }
+
+    /// A call that passes untouched, once. Of a flood of them the log says that there
+    /// is one.
+    fn untouched(&mut self, call: &CallView) {
+        let same = |known: &CallView| known.vm == call.vm && known.call_id == call.call_id;
+        if self.untouched.iter().rev().any(same) {
+            return;
+        }
+        let now = call.started;
+        while self.untouched.len() >= UNTOUCHED
+            || (self.untouched.front()).is_some_and(|oldest| oldest.started + LISTED <= now)
+        {
+            self.untouched.pop_front();
+        }
+        self.untouched.push_back(call.clone());
+        self.count("calls-untouched");
+        let silent = |last: &Time| now < *last + LISTED;
+        if self.said_of_vm.get(&call.vm).is_some_and(silent) {
+            return;
+        }
+        self.said_of_vm.insert(call.vm.clone(), now);
+        tracing::warn!(
+            "{} has more calls than can be followed: those beyond pass untouched \
+             (counter daemon-calls-untouched)",
+            call.vm
+        );
     }
 
     fn call(&mut self, call: &CallView) {

@@ -65,6 +65,7 @@ use crate::bypass::trial::Trial;
 use crate::bypass::{Context, described, flows};
 use crate::engine::{CallMedia, CallView, EngineConfig, Event, Flow, Output, Path, Side};
 use crate::media::{Codec, Media};
+use crate::occupancy::MayGo;
 use crate::sip::Message;
 use crate::sip::dialog::Dialog;
 use crate::tc::LegId;
@@ -288,12 +289,14 @@ impl Call {
         }
     }
 
-    /// Whether it may go to make room, and what should go first: what is only
-    /// listed, before what is only watched.
-    pub(crate) fn may_go(&self) -> Option<impl Ord + use<>> {
+    /// Whether it may go to make room.
+    pub(crate) fn may_go(&self) -> Option<MayGo> {
         let ended = matches!(self.progress, Progress::Ended { .. });
         let watched = self.plane == Plane::Vm(Reason::AlreadyUp);
-        (ended || watched).then_some((!ended, self.last_heard, self.id))
+        (ended || watched).then_some(MayGo {
+            watched: !ended,
+            last_heard: self.last_heard,
+        })
     }
 
     /// It goes before its time.

@@ -388,6 +388,9 @@ pub enum Path {
 pub enum Event {
     /// A call began, changed state or path, or ended. The daemon logs it.
     Call(CallView),
+    /// A call for which there is no room: it passes untouched, and nothing more is
+    /// known of it. It is told again whenever it could begin once more.
+    Untouched(CallView),
     /// No packet of a call has been seen for some time, though both sides should
     /// send.
     MediaTimeout {
@@ -440,7 +443,8 @@ pub struct CallView {
     pub protocol: &'static str,
     /// `outgoing` or `incoming`, from the VM's view.
     pub direction: &'static str,
-    /// State, in a word: `setup`, `early`, `up`, `ending`, `ended`.
+    /// State, in a word: `setup`, `early`, `up`, `ending`, `ended`, or `untouched`
+    /// where it is not followed.
     pub state: &'static str,
     /// Path.
     pub path: Path,
@@ -458,6 +462,18 @@ pub struct CallView {
     pub trial: Option<TrialOutcome>,
     /// Media of each leg, where known (`vm`, `gateway`, `tc`).
     pub media: CallMedia,
+}
+
+impl CallView {
+    /// As it is told when there is no room for it.
+    pub(crate) fn beyond_the_limit(self) -> Self {
+        Self {
+            state: "untouched",
+            path: Path::Vm,
+            reason: Some(Reason::Limit),
+            ..self
+        }
+    }
 }
 
 /// What has passed of one direction's RTP, and what its receiver says of it.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::journal::Journal;
 use super::{
-    CallView, ClientView, ConnectionId, Datagram, EngineConfig, Event, Leg, Output, Path, Protocol,
+    CallView, ClientView, ConnectionId, Datagram, EngineConfig, Event, Leg, Output, Protocol,
     Reception, Side,
 };
 use crate::bypass::Context;
@@ -14,6 +14,7 @@ use crate::bypass::flows::Anchors;
 use crate::call::{Call, Heard, Reason, begins_call};
 use crate::control::Room;
 use crate::deadlines::Deadlines;
+use crate::occupancy::Occupancy;
 use crate::registrar::Registrar;
 use crate::sip::dialog::opposite;
 use crate::sip::identifiers::Identifiers;
@@ -39,6 +40,8 @@ pub struct Engine {
     /// Calls of H.248 and MGCP.
     pub(super) control: Room,
     pub(super) deadlines: Deadlines<u32>,
+    /// Calls of each VM, and which may go to make room.
+    pub(super) occupancy: Occupancy,
     pub(super) next_call: u32,
     call_limit: usize,
     pub(super) tc: TcAgent,
@@ -81,6 +84,7 @@ impl Engine {
             by_call_id: HashMap::new(),
             control: Room::default(),
             deadlines: Deadlines::default(),
+            occupancy: Occupancy::default(),
             next_call: config.first_call,
             call_limit: CALLS,
             tc,
@@ -400,22 +404,19 @@ impl Engine {
             message: message.clone(),
         };
         let id = self.next_call;
+        self.next_call = self.next_call.wrapping_add(1);
         let mut call = Call::new(now, id, key.0, vm.address, &invite);
         let full = self.is_full() && !self.make_room(now, None)
             || self.is_vm_full(key.0) && !self.make_room(now, Some(key.0));
         if full {
-            let view = CallView {
-                path: Path::Vm,
-                reason: Some(Reason::Limit),
-                ..call.view(&self.config)
-            };
-            self.output.push_back(Output::Event(Event::Call(view)));
+            let view = call.view(&self.config).beyond_the_limit();
+            self.output.push_back(Output::Event(Event::Untouched(view)));
             return None;
         }
         if let Some(reason) = reason {
             call.only_watch(reason);
         }
-        self.next_call = self.next_call.wrapping_add(1);
+        self.occupancy.set(id, key.0, call.may_go());
         self.by_call_id.insert(key, id);
         self.calls.insert(id, Box::new(call));
         Some(id)
@@ -424,9 +425,7 @@ impl Engine {
     /// Whether a VM has as many calls as it may.
     pub(super) fn is_vm_full(&self, vm: usize) -> bool {
         let most = self.config.calls.max_per_vm;
-        let of_vm = || self.calls.values().filter(|call| call.vm_index() == vm);
-        let all = self.calls.len() + self.control.len();
-        all >= most && of_vm().count() + self.control.count_of(vm) >= most
+        self.occupancy.count_of(vm) + self.control.count_of(vm) >= most
     }
 
     /// Whether as many calls are followed as may be.
@@ -437,13 +436,7 @@ impl Engine {
     /// Forgets the call that ended first, if one has, or one that is only watched.
     /// `of`: only of this VM.
     fn make_room(&mut self, now: Time, of: Option<usize>) -> bool {
-        let over = self
-            .calls
-            .values()
-            .filter(|call| of.is_none_or(|vm| call.vm_index() == vm))
-            .filter_map(|call| Some((call.may_go()?, call.id())))
-            .min()
-            .map(|(_, id)| id);
+        let over = self.occupancy.first(of);
         if let Some(id) = over {
             self.with_call(now, id, |call, cx| call.forget(cx));
             self.remove(id);
@@ -510,6 +503,7 @@ impl Engine {
         call.watch_media(&cx);
         call.report(&mut cx);
         self.deadlines.set(&id, call.next_timeout());
+        self.occupancy.set(id, call.vm_index(), call.may_go());
         if let Some(journal) = &mut self.journal {
             journal.touch(id);
         }
@@ -520,6 +514,7 @@ impl Engine {
 
     fn remove(&mut self, id: u32) {
         self.deadlines.set(&id, None);
+        self.occupancy.remove(id);
         if let Some(journal) = &mut self.journal {
             journal.touch(id);
         }

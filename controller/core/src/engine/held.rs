@@ -48,7 +48,12 @@ impl Engine {
     pub fn held(&self) -> Held {
         let tc = self.tc.held();
         Held {
-            calls: self.calls.len().max(self.by_call_id.len()) + self.control.len(),
+            calls: self
+                .calls
+                .len()
+                .max(self.by_call_id.len())
+                .max(self.occupancy.len())
+                + self.control.len(),
             of_calls: self.calls.values().map(|call| call.held()).sum(),
             legs: tc.legs,
             transactions: tc.transactions,

@@ -276,6 +276,7 @@ impl Engine {
         }
         self.by_call_id.insert(call.key(), id);
         self.deadlines.set(&id, call.next_timeout());
+        self.occupancy.set(id, vm, call.may_go());
         self.calls.insert(id, Box::new(call));
         self.tc.restore(legs);
         true

@@ -269,7 +269,7 @@ fn one_too_many() {
             passes_to_vm(&mut scene, &created(id, &gateway_sdp()));
         }
         let limited = |event: &&Event| match event {
-            Event::Call(view) => view.reason == Some(Reason::Limit) && view.protocol == "mgcp",
+            Event::Untouched(view) => view.reason == Some(Reason::Limit) && view.protocol == "mgcp",
             _ => false,
         };
         assert_eq!(scene.events.iter().filter(limited).count(), 3, "{of_all}");

@@ -43,6 +43,7 @@ use crate::engine::{
     CallMedia, CallView, EngineConfig, Event, Output, Path, PathChoice, Transport,
 };
 use crate::media::{Direction, Media};
+use crate::occupancy::MayGo;
 use crate::time::Time;
 
 /// How long an ended call stays listed.
@@ -272,11 +273,14 @@ impl Call {
         matches!(self.progress, Progress::Ended { until } if until <= now)
     }
 
-    /// Whether it may go to make room, and what should go first.
-    pub(super) fn may_go(&self) -> Option<impl Ord + use<>> {
+    /// Whether it may go to make room.
+    pub(super) fn may_go(&self) -> Option<MayGo> {
         let ended = matches!(self.progress, Progress::Ended { .. });
         let watched = self.plane == Plane::Vm(Reason::AlreadyUp);
-        (ended || watched).then_some((!ended, self.last_heard, self.id))
+        (ended || watched).then_some(MayGo {
+            watched: !ended,
+            last_heard: self.last_heard,
+        })
     }
 
     /// It goes before its time.

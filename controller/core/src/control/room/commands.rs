@@ -11,7 +11,7 @@ use super::super::message::{
 use super::{LineKey, Numbers, Room, Treated, way};
 use crate::bypass::described::Described;
 use crate::bypass::{Context, Reason};
-use crate::engine::{CallView, Datagram, Event, Output, Path, Side, VmConfig};
+use crate::engine::{Datagram, Event, Output, Side, VmConfig};
 use crate::sdp::SessionDescription;
 use crate::tc::CallProgress;
 
@@ -348,6 +348,7 @@ impl Room {
         let (place, before) =
             known.unwrap_or_else(|| (asks.operation.place.clone(), Before::default()));
         let id = *numbers.next;
+        *numbers.next = numbers.next.wrapping_add(1);
         let mut call = Call::new(
             cx.now,
             Beginning {
@@ -369,18 +370,14 @@ impl Room {
         let full = !numbers.room && !self.make_room(cx, None)
             || !numbers.room_of_vm && !self.make_room(cx, Some(vm));
         if full {
-            let view = CallView {
-                path: Path::Vm,
-                reason: Some(Reason::Limit),
-                ..call.view(cx.config)
-            };
-            cx.output.push_back(Output::Event(Event::Call(view)));
+            let view = call.view(cx.config).beyond_the_limit();
+            cx.output.push_back(Output::Event(Event::Untouched(view)));
             return None;
         }
         if unseen {
             call.only_watch(Reason::AlreadyUp);
         }
-        *numbers.next = numbers.next.wrapping_add(1);
+        self.occupancy.set(id, vm, call.may_go());
         self.calls.insert(id, call);
         self.lines_of.insert(id, asks.key);
         self.by_line.entry(asks.key).or_default().insert(id);
@@ -390,13 +387,7 @@ impl Room {
     /// Forgets the call (of this VM, if one is named) that ended first, if one has, or
     /// one that is only watched.
     fn make_room(&mut self, cx: &mut Context<'_>, vm: Option<usize>) -> bool {
-        let over = self
-            .calls
-            .values()
-            .filter(|call| vm.is_none_or(|vm| call.vm_index() == vm))
-            .filter_map(|call| Some((call.may_go()?, call.id())))
-            .min()
-            .map(|(_, id)| id);
+        let over = self.occupancy.first(vm);
         if let Some(id) = over {
             if let Some(call) = self.calls.get_mut(&id) {
                 call.forget(cx);

@@ -19,6 +19,7 @@ use super::requests::{Due, Requests};
 use crate::bypass::{Context, Reason};
 use crate::deadlines::Deadlines;
 use crate::engine::{CallView, Datagram, EngineConfig, Leg, Protocol, Side};
+use crate::occupancy::Occupancy;
 use crate::sip::dialog::opposite;
 use crate::tc::TcEvent;
 use crate::time::Time;
@@ -39,6 +40,8 @@ pub(crate) struct Room {
     /// The calls of each line.
     by_line: HashMap<LineKey, BTreeSet<u32>>,
     lines: HashMap<LineKey, Line>,
+    /// Calls of each VM, and which may go to make room.
+    occupancy: Occupancy,
     /// When which call has to be woken, by its VM.
     due: Deadlines<(usize, u32)>,
     /// When which line has something to forget.
@@ -324,6 +327,7 @@ impl Room {
         call.watch_media(cx);
         call.report(cx);
         self.due.set(&(call.vm_index(), id), call.next_timeout());
+        self.occupancy.set(id, call.vm_index(), call.may_go());
         if call.is_forgotten(cx.now) {
             self.remove(id);
         }
@@ -361,6 +365,7 @@ impl Room {
     }
 
     fn remove(&mut self, id: u32) {
+        self.occupancy.remove(id);
         if let Some(call) = self.calls.remove(&id) {
             self.due.set(&(call.vm_index(), id), None);
         }
@@ -491,13 +496,13 @@ impl Room {
     /// How much is remembered of lines: each of them, and what is on it.
     pub(crate) fn held(&self) -> usize {
         let lines: usize = self.lines.values().map(Line::held).sum();
-        self.lines.len() + lines + self.requests.len()
+        let calls = self.occupancy.len().abs_diff(self.calls.len());
+        self.lines.len() + lines + self.requests.len() + calls
     }
 
     /// How many there are of a VM.
     pub(crate) fn count_of(&self, vm: usize) -> usize {
-        let of_vm = |call: &&Call| call.vm_index() == vm;
-        self.calls.values().filter(of_vm).count()
+        self.occupancy.count_of(vm)
     }
 
     /// Whether a command of our own waits for its reply.
