@@ -107,6 +107,62 @@ fn a_session_refresh_asks_nobody() {
     call.scene.is("up", Path::Direct, None);
 }
 
+/// The same where the TC has offered, and the gateway has listed more than that
+/// (RFC 3264 §6.1): what the TC cannot do is no news to it.
+#[test]
+fn a_refresh_asks_nobody_where_the_tc_has_offered() {
+    let mut scene = Scene::registered(config(), None);
+    let (mut vm, mut gateway, mut tc) = (Ua::vm(), Ua::gateway(), Ua::tc());
+    scene.vm_sends(vm.request("INVITE", &vm_sdp()));
+    let at_tc = scene.at_tc();
+    tc.learn(&at_tc);
+    scene.tc_sends(tc.response(&at_tc, 200, &sdp("10.71.2.21:9000", "0", 1, "")));
+    for version in 1..4 {
+        let invite = scene.at_gateway();
+        gateway.learn(&invite);
+        let answer = sdp("10.71.3.31:8000", "0 8 101", version, "");
+        scene.gateway_sends(gateway.response(&invite, 200, &answer));
+        if version == 1 {
+            assert_eq!(audio(&scene.at_tc()), "10.71.3.31:8000 0");
+        }
+        vm.learn(&scene.at_vm());
+        scene.vm_sends(vm.request("ACK", ""));
+        is_request(&scene.at_gateway(), Method::Ack);
+        scene.silence();
+        scene.vm_sends(vm.request("INVITE", &vm_sdp()));
+    }
+    scene.is("up", Path::Direct, None);
+}
+
+/// What crosses a request of our own is refused here (491), and its number is the next
+/// request's: no peer sees a gap.
+#[test]
+fn a_request_that_is_refused_here_leaves_no_gap() {
+    let mut call = outgoing_up();
+    call.scene.gateway_sends(call.gateway.request("INFO", ""));
+    let info = call.scene.at_vm().cseq().0;
+    let moved = sdp("10.71.2.21:9400", "0 101", 2, "");
+    call.scene.tc_sends(call.tc.request("INVITE", &moved));
+    let ours = call.scene.at_gateway();
+    assert_eq!(ours.cseq().0, 2);
+    for _ in 0..2 {
+        call.scene.vm_sends(call.vm.request("INVITE", &vm_sdp()));
+        let refusal = call.scene.at_vm();
+        is_response(&refusal, 491, Method::Invite);
+        call.scene.vm_sends(call.vm.ack_refusal(&refusal));
+        call.scene
+            .gateway_sends(call.gateway.request("INVITE", &gateway_sdp()));
+        is_response(&call.scene.at_gateway(), 491, Method::Invite);
+    }
+    call.scene
+        .gateway_sends(call.gateway.response(&ours, 200, &gateway_sdp()));
+    is_request(&call.scene.at_gateway(), Method::Ack);
+    call.scene.vm_sends(call.vm.request("INFO", ""));
+    assert_eq!(call.scene.at_gateway().cseq(), (3, Method::Info));
+    call.scene.gateway_sends(call.gateway.request("INFO", ""));
+    assert_eq!(call.scene.at_vm().cseq(), (info + 1, Method::Info));
+}
+
 /// Step 611's rule in SIP: what the gateway changes, the TC hears (M11).
 #[test]
 fn the_gateway_moves() {

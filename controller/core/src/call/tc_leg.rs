@@ -69,9 +69,7 @@ impl Call {
                 }
                 None => Consent::Failed(Reason::NoCommonCodec),
             },
-            TcState::Up if self.tc.told.media().is_some_and(|told| same(told, &media)) => {
-                Consent::Agreed
-            }
+            TcState::Up if self.tc_knows(&media) => Consent::Agreed,
             TcState::Up => match self.tc.told.last().map(|told| told.next(&media)) {
                 Some(offer) => {
                     let offer = self.tc.told.say(offer);
@@ -83,6 +81,25 @@ impl Call {
             },
             TcState::Gone(reason) => Consent::Failed(reason),
         }
+    }
+
+    /// Whether the TC has been told this, or all of it that it has offered to take: an
+    /// answer leaves out what is in the gateway's alone (RFC 3264 §6.1).
+    fn tc_knows(&self, media: &Media) -> bool {
+        let Some(told) = self.tc.told.media() else {
+            return false;
+        };
+        if same(told, media) {
+            return true;
+        }
+        self.tc.offer.as_ref().is_some_and(|offer| {
+            let codecs = sdp::intersect(&offer.media.codecs, &media.codecs);
+            let common = Media {
+                codecs,
+                ..media.clone()
+            };
+            same(told, &common)
+        })
     }
 
     /// An answer to the TC's offer with this media; `None`: no codec in common.

@@ -219,6 +219,7 @@ impl Call {
             kept.pop_front();
         }
         kept.push_back((heard.side, heard.branch().to_vec(), response.clone()));
+        self.dialog.swallow(&heard.message, heard.side);
         cx.send(reply(heard, response));
     }
 

@@ -13,6 +13,9 @@ use crate::engine::{Datagram, Side, Transport};
 /// not sent again.
 const STEPS: usize = 64;
 
+/// The offset of a number that the peer never sees: with it none is below 2^31 (§8.1.1.5).
+const NEVER: u32 = 1 << 31;
+
 /// How the CSeq numbers of one side's requests are shifted (RFC 3261 §12.2.1.1:
 /// numbers rise strictly). Each request of our own takes a number; every later
 /// one of the side that it seems to come from moves up.
@@ -64,6 +67,18 @@ impl CseqShift {
         (number < bound).then_some(number)
     }
 
+    /// The side's request with `number` ends here, as what crosses a request of ours
+    /// does (§14.1): its next has the number that this one would have had.
+    pub fn swallow(&mut self, number: u32) {
+        self.saw(number);
+        if self.last != Some(number) || self.steps.contains(&(number, NEVER)) {
+            return;
+        }
+        let offset = self.offset_at(number).wrapping_sub(1);
+        self.push(number, NEVER);
+        self.push(number.saturating_add(1), offset);
+    }
+
     /// Takes the next number for a request of ours, after all that the side has
     /// sent.
     pub fn take(&mut self) -> u32 {
@@ -93,7 +108,7 @@ impl CseqShift {
         self.steps
             .iter()
             .rev()
-            .find(|(first, _)| *first <= number)
+            .find(|(first, offset)| *first <= number && *offset != NEVER)
             .map_or(0, |(_, offset)| *offset)
     }
 
@@ -245,6 +260,11 @@ impl Dialog {
         }
         let receiver = self.party(opposite(side));
         receiver.identify(request.header(Name::TO), request.to_tag());
+    }
+
+    /// A request of `side` has been answered here, and does not go on.
+    pub fn swallow(&mut self, request: &Message, side: Side) {
+        self.party(side).cseq.swallow(request.cseq().0);
     }
 
     /// A response to a request of the other side's has come from `side`.
@@ -424,6 +444,31 @@ mod tests {
         assert_eq!(shift.take(), 12);
         assert_eq!((shift.outward(9), shift.outward(10)), (11, 13));
         assert_eq!((shift.inward(12), shift.inward(13)), (None, Some(10)));
+    }
+
+    #[test]
+    fn what_ends_here_leaves_no_gap() {
+        let mut shift = CseqShift::default();
+        shift.saw(5);
+        shift.swallow(6);
+        // It comes again, and is no further one.
+        shift.swallow(6);
+        assert_eq!((shift.outward(5), shift.outward(7)), (5, 6));
+        assert_eq!((shift.inward(5), shift.inward(6)), (Some(5), Some(7)));
+        assert_eq!(shift.take(), 6);
+        assert_eq!((shift.outward(7), shift.inward(7)), (7, Some(7)));
+        assert_eq!(shift.inward(6), None);
+        shift.saw(7);
+        assert_eq!(shift.take(), 8);
+        shift.swallow(8);
+        shift.swallow(9);
+        assert_eq!((shift.outward(10), shift.inward(9)), (9, Some(10)));
+        // Nothing has gone before it: the next is the first.
+        let mut shift = CseqShift::default();
+        assert_eq!(shift.take(), 1);
+        shift.swallow(30);
+        shift.saw(31);
+        assert_eq!((shift.outward(31), shift.inward(2)), (2, Some(31)));
     }
 
     #[test]
