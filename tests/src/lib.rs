@@ -7,6 +7,7 @@ pub mod demo;
 pub mod lab;
 pub mod packet;
 pub mod peers;
+pub mod pinned;
 pub mod program;
 pub mod relay;
 pub mod rtp;

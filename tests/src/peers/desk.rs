@@ -45,7 +45,7 @@ pub fn answer(
     Sipp::start(lab, Site::Tc1, &run)
 }
 
-/// Registers, and leaves the port to who answers there.
+/// Registers for an hour, and leaves the port to who answers there.
 ///
 /// # Errors
 ///
@@ -57,7 +57,7 @@ pub fn register(lab: &Lab, registered: Registered) -> Result<()> {
         Registered::Codecs => "codecs",
     };
     let config = thin_client::config::parse(&format!(
-        "server: {}\nuser: tc1\npassword: secret\nbind: {own}\nregister: {register}\n\
+        "server: {}\nuser: tc1\npassword: secret\nbind: {own}\nregister: {register}\nexpires: 3600\n\
          media: {{address: {}, port: 20000, codecs: [PCMU]}}\n",
         registrar(Site::Vm1),
         own.ip(),
