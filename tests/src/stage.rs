@@ -273,7 +273,8 @@ pub fn wait_over(lab: &Lab, sidestep: &Sidestep) -> Result<()> {
         let mut last = Vec::new();
         wait_for("everything to end", seconds(5), || {
             last = sidestep.query(lab, list).ok()?;
-            last.iter().all(|row| row["state"] == "ended").then_some(())
+            let over = |row: &Value| row["state"] == "ended" || row["state"] == "untouched";
+            last.iter().all(over).then_some(())
         })
         .with_context(|| format!("sidestep {list}: {}", Value::Array(last.clone())))?;
     }

@@ -3,10 +3,13 @@
 //!
 //! Beside what the ladders themselves check, of each call: its path and reason, that
 //! both ends' numbers rise by one (RFC 3261 §12.2.1.1), that a description which the
-//! gateway gets of a call past the VM is nowhere the VM's, and what the thin client hears.
+//! gateway gets of a call past the VM is nowhere the VM's, what the thin client hears,
+//! and, of what is to go untouched, that it goes byte for byte.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -32,6 +35,7 @@ struct Wires {
     vm: Capture,
     gateway: Capture,
     tc: Capture,
+    second: Capture,
 }
 
 /// What was on the wires before a call.
@@ -39,7 +43,13 @@ struct Before {
     vm: usize,
     gateway: usize,
     tc: usize,
+    second: usize,
 }
+
+/// Where the second gateway is.
+const SECOND: Site = Site::Tc2;
+/// The port of the VM's other line.
+const SECOND_LINE: u16 = 5064;
 
 impl Wires {
     fn start(lab: &Lab) -> Result<Self> {
@@ -47,6 +57,7 @@ impl Wires {
             vm: Capture::start(lab, Site::Vm1, "eth0")?,
             gateway: Capture::start(lab, Site::Gw, "eth0")?,
             tc: Capture::start(lab, Site::Tc1, "eth0")?,
+            second: Capture::start(lab, SECOND, "eth0")?,
         })
     }
 
@@ -55,6 +66,7 @@ impl Wires {
             vm: self.vm.so_far()?.datagrams.len(),
             gateway: self.gateway.so_far()?.datagrams.len(),
             tc: self.tc.so_far()?.datagrams.len(),
+            second: self.second.so_far()?.datagrams.len(),
         })
     }
 }
@@ -65,90 +77,167 @@ fn since(wire: &Capture, before: usize) -> Result<Trace> {
     Ok(trace)
 }
 
-/// Ladders whose thin client is the project's own, registered with address and codecs.
+/// What a ladder wants to find when it begins.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Setting {
+    tc: Tc,
+    /// What the daemon's configuration says besides.
+    config: String,
+}
+
+/// The thin client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tc {
+    /// The project's own, registered with address and codecs.
+    Own,
+    /// The same, registered with its address only; it has PCMA.
+    AddressOnly,
+    /// SIPp, too: it moves, is busy, is slow. It has registered no media, so its offer
+    /// comes first.
+    Sipp,
+    /// The same, registered with address and codecs.
+    SippWithCodecs,
+}
+
+impl Setting {
+    fn of(ladder: &Ladder) -> Result<Self> {
+        let tc = match (ladder.has("tc"), ladder.fact("registered")) {
+            (false, None) => Tc::Own,
+            (false, Some("address")) => Tc::AddressOnly,
+            (true, None) => Tc::Sipp,
+            (true, Some("codecs")) => Tc::SippWithCodecs,
+            (_, Some(other)) => bail!("{}: registered: {other}", ladder.name),
+        };
+        let config = ladder.fact("config").unwrap_or_default().to_owned();
+        Ok(Self { tc, config })
+    }
+
+    fn configure(&self, config: &mut Value) -> Result<()> {
+        config["calls"] = json!({"emergency": ["112"]});
+        if !self.config.is_empty() {
+            merge(config, serde_json::from_str(&self.config)?);
+        }
+        Ok(())
+    }
+}
+
+/// Puts what one says in its place in the other.
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
 #[test]
 fn with_a_thin_client() {
-    in_lab(|lab| {
-        let sidestep = Sidestep::start_with(lab, &[], configure)?;
-        let wires = Wires::start(lab)?;
-        let _tc = thin_client(lab, &sidestep, |_| {})?;
-        play_all(lab, &sidestep, &wires, |ladder| !ladder.has("tc"))
-    });
+    play_all(|setting| setting.tc == Tc::Own && setting.config.is_empty());
 }
 
-/// Ladders whose thin client is SIPp, too: it moves, is busy, is slow. It has registered
-/// no media, so its offer comes first.
 #[test]
 fn with_a_thin_client_of_sipp() {
+    let sipp = |tc| matches!(tc, Tc::Sipp | Tc::SippWithCodecs);
+    play_all(|setting| sipp(setting.tc) && setting.config.is_empty());
+}
+
+#[test]
+fn with_a_thin_client_that_says_its_address_only() {
+    play_all(|setting| setting.tc == Tc::AddressOnly && setting.config.is_empty());
+}
+
+#[test]
+fn as_the_operator_says() {
+    play_all(|setting| !setting.config.is_empty());
+}
+
+/// Plays the ladders of these settings, each with a daemon of its own, and tells of all
+/// that went wrong.
+fn play_all(wanted: impl Fn(&Setting) -> bool) {
     in_lab(|lab| {
-        let sidestep = Sidestep::start_with(lab, &[], configure)?;
+        let only = std::env::var("LADDER").unwrap_or_default();
+        let mut by_setting: BTreeMap<Setting, Vec<Ladder>> = BTreeMap::new();
+        for ladder in Ladder::read_all(&data())? {
+            let setting = Setting::of(&ladder)?;
+            if wanted(&setting) && ladder.name.contains(&only) {
+                by_setting.entry(setting).or_default().push(ladder);
+            }
+        }
+        let mut wrong = Vec::new();
         let wires = Wires::start(lab)?;
-        desk::register(lab, Registered::Nothing)?;
-        let wanted = |ladder: &Ladder| ladder.has("tc") && ladder.fact("registered").is_none();
-        play_all(lab, &sidestep, &wires, wanted)?;
-        desk::register(lab, Registered::Codecs)?;
-        let wanted = |ladder: &Ladder| ladder.has("tc") && ladder.fact("registered").is_some();
-        play_all(lab, &sidestep, &wires, wanted)
+        for (setting, ladders) in by_setting {
+            let mut fault = Ok(());
+            let mut sidestep = Sidestep::start_with(lab, &[], |config| {
+                fault = setting.configure(config);
+            })?;
+            fault.with_context(|| format!("{setting:?}"))?;
+            let _tc = match setting.tc {
+                Tc::Own => Some(thin_client(lab, &sidestep, |_| {})?),
+                Tc::AddressOnly => Some(thin_client(lab, &sidestep, |setup| {
+                    (setup.register, setup.codecs) = ("address", &["PCMA"]);
+                })?),
+                Tc::Sipp => desk::register(lab, Registered::Nothing).map(|()| None)?,
+                Tc::SippWithCodecs => desk::register(lab, Registered::Codecs).map(|()| None)?,
+            };
+            for ladder in ladders {
+                let began = std::time::Instant::now();
+                let played = play(lab, &sidestep, &wires, &ladder);
+                println!("{:28} {:.1} s", ladder.name, began.elapsed().as_secs_f64());
+                if let Err(error) = played {
+                    wrong.push(format!("{}: {error:#}", ladder.name));
+                }
+            }
+            if wrong.is_empty() {
+                wait_over(lab, &sidestep)?;
+            }
+            sidestep.terminate()?;
+        }
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+        Ok(())
     });
-}
-
-fn configure(config: &mut Value) {
-    config["calls"] = json!({"emergency": ["112"]});
-}
-
-/// Plays these, and tells of all that went wrong.
-fn play_all(
-    lab: &Lab,
-    sidestep: &Sidestep,
-    wires: &Wires,
-    wanted: impl Fn(&Ladder) -> bool,
-) -> Result<()> {
-    let only = std::env::var("LADDER").unwrap_or_default();
-    let mut wrong = Vec::new();
-    for ladder in Ladder::read_all(&data())? {
-        if !wanted(&ladder) || !ladder.name.contains(&only) {
-            continue;
-        }
-        let began = std::time::Instant::now();
-        let played = play(lab, sidestep, wires, &ladder);
-        println!("{:28} {:.1} s", ladder.name, began.elapsed().as_secs_f64());
-        if let Err(error) = played {
-            wrong.push(format!("{}: {error:#}", ladder.name));
-        }
-    }
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    Ok(())
 }
 
 fn play(lab: &Lab, sidestep: &Sidestep, wires: &Wires, ladder: &Ladder) -> Result<()> {
     let before = wires.now()?;
-    let start = |end: &str, site: Site, remote: Site, port: u16| -> Result<Sipp> {
+    let calls = ladder.fact("tc-calls").unwrap_or("1").parse()?;
+    let start = |end: &str, site: Site, remote: SocketAddrV4, port: u16| -> Result<Sipp> {
         let scenario = format!("{}-{end}", ladder.name);
         let file = lab.directory().join(format!("{scenario}.xml"));
         std::fs::write(file, ladder.scenario(end)?)?;
         let mut run = Run {
             port,
+            calls: if end == "tc" { calls } else { 1 },
+            // The first call comes after the first part of a second that one is due in.
+            rate: 50,
             service: ladder.fact("calls").unwrap_or("desk"),
             options: &["-timeout", "12s", "-timeout_error"],
             ..Run::new(&scenario)
         };
         if ladder.calls(end) {
-            run = run.calling(sip(remote));
+            run = run.calling(remote);
         }
         Sipp::start(lab, site, &run)
     };
     let mut called = Vec::new();
     if ladder.has("tc") {
-        called.push(start("tc", Site::Tc1, Site::Vm1, desk::PORT)?);
+        called.push(start("tc", Site::Tc1, sip(Site::Vm1), desk::PORT)?);
     }
-    let mut ends = [
-        ("vm", Site::Vm1, Site::Gw),
-        ("gateway", Site::Gw, Site::Vm1),
+    let line = SocketAddrV4::new(Site::Vm1.ip(), SECOND_LINE);
+    let mut ends = vec![
+        ("vm", Site::Vm1, sip(Site::Gw), 5060),
+        ("gateway", Site::Gw, sip(Site::Vm1), 5060),
     ];
+    if ladder.has("vm2") {
+        ends.push(("vm2", Site::Vm1, sip(SECOND), SECOND_LINE));
+        ends.push(("gateway2", SECOND, line, 5060));
+    }
     // Who is called waits first.
     ends.sort_by_key(|(end, ..)| ladder.calls(end));
-    for (end, site, remote) in ends {
-        called.push(start(end, site, remote, 5060)?);
+    for (end, site, remote, port) in ends {
+        called.push(start(end, site, remote, port)?);
     }
     let mut failed = Vec::new();
     for sipp in called.iter_mut().rev() {
@@ -158,22 +247,29 @@ fn play(lab: &Lab, sidestep: &Sidestep, wires: &Wires, ladder: &Ladder) -> Resul
     }
     drop(called);
     if !failed.is_empty() {
-        let _ = wait_over(lab, sidestep);
-        bail!("{}", failed.join("\n"));
+        let of_tc = since(&wires.tc, before.tc)?;
+        let of_tc: Vec<String> = of_tc.sip().map(|(_, text)| text).collect();
+        bail!(
+            "{}\nthe thin client:\n{}",
+            failed.join("\n"),
+            of_tc.join("\n")
+        );
     }
-    wait_over(lab, sidestep)?;
-    listed(lab, sidestep, wires, &before, ladder)?;
+    in_time(seconds(5), || listed(lab, sidestep, wires, &before, ladder))?;
+    in_time(seconds(2), || check(wires, &before, ladder))
+}
+
+/// Waits until it is so; else, what is wrong with it.
+fn in_time(limit: Duration, look: impl Fn() -> Result<()>) -> Result<()> {
     let mut last = None;
-    wait_for("the wires to be as expected", seconds(2), || {
-        let seen = check(wires, &before, ladder);
-        let ok = seen.is_ok();
-        last = seen.err();
-        ok.then_some(())
+    wait_for("all to be as expected", limit, || {
+        last = look().err();
+        last.is_none().then_some(())
     })
     .map_err(|waited| last.unwrap_or(waited))
 }
 
-/// What the daemon says of the call.
+/// What the daemon says of the calls.
 fn listed(
     lab: &Lab,
     sidestep: &Sidestep,
@@ -182,21 +278,31 @@ fn listed(
     ladder: &Ladder,
 ) -> Result<()> {
     let trace = since(&wires.vm, before.vm)?;
-    let (_, invite) = trace
-        .sip()
-        .find(|(_, text)| text.starts_with("INVITE "))
-        .context("no INVITE at the VM")?;
-    let id = header(&invite, "Call-ID").context("no Call-ID")?;
     let calls = sidestep.query(lab, "calls")?;
-    let call = calls
-        .iter()
-        .find(|call| call["call_id"] == id)
-        .with_context(|| format!("no call {id} in {calls:?}"))?;
-    let (path, reason) = (ladder.fact("path"), ladder.fact("reason"));
-    ensure!(
-        call["path"].as_str() == path && call["reason"].as_str() == reason,
-        "path {path:?} and reason {reason:?} were expected: {call}"
-    );
+    let of = |site: Site, path: &str, reason: &str| -> Result<()> {
+        let (_, first) = trace
+            .sip()
+            .find(|(d, _)| [*d.src.ip(), *d.dst.ip()].contains(&site.ip()))
+            .with_context(|| format!("nothing between the VM and {}", site.name()))?;
+        let id = header(&first, "Call-ID").context("no Call-ID")?;
+        let call = calls.iter().find(|call| call["call_id"] == id);
+        let (path, reason) = (ladder.fact(path), ladder.fact(reason));
+        let Some(call) = call else {
+            ensure!(path == Some("none"), "no call {id} in {calls:?}");
+            return Ok(());
+        };
+        ensure!(
+            call["path"].as_str() == path && call["reason"].as_str() == reason,
+            "path {path:?} and reason {reason:?} were expected: {call}"
+        );
+        let over = call["state"] == "ended" || call["state"] == "untouched";
+        ensure!(over, "it has not ended: {call}");
+        Ok(())
+    };
+    of(Site::Gw, "path", "reason")?;
+    if ladder.has("vm2") {
+        of(SECOND, "path2", "reason2").context("the second call")?;
+    }
     Ok(())
 }
 
@@ -214,18 +320,27 @@ fn check(wires: &Wires, before: &Before, ladder: &Ladder) -> Result<()> {
     let at_gateway = since(&wires.gateway, before.gateway)?;
     let at_vm = since(&wires.vm, before.vm)?;
     let at_tc = since(&wires.tc, before.tc)?;
+    let at_second = since(&wires.second, before.second)?;
     numbers_rise(&at_gateway, vm).context("at the gateway")?;
+    numbers_rise(&at_second, vm).context("at the second gateway")?;
     numbers_rise(&at_vm, gateway).context("at the VM")?;
-    if ladder.fact("path") == Some("direct") && ladder.fact("media").is_none() {
-        let descriptions = at_gateway
-            .sip()
-            .filter(|(datagram, text)| *datagram.src.ip() == vm && text.contains("\r\nm=audio"));
-        for (_, text) in descriptions {
-            let (_, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+    numbers_rise(&at_vm, SECOND.ip()).context("at the VM, of the second gateway")?;
+    if ladder.fact("untouched").is_some() {
+        for (from, to) in [(vm, gateway), (gateway, vm)] {
+            let (sent, got) = (between(&at_vm, from, to), between(&at_gateway, from, to));
             ensure!(
-                !body.contains("m=audio 7000 ") && !body.contains(&format!("c=IN IP4 {vm}")),
-                "the gateway was told of the VM's media:\n{text}"
+                !sent.is_empty() && sent == got,
+                "from {from} to {to}, at the VM:\n{}\nat the gateway:\n{}",
+                sent.join("\n"),
+                got.join("\n")
             );
+        }
+    }
+    if ladder.fact("media").is_none() {
+        for (wire, path) in [(&at_gateway, "path"), (&at_second, "path2")] {
+            if ladder.fact(path) == Some("direct") {
+                nothing_of_the_vm(wire)?;
+            }
         }
     }
     if let Some(hears) = ladder.fact("hears") {
@@ -255,9 +370,34 @@ fn check(wires: &Wires, before: &Before, ladder: &Ladder) -> Result<()> {
     Ok(())
 }
 
-/// The requests of a call from one side have numbers that rise by one; ACK and CANCEL
-/// have those of their INVITE.
-fn numbers_rise(trace: &Trace, from: std::net::Ipv4Addr) -> Result<()> {
+/// What was said, in order.
+fn between(trace: &Trace, from: Ipv4Addr, to: Ipv4Addr) -> Vec<String> {
+    let said = trace.sip();
+    let said = said.filter(|(d, _)| *d.src.ip() == from && *d.dst.ip() == to);
+    said.map(|(_, text)| text).collect()
+}
+
+/// No description that the VM's side gives a gateway names the VM's media.
+fn nothing_of_the_vm(trace: &Trace) -> Result<()> {
+    let vm = Site::Vm1.ip();
+    let descriptions = trace
+        .sip()
+        .filter(|(datagram, text)| *datagram.src.ip() == vm && text.contains("\r\nm=audio"));
+    for (_, text) in descriptions {
+        let (_, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+        let ports = ["m=audio 7000 ", "m=audio 7400 "];
+        ensure!(
+            !ports.iter().any(|port| body.contains(port))
+                && !body.contains(&format!("c=IN IP4 {vm}")),
+            "a gateway was told of the VM's media:\n{text}"
+        );
+    }
+    Ok(())
+}
+
+/// The requests of a dialog from one side have numbers that rise by one; ACK and CANCEL
+/// have those of their INVITE. What is of no call has numbers of its own.
+fn numbers_rise(trace: &Trace, from: Ipv4Addr) -> Result<()> {
     let mut last: Option<u32> = None;
     for (datagram, text) in trace.sip() {
         if *datagram.src.ip() != from || text.starts_with("SIP/2.0") {

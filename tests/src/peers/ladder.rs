@@ -2,11 +2,11 @@
 //! `tests/data/sipp`. Each end's part becomes a scenario of SIPp.
 //!
 //! ```text
-//! path: direct                  what `sidestep calls` says (path, reason)
+//! path: direct                  what `sidestep calls` says (path, reason); none: no call
 //! reason: tc-busy
 //! hears: INVITE ACK BYE         requests that the thin client gets
 //!
-//! vm                            or gateway, or tc: what follows is its part
+//! vm                            or gateway, tc, vm2, gateway2: what follows is its part
 //! > INVITE sdp                  it sends this, with a session description
 //! + a=sendonly                  … that has this line, too
 //! | Subject: lab                … and this header
@@ -19,17 +19,28 @@
 //! ```
 //!
 //! `sdp` takes `port=`, `codecs=8,101`, `c=` and `play` (the port that `play` sends
-//! from); `nocontact` leaves Contact to a line of its own; lines that begin with `=` stand for what follows its `t=` line; of a body that
-//! is `raw` they are all of it. The version of `o=` rises when the description has
-//! changed. A response is to the last request, or with `to INVITE` to the last INVITE;
-//! `reliable` makes it one for PRACK (RFC 3262). Numbers, tags, branches and RAck are
-//! the ladder's own affair: the VM calls with 21, the gateway with 71.
+//! from); `nocontact` leaves Contact to a line of its own; lines that begin with `=`
+//! stand for what follows its `t=` line; of a body that is `raw` they are all of it. The
+//! version of `o=` rises when the description has changed. A response is to the last
+//! request, or with `to INVITE` to the last INVITE; `reliable` makes it one for PRACK
+//! (RFC 3262), `tag=` gives the tag of a branch, and in a request that goes to it the
+//! same. A request that is sent `once` does not come again, and may be followed by a pause
+//! before there is a response. `uri=` is a Request-URI where it is not the target, and `noroute` leaves Route
+//! to a line of its own (a strict router wants both). Numbers, tags, branches and RAck
+//! are the ladder's own affair: the VM calls with 21, the gateway with 71.
+//!
+//! A second call at the same time is one of vm2, the VM's other line, and gateway2, at
+//! a place of its own; `path2` and `reason2` are what is said of it. The two go by the
+//! clock: a part may begin with a pause.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+
+/// Names of parts.
+const ENDS: [&str; 5] = ["vm", "gateway", "tc", "vm2", "gateway2"];
 
 /// A call, as its ends play it.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +69,9 @@ impl Ladder {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             match (line, ladder.parts.last_mut()) {
                 ("", _) => {}
-                ("vm" | "gateway" | "tc", _) => ladder.parts.push((line.to_owned(), Vec::new())),
+                (end, _) if ENDS.contains(&end) => {
+                    ladder.parts.push((line.to_owned(), Vec::new()));
+                }
                 (_, Some((_, lines))) => lines.push(line.to_owned()),
                 (_, None) => {
                     let (key, value) = line.split_once(": ").with_context(|| line.to_owned())?;
@@ -95,7 +108,9 @@ impl Ladder {
     /// Whether an end begins.
     pub fn calls(&self, end: &str) -> bool {
         let part = self.parts.iter().find(|(name, _)| name == end);
-        part.is_some_and(|(_, lines)| lines.first().is_some_and(|line| line.starts_with('>')))
+        let says = |line: &&String| line.starts_with(['>', '<']);
+        let first = part.and_then(|(_, lines)| lines.iter().find(says));
+        first.is_some_and(|line| line.starts_with('>'))
     }
 
     /// The scenario of an end.
@@ -167,6 +182,7 @@ struct Writer<'a> {
     last_request: String,
     /// The method of the request that a response is expected to.
     sent: String,
+    received_invite: bool,
     received_invite_in_dialog: bool,
     rseq: u32,
     body: String,
@@ -177,7 +193,7 @@ impl<'a> Writer<'a> {
     fn new(end: &'a str, calls: bool) -> Self {
         // Who is called has no number yet.
         let cseq = match (calls, end) {
-            (true, "vm") => 20,
+            (true, "vm" | "vm2") => 20,
             (true, _) => 70,
             (false, _) => 0,
         };
@@ -194,6 +210,7 @@ impl<'a> Writer<'a> {
             refused: false,
             last_request: String::new(),
             sent: String::new(),
+            received_invite: false,
             received_invite_in_dialog: false,
             rseq: 499,
             body: String::new(),
@@ -259,7 +276,7 @@ impl<'a> Writer<'a> {
 
     fn request(&mut self, method: &str, step: &Step<'_>) {
         let mut branch = "[branch]".to_owned();
-        let mut initial = false;
+        let mut initial = self.calls && self.invite_cseq == 0;
         let number = match method {
             "INVITE" => {
                 initial = self.calls && !self.confirmed;
@@ -280,17 +297,21 @@ impl<'a> Writer<'a> {
                 self.cseq
             }
         };
-        let uri = if initial {
-            "sip:[service]@[remote_ip]:[remote_port]"
-        } else {
-            "[next_url]"
+        let uri = match step.value("uri=") {
+            Some(uri) => uri,
+            None if initial => "sip:[service]@[remote_ip]:[remote_port]",
+            None => "[next_url]",
         };
-        let routes = if initial { "" } else { "[routes]\n" };
+        let routes = if initial || step.says("noroute") {
+            ""
+        } else {
+            "[routes]\n"
+        };
         let (from, to) = if self.calls {
-            let peer = if initial && method != "ACK" {
-                ""
-            } else {
-                "[peer_tag_param]"
+            let peer = match step.value("tag=") {
+                Some(branch) => format!(";tag={branch}-[call_number]"),
+                None if initial && method != "ACK" => String::new(),
+                None => "[peer_tag_param]".to_owned(),
             };
             (
                 format!("<sip:{}@[local_ip]:[local_port]>{}", self.end, self.tag()),
@@ -309,7 +330,7 @@ impl<'a> Writer<'a> {
             _ => self.contact() + "Supported: 100rel,timer,replaces\n",
         };
         let message = format!(
-            "{method} {uri} SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch={branch}\n\
+            "{method} {uri} SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch={branch};rport\n\
              {routes}From: {from}\nTo: {to}\nCall-ID: [call_id]\nCSeq: {number} {method}\n{contact}\
              Max-Forwards: 70\n{rack}{}",
             self.rest(step)
@@ -317,13 +338,17 @@ impl<'a> Writer<'a> {
         if method != "ACK" {
             self.sent = method.to_owned();
         }
-        self.send(&message, method != "ACK");
+        self.send(&message, method != "ACK" && !step.says("once"));
     }
 
     fn respond(&mut self, status: u16, step: &Step<'_>) {
         let to_invite = step.says("to") || self.last_request == "INVITE";
         let slot = if to_invite { "i" } else { "r" };
-        let tag = if to_invite && !self.received_invite_in_dialog && !self.calls && status > 100 {
+        let in_dialog = match to_invite {
+            true => self.received_invite_in_dialog,
+            false => self.received_invite,
+        };
+        let tag = if !in_dialog && !self.calls && status > 100 {
             match step.value("tag=") {
                 Some(branch) => format!(";tag={branch}-[call_number]"),
                 None => self.tag(),
@@ -371,7 +396,9 @@ impl<'a> Writer<'a> {
         if own.is_empty() {
             let usual = match self.end {
                 "vm" => "7000",
+                "vm2" => "7400",
                 "gateway" => "8000",
+                "gateway2" => "8400",
                 _ => "20000",
             };
             let port = if step.says("play") {
@@ -412,12 +439,13 @@ impl<'a> Writer<'a> {
     fn receive(&mut self, what: &str, optional: bool, step: &Step<'_>) {
         let response = what.parse::<u16>().ok();
         let mut actions = String::new();
+        let first = response.is_none() && self.last_request.is_empty() && !self.calls;
         if response.is_none() && what != "ACK" {
             let invite = what == "INVITE";
             if invite {
                 self.received_invite_in_dialog = self.confirmed || self.calls;
+                self.received_invite = true;
             }
-            let first = invite && self.last_request.is_empty() && !self.calls;
             self.last_request = what.to_owned();
             let slot = if invite { "i" } else { "r" };
             let mut save = |header: &str, regexp: &str, name: String| {
@@ -469,8 +497,9 @@ impl<'a> Writer<'a> {
             "request"
         };
         let optional = if optional { " optional=\"true\"" } else { "" };
-        let routes =
-            response.is_some_and(|status| (101..300).contains(&status)) || what == "INVITE";
+        let routes = response.is_some_and(|status| (101..300).contains(&status))
+            || first
+            || what == "INVITE";
         let routes = if routes { " rrs=\"true\"" } else { "" };
         let actions = match actions.as_str() {
             "" => String::new(),
