@@ -9,11 +9,14 @@ use serde_json::{Value, json};
 use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::capture::Capture;
 use sidestep_tests::peers::desk::{self, Registered};
+use sidestep_tests::peers::megaco::{Form, Megaco, Transport};
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::rtp::{End, Load};
+use sidestep_tests::peers::speaker::Speaker;
 use sidestep_tests::stage::{
-    TC_TONE, Wires, call_gateway, hear, requests, sip, steer, thin_client, wait_over,
+    GATEWAY_TONE, TC_TONE, Wires, call_gateway, hear, registrar, requests, sip, steer,
+    thin_client, wait_over,
 };
 use sidestep_tests::wait::{seconds, wait_for};
 
@@ -273,5 +276,53 @@ fn a_spoilt_journal_is_put_aside() {
         wires.hear_direct()?;
         vm.hang_up()?;
         gw.finish(seconds(5))
+    });
+}
+
+/// The same for a call of a media gateway controller, with a thin client that is a
+/// gateway, too: after each kill the VM's Modify is the thin client's, and at last the
+/// stop gives the call back.
+#[test]
+fn a_gateway_controllers_call_is_signalled_for_after_a_restart() {
+    let of_vm = |port| SocketAddrV4::new(Site::Vm1.ip(), port);
+    in_lab(|lab| {
+        let form = Form::Ber;
+        let mut sidestep = Sidestep::start_with(lab, &[], |config| {
+            let mid = format!("[{}]:{}", Site::Tc1.ip(), form.port());
+            config["thin_clients"][0] = json!({"user": "tc1", "vm": "desk-1",
+                "protocol": "h248", "mid": mid, "from": Site::Tc1.ip()});
+        })?;
+        let at = registrar(Site::Vm1);
+        let mut tc = Megaco::thin_client(lab, Site::Tc1, Transport::Udp, form, at)?;
+        sidestep.wait_registered(lab, "tc1")?;
+        let wires = Wires::start(lab)?;
+        let mut controller = Megaco::controller(lab, Site::Vm1, Transport::Udp, form)?;
+        let mut gateway =
+            Megaco::gateway(lab, Site::Gw, Transport::Udp, form, Site::Vm1.ip())?;
+        controller.wait("service-change")?;
+        let told = controller.add(of_vm(10_020))?;
+        let near = tc.wait_address("local")?;
+        ensure!(gateway.wait_address("remote")? == near);
+        ensure!(tc.wait_address("remote")? == told);
+        let _gw = Speaker::start(lab, Site::Gw, told.port(), near, GATEWAY_TONE)?;
+        let _tc = Speaker::start(lab, Site::Tc1, near.port(), told, TC_TONE)?;
+        let before = wait_up(&sidestep, lab, 1)?;
+        wires.hear_direct()?;
+
+        for port in [10_022, 10_024] {
+            sidestep.process().kill()?;
+            sidestep.restart(lab, &[])?;
+            let after = up(&sidestep, lab)?;
+            ensure!(after == before, "{before:?}, then {after:?}");
+            controller.ask(&format!("remote {} {port}", Site::Vm1.ip()), "modified")?;
+            let remote = gateway.wait_address("remote")?;
+            ensure!(remote == near, "{remote}");
+            ensure!(controller.audit()? == of_vm(port));
+            wires.hear_direct()?;
+        }
+        // Its leg is known, too: it is ended by its own name.
+        sidestep.terminate()?;
+        ensure!(gateway.wait_address("remote")? == of_vm(10_024));
+        tc.wait("subtracted").map(drop)
     });
 }

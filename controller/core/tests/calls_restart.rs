@@ -3,12 +3,15 @@
 
 mod scene;
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use scene::outgoing::up;
+use scene::journal::Stored;
+use scene::outgoing::{Outgoing, up};
 use scene::world::{World, prepared};
 use scene::*;
-use sidestep_core::engine::{Engine, EngineConfig, Key, Output, Path, PathChoice, Restored};
+use sidestep_core::engine::{
+    Engine, EngineConfig, Key, Leg, MediaWatchConfig, Output, Path, PathChoice, Restored,
+};
 use sidestep_core::sip::Method;
 use sidestep_core::time::Time;
 
@@ -38,26 +41,6 @@ fn an_engine_made_anew_at_every_step_says_the_same() {
     }
 }
 
-/// What a daemon would have on its disk: entries as they came, newest wins.
-#[derive(Default)]
-struct Stored(BTreeMap<String, Vec<u8>>);
-
-impl Stored {
-    fn take_from(&mut self, engine: &mut Engine) {
-        for entry in engine.take_journal() {
-            match entry.value {
-                Some(value) => self.0.insert(entry.key.to_string(), value),
-                None => self.0.remove(&entry.key.to_string()),
-            };
-        }
-    }
-
-    fn entries(&self) -> Vec<(Key, Vec<u8>)> {
-        let read = |(key, value): (&String, &Vec<u8>)| (key.parse().unwrap(), value.clone());
-        self.0.iter().map(read).collect()
-    }
-}
-
 /// The changes add up to the whole: what is stored bit by bit, as the daemon does
 /// it, shows the same calls and registrations.
 #[test]
@@ -81,8 +64,7 @@ fn stored_changes_add_up_to_the_whole() {
         }
         world.finish(seed);
         stored.take_from(&mut world.scene.engine);
-        let calls = stored.0.keys().filter(|key| key.starts_with("calls/"));
-        assert_eq!(calls.count(), 0, "seed {seed}");
+        assert_eq!(stored.calls().len(), 0, "seed {seed}");
         assert!(most > 0, "seed {seed}: no call was ever stored");
     }
 }
@@ -185,4 +167,51 @@ fn what_is_not_configured_or_not_readable_is_left_out() {
         "calls/x".parse::<Key>().unwrap_err().to_string(),
         "\"calls/x\" is no key of the journal"
     );
+}
+
+/// A call of an earlier run whose media was seen both ways; what is seen of it
+/// afterwards, or nothing.
+fn taken_over(legs: &[Leg]) -> Outgoing {
+    let mut call = up(EngineConfig {
+        media_watch: MediaWatchConfig {
+            verify: Duration::from_secs(5),
+            ..MediaWatchConfig::default()
+        },
+        ..config()
+    });
+    let both = [Leg::GatewayToTc, Leg::TcToGateway];
+    call.scene.wait(5_000);
+    call.scene.tell_seen(&both);
+    call.scene.wait(60_000);
+    call.scene.restart();
+    call.scene.looks.clear();
+    call.scene.wait(60_000);
+    call.scene.tell_seen(legs);
+    call.scene.wait(61_000);
+    assert_eq!(call.scene.looks, [1]);
+    call.scene.tell_seen(&[]);
+    call
+}
+
+/// Its BYE came while nobody was there to hear it: the thin client is told, and nobody
+/// else.
+#[test]
+fn a_call_that_has_ended_meanwhile_is_ended() {
+    let mut call = taken_over(&[]);
+    call.scene.is("ending", Path::Direct, None);
+    is_request(&call.scene.at_tc(), Method::Bye);
+    call.scene.silence();
+    call.scene.wait(32_000);
+    call.scene.is("ended", Path::Direct, None);
+    assert!(call.scene.flows.is_empty());
+}
+
+#[test]
+fn a_call_that_is_seen_again_goes_on() {
+    for leg in [Leg::GatewayToTc, Leg::TcToGateway] {
+        let mut call = taken_over(&[leg]);
+        call.scene.wait(600_000);
+        call.scene.is("up", Path::Direct, None);
+        call.scene.silence();
+    }
 }

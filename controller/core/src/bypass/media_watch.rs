@@ -16,6 +16,9 @@
 //!   Annex A, …) is not judged by what it does not send as long as the other side
 //!   is seen. RTCP counts as seen.
 //! - Media has stopped (timeout) only where both ways had been seen before.
+//! - A call that was taken over from an earlier run may have ended while nobody was
+//!   there to hear of it. It has where its media had gone both ways, and nothing of it,
+//!   RTP or RTCP, is seen for [`PROOF`] afterwards.
 
 use std::time::Duration;
 
@@ -80,6 +83,9 @@ pub(crate) enum Judgement {
     NotBothWays,
     /// It went both ways, and has stopped for so long.
     Stopped(Duration),
+    /// The call was taken over from an earlier run, and nothing of its media was seen
+    /// since.
+    Vanished,
 }
 
 /// The watch over one call's media.
@@ -91,7 +97,14 @@ pub(crate) struct MediaWatch {
     carried: BothWays<bool>,
     state: Option<MediaSeen>,
     look_at: Option<Time>,
+    /// When the call was taken over from an earlier run, until something of its media
+    /// is seen.
+    #[serde(skip)]
+    adopted: Option<Time>,
 }
+
+/// How long nothing may be seen of a call that was taken over.
+pub(crate) const PROOF: Duration = Duration::from_secs(120);
 
 /// How soon a look that was not answered is taken again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -105,6 +118,16 @@ impl MediaWatch {
     /// What is known.
     pub(crate) fn state(&self) -> Option<MediaSeen> {
         self.state
+    }
+
+    /// The call was taken over from an earlier run. Where its media has gone both ways,
+    /// it is to be seen again.
+    pub(crate) fn adopt(&mut self, now: Time) {
+        if self.watched.two_way && self.carried.down && self.carried.up {
+            self.adopted = Some(now);
+            let by = now + PROOF;
+            self.look_at = Some(self.look_at.map_or(by, |at| at.min(by)));
+        }
     }
 
     /// The watch over what the media is now, after every change of the call;
@@ -135,6 +158,7 @@ impl MediaWatch {
             state,
             look_at: wait.map(|wait| now + wait),
             watched,
+            adopted: None,
         })
     }
 
@@ -183,8 +207,30 @@ impl MediaWatch {
                 self.look_at = None;
                 Judgement::NotBothWays
             }
-            _ => self.time_out(now, config, last),
+            _ if self.has_vanished(now, last) => {
+                self.look_at = None;
+                Judgement::Vanished
+            }
+            _ => {
+                let judgement = self.time_out(now, config, last);
+                if let Some(adopted) = self.adopted {
+                    let by = adopted + PROOF;
+                    self.look_at = Some(self.look_at.map_or(by, |at| at.min(by)));
+                }
+                judgement
+            }
         }
+    }
+
+    /// Whether nothing was seen of a call for long since it was taken over.
+    fn has_vanished(&mut self, now: Time, last: BothWays<Option<Time>>) -> bool {
+        let Some(adopted) = self.adopted else {
+            return false;
+        };
+        if last.down.max(last.up).is_some_and(|seen| seen > adopted) {
+            self.adopted = None;
+        }
+        self.adopted.is_some() && adopted + PROOF <= now
     }
 
     /// Whether media that went both ways has stopped.

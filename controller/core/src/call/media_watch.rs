@@ -82,6 +82,7 @@ impl Call {
                 self.hand_back(cx, Reason::NoMediaSeen);
             }
             Judgement::NotBothWays => {}
+            Judgement::Vanished => self.end(cx),
             Judgement::Stopped(silent) => {
                 let ends = cx.config.media_watch.action == TimeoutAction::End;
                 let call = self.view(cx.config);

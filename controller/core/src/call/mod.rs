@@ -240,11 +240,15 @@ impl Call {
 
     /// A call of an earlier run, whose VM now has this index. Its anchor is the
     /// caller's to take again.
-    pub(crate) fn restored(self, vm: usize) -> Self {
-        Self {
+    pub(crate) fn restored(self, now: Time, vm: usize) -> Self {
+        let mut call = Self {
             vm_index: vm,
             ..self
+        };
+        if let Some(watch) = &mut call.media_watch {
+            watch.adopt(now);
         }
+        call
     }
 
     /// Address of its VM.

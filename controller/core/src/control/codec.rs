@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::message::{Dialect, Edit, Part, Place, Segment};
 use crate::engine::Protocol;
 use crate::media::Direction;
@@ -93,7 +95,7 @@ pub trait Message: fmt::Debug {
 }
 
 /// A connection of a gateway, as a command of our own names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// How the VM writes.
     pub dialect: Dialect,

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::call::{Before, Way};
 use super::codec::Codec;
 use super::message::{Dialect, Edit, Kind, Name, Place, Segment, Selector, Stream};
@@ -31,18 +33,18 @@ pub(super) struct Line {
     transactions: HashMap<(Side, u32), Transaction>,
     /// When which may be forgotten.
     expiry: VecDeque<(Time, Side, u32)>,
+    /// Those of each call, oldest first.
+    by_call: HashMap<u32, Vec<(Time, Side, u32)>>,
     /// Our own commands in the VM's name, answered or not.
     own: BTreeMap<u32, Own>,
     own_expiry: VecDeque<(Time, u32)>,
-    /// The VM's last id.
-    last: u32,
     pub(super) held: VecDeque<Held>,
     connections: VecDeque<Known>,
     users: VecDeque<User>,
 }
 
 /// A transaction that has gone its way.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Transaction {
     /// Changes of its request, as if it were the first part of a datagram.
     pub(super) edits: Vec<Edit>,
@@ -61,7 +63,7 @@ pub(super) struct Transaction {
 }
 
 /// What has come of the reply to a transaction.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Replied {
     /// Changes of its segments, by their numbers; of a reply in one piece under 0.
     pub(super) edits: BTreeMap<u16, Vec<Edit>>,
@@ -121,7 +123,7 @@ impl Replied {
 }
 
 /// An operation of a transaction, for the time when its reply comes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Wanted {
     pub(super) kind: Kind,
     pub(super) place: Place,
@@ -133,7 +135,7 @@ pub(super) struct Wanted {
 }
 
 /// A command of our own in the VM's name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Own {
     pub(super) dialect: Dialect,
     pub(super) way: Way,
@@ -178,7 +180,7 @@ impl Own {
 }
 
 /// What it is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum OwnPurpose {
     /// A call's.
     Call(u32),
@@ -187,7 +189,7 @@ pub(super) enum OwnPurpose {
 }
 
 /// A datagram that waits for thin clients.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Held {
     pub(super) datagram: Datagram,
     /// Ids of its requests.
@@ -215,15 +217,46 @@ struct Known {
     before: Before,
 }
 
+/// What is remembered about one call, to be kept.
+#[derive(Debug, Serialize)]
+pub(super) struct About<'a> {
+    transactions: Vec<(Time, Side, u32, &'a Transaction)>,
+    own: Vec<(Time, u32, &'a Own)>,
+    held: Vec<&'a Held>,
+}
+
+/// [`About`] read again.
+#[derive(Debug, Deserialize)]
+pub(super) struct KeptAbout {
+    transactions: Vec<(Time, Side, u32, Transaction)>,
+    own: Vec<(Time, u32, Own)>,
+    held: Vec<Held>,
+}
+
+impl About<'_> {
+    /// Ids of the commands of our own.
+    pub(super) fn own_ids(&self) -> impl Iterator<Item = u32> {
+        self.own.iter().map(|(_, id, _)| *id)
+    }
+}
+
+impl Transaction {
+    /// The calls that it is about.
+    pub(super) fn calls(&self) -> impl Iterator<Item = u32> {
+        let calls = self.asked.iter().flat_map(|wanted| &wanted.calls);
+        calls.map(|(_, call)| *call)
+    }
+}
+
 impl Line {
     pub(super) fn new(codec: &'static dyn Codec) -> Self {
         Self {
             codec,
             transactions: HashMap::new(),
             expiry: VecDeque::new(),
+            by_call: HashMap::new(),
             own: BTreeMap::new(),
             own_expiry: VecDeque::new(),
-            last: 0,
             held: VecDeque::new(),
             connections: VecDeque::new(),
             users: VecDeque::new(),
@@ -252,11 +285,19 @@ impl Line {
 
     /// A request has gone its way.
     pub(super) fn note(&mut self, now: Time, asker: Side, id: u32, transaction: Transaction) {
-        if asker == Side::Vm {
-            self.last = id;
-        }
+        let until = now + REMEMBERED;
+        self.find_by_call(until, (asker, id), &transaction);
         self.transactions.insert((asker, id), transaction);
-        self.expiry.push_back((now + REMEMBERED, asker, id));
+        self.expiry.push_back((until, asker, id));
+    }
+
+    fn find_by_call(&mut self, until: Time, (asker, id): (Side, u32), of: &Transaction) {
+        for call in of.calls() {
+            let known = self.by_call.entry(call).or_default();
+            if !known.contains(&(until, asker, id)) {
+                known.push((until, asker, id));
+            }
+        }
     }
 
     /// Forgets what is old; what the VM asked and was never replied to is returned.
@@ -267,8 +308,17 @@ impl Line {
                 break;
             }
             self.expiry.pop_front();
+            let old = self.transactions.remove(&(asker, id));
+            for call in old.iter().flat_map(Transaction::calls) {
+                if let Some(known) = self.by_call.get_mut(&call) {
+                    known.retain(|known| *known != (at, asker, id));
+                    if known.is_empty() {
+                        self.by_call.remove(&call);
+                    }
+                }
+            }
             // While it is remembered, its id is no new one's.
-            if let Some(old) = self.transactions.remove(&(asker, id))
+            if let Some(old) = old
                 && !old.replied.complete
                 && asker == Side::Vm
             {
@@ -296,12 +346,12 @@ impl Line {
 
     // --- commands of our own ----------------------------------------------
 
-    /// An id for a command of our own: half of all ids away from the VM's last, and
-    /// none that is remembered. Who counts up, as every sender does, needs that
-    /// many transactions within T-HIST to come near it.
-    pub(super) fn own_id(&self) -> u32 {
+    /// An id for a command of our own: half of all ids away from the VM's last for the
+    /// same call, and none that is remembered. Who counts up, as every sender does,
+    /// needs that many transactions to come near it.
+    pub(super) fn own_id(&self, last: u32) -> u32 {
         let largest = self.codec.largest_id();
-        let mut id = self.last;
+        let mut id = last;
         let mut step = largest / 2;
         loop {
             // 1 to the largest, around the end.
@@ -321,6 +371,58 @@ impl Line {
 
     pub(super) fn own(&mut self, id: u32) -> Option<&mut Own> {
         self.own.get_mut(&id)
+    }
+
+    // --- what outlives a run ----------------------------------------------
+
+    /// All that is about a call.
+    pub(super) fn about(&self, call: u32) -> About<'_> {
+        let known = self.by_call.get(&call).into_iter().flatten();
+        let transactions: Vec<_> = known
+            .filter_map(|(until, asker, id)| {
+                let transaction = self.transactions.get(&(*asker, *id))?;
+                Some((*until, *asker, *id, transaction))
+            })
+            .collect();
+        let is_own = |own: &Own| match own.purpose {
+            OwnPurpose::Call(of) => of == call,
+            OwnPurpose::Reissue(of) => transactions
+                .iter()
+                .any(|(_, asker, id, _)| *asker == Side::Vm && *id == of),
+        };
+        let own = self.own_expiry.iter().filter_map(|(until, id)| {
+            let own = self.own.get(id).filter(|own| is_own(own))?;
+            Some((*until, *id, own))
+        });
+        let held = self.held.iter().filter(|held| held.calls.contains(&call));
+        About {
+            own: own.collect(),
+            held: held.collect(),
+            transactions,
+        }
+    }
+
+    /// Goes on with what an earlier run knew of a call; what several calls share comes
+    /// with each of them.
+    pub(super) fn restore(&mut self, kept: KeptAbout) {
+        for (until, asker, id, transaction) in kept.transactions {
+            self.find_by_call(until, (asker, id), &transaction);
+            if self.transactions.insert((asker, id), transaction).is_none() {
+                let at = self.expiry.partition_point(|(other, ..)| *other <= until);
+                self.expiry.insert(at, (until, asker, id));
+            }
+        }
+        for (until, id, own) in kept.own {
+            if self.own.insert(id, own).is_none() {
+                let at = self.own_expiry.partition_point(|(other, _)| *other <= until);
+                self.own_expiry.insert(at, (until, id));
+            }
+        }
+        for held in kept.held {
+            if !held.ids.iter().all(|id| self.is_held(*id)) {
+                self.held.push_back(held);
+            }
+        }
     }
 
     // --- datagrams that wait ----------------------------------------------

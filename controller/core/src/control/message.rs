@@ -1,6 +1,8 @@
 //! What a message of gateway control says, in the words of no protocol, and what
 //! may be changed in it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::media::Direction;
 
 /// One of the transactions of a message, in its order.
@@ -34,8 +36,8 @@ pub struct Request {
 /// How the sender of a message writes, so that a command of our own in its name is
 /// written alike. Opaque to the machine. MGCP: what follows the endpoint name
 /// (`MGCP 1.0 NCS 1.0`). H.248: version, encoding and message identifier.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Dialect(pub Vec<u8>);
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Dialect(#[serde(with = "serde_bytes")] pub Vec<u8>);
 
 /// A command, at one place or at all that a wildcard names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub struct Operation {
 }
 
 /// What an operation does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A new connection, a termination that comes into a context.
     Create,
@@ -83,7 +85,7 @@ pub enum Kind {
 }
 
 /// Method of a restart (RFC 3435 §2.3.12, H.248.1 §7.2.8.1.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Restart {
     /// In service (again): nothing of before is there any more.
     Restart,
@@ -99,9 +101,11 @@ pub enum Restart {
 
 /// A name of a termination, connection or context: compared by its key, written as
 /// its owner wrote it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Name {
+    #[serde(with = "serde_bytes")]
     key: Vec<u8>,
+    #[serde(with = "serde_bytes")]
     written: Vec<u8>,
 }
 
@@ -142,7 +146,7 @@ impl PartialEq for Name {
 impl Eq for Name {}
 
 /// Where an operation is done.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Place {
     /// H.248: TerminationID; MGCP: endpoint name.
     pub termination: Selector,
@@ -153,7 +157,7 @@ pub struct Place {
 }
 
 /// One name, or several.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Selector {
     /// Not given: in a request, whichever the rest of the place names; in a reply,
     /// as in the request.
@@ -166,8 +170,10 @@ pub enum Selector {
     /// All whose keys begin and end so (`*`): `aaln/*` is `aaln/` and nothing.
     All {
         /// What stands before the first wildcard.
+        #[serde(with = "serde_bytes")]
         prefix: Vec<u8>,
         /// What stands after the last.
+        #[serde(with = "serde_bytes")]
         suffix: Vec<u8>,
     },
 }
@@ -203,7 +209,7 @@ impl Selector {
 }
 
 /// What is said of one stream.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stream {
     /// H.248: StreamID; MGCP: 1.
     pub id: u16,
@@ -212,8 +218,10 @@ pub struct Stream {
     pub mode: Option<Direction>,
     /// The gateway's own description, as SDP. In a request of H.248 it may hold
     /// wildcards.
+    #[serde(with = "serde_bytes")]
     pub local: Option<Vec<u8>>,
     /// The far end's description, as SDP.
+    #[serde(with = "serde_bytes")]
     pub remote: Option<Vec<u8>>,
     /// Where the far end has several descriptions to choose from (H.248.1 §7.1.8), all
     /// of them; `remote` is the first.
@@ -244,7 +252,7 @@ pub struct Reply {
 
 /// A segment of a reply (H.248.1 version 3, §8.2.5): results of some of the
 /// operations, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// Number, from 1.
     pub number: u16,
@@ -265,7 +273,7 @@ pub struct Outcome {
 }
 
 /// Which stream of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct At {
     /// Index of the [`Part`].
     pub part: usize,
@@ -276,7 +284,7 @@ pub struct At {
 }
 
 /// Which description of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// The gateway's own.
     Local,
@@ -286,7 +294,7 @@ pub enum End {
 
 /// A change of a message; all other bytes stay (in binary encodings: all other
 /// values).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Edit {
     /// Another description in the place of one that is there.
     Description {
@@ -295,6 +303,7 @@ pub enum Edit {
         /// Which.
         end: End,
         /// The new one.
+        #[serde(with = "serde_bytes")]
         sdp: Vec<u8>,
     },
     /// Other codecs in the place of [`Stream::codecs`], where those are given.

@@ -73,10 +73,12 @@
 //! | `call` | one call: who knows what of whom |
 //! | `requests` | our own commands, sent again until answered |
 //! | `replies` | our own replies, the same again for the same request |
+//! | `kept` | what of a call outlives a run |
 
 mod call;
 pub mod codec;
 pub mod h248;
+mod kept;
 mod line;
 pub mod message;
 pub mod mgcp;
@@ -84,4 +86,5 @@ pub mod replies;
 pub mod requests;
 mod room;
 
+pub(crate) use kept::{CallEntry, KeptCall};
 pub(crate) use room::{Numbers, Room};

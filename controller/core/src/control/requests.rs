@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::deadlines::Deadlines;
 use crate::engine::Datagram;
 use crate::time::Time;
@@ -40,13 +42,16 @@ pub struct Requests<K> {
     delays: HashMap<SocketAddr, Delay>,
 }
 
-#[derive(Debug, Clone)]
-struct Waiting {
+/// A request that waits for its reply, as it is kept for the next run too.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Waiting {
     datagram: Datagram,
     first: Time,
     interval: Duration,
     repeated: bool,
     until: Time,
+    /// When it is due again.
+    next: Time,
 }
 
 /// Delay until a peer's replies.
@@ -60,7 +65,7 @@ struct Delay {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Due<K> {
     /// Send this again.
-    Repeat(Datagram),
+    Repeat(K, Datagram),
     /// Nothing has come in T-MAX.
     Failed(K),
 }
@@ -85,8 +90,10 @@ impl<K: Ord + Clone> Requests<K> {
             None => INITIAL,
             Some(delay) => (delay.average + delay.deviation * 4).clamp(SHORTEST, LONGEST),
         };
-        self.due.set(&key, Some(now + interval));
+        let next = now + interval;
+        self.due.set(&key, Some(next));
         let waiting = Waiting {
+            next,
             datagram: datagram.clone(),
             first: now,
             interval,
@@ -118,8 +125,21 @@ impl<K: Ord + Clone> Requests<K> {
         // What comes now took as long as the work.
         waiting.repeated = true;
         let next = (now + PROVISIONAL).min(waiting.until);
+        waiting.next = next;
         self.due.set(key, Some(next));
         true
+    }
+
+    /// A request that waits, to be kept.
+    pub fn waiting(&self, key: &K) -> Option<&Waiting> {
+        self.waiting.get(key)
+    }
+
+    /// Goes on with a request of an earlier run.
+    pub fn restore(&mut self, key: K, waiting: Waiting) {
+        let next = waiting.next;
+        self.due.set(&key, Some(next));
+        self.waiting.insert(key, waiting);
     }
 
     /// Nobody cares for its reply any more.
@@ -141,9 +161,10 @@ impl<K: Ord + Clone> Requests<K> {
             waiting.interval = (waiting.interval * 2).min(LONGEST);
         }
         let next = (now + waiting.interval).min(waiting.until);
+        waiting.next = next;
         let datagram = waiting.datagram.clone();
         self.due.set(&key, Some(next));
-        Some(Due::Repeat(datagram))
+        Some(Due::Repeat(key, datagram))
     }
 
     /// Which is due by `now`.
@@ -212,7 +233,7 @@ mod tests {
             let now = requests.next().expect("waits");
             let ms = u64::try_from(now.since_origin().as_millis()).unwrap();
             match requests.take_due(now) {
-                Some(Due::Repeat(_)) => repeats.push(ms),
+                Some(Due::Repeat(..)) => repeats.push(ms),
                 Some(Due::Failed(_)) => return (repeats, ms),
                 None => panic!("nothing due at {ms}"),
             }

@@ -16,7 +16,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{Datapath, Engine, Output};
+use crate::bypass::flows::Anchor;
 use crate::call::Call;
+use crate::control;
 use crate::registrar::{self, Binding};
 use crate::tc::{self, KeptLegs, LegEntries, LegId};
 use crate::time::Time;
@@ -69,9 +71,20 @@ struct CallEntry<'a> {
     legs: LegEntries<'a>,
 }
 
+/// A call of gateway control.
+#[derive(Serialize)]
+struct ControlEntry<'a> {
+    control: control::CallEntry<'a>,
+    legs: LegEntries<'a>,
+}
+
+/// Either of the two.
 #[derive(Deserialize)]
 struct KeptCall {
-    call: Call,
+    #[serde(default)]
+    call: Option<Call>,
+    #[serde(default)]
+    control: Option<control::KeptCall>,
     legs: KeptLegs,
 }
 
@@ -140,11 +153,13 @@ impl Engine {
     /// Without [`Engine::keep_journal`], none.
     pub fn take_journal(&mut self) -> Vec<Entry> {
         let legs = self.tc.take_touched();
+        let control = self.control.take_touched();
         let clients = self.registrar.take_touched();
         let Some(mut journal) = self.journal.take() else {
             return Vec::new();
         };
         journal.calls.extend(legs.into_iter().map(|leg| leg.0));
+        journal.calls.extend(control);
         let mut entries = Vec::new();
         let numbers = Some((self.next_call, self.tc.numbers()));
         if journal.numbers != numbers && (!journal.calls.is_empty() || !clients.is_empty()) {
@@ -161,6 +176,7 @@ impl Engine {
     /// Everything that outlives a run, as entries.
     pub fn snapshot(&self) -> Vec<Entry> {
         let mut calls: Vec<u32> = self.calls.keys().copied().collect();
+        calls.extend(self.control.ids());
         calls.sort_unstable();
         let clients = self.registrar.users().map(str::to_owned);
         [self.numbers_entry()]
@@ -178,7 +194,7 @@ impl Engine {
         for (key, value) in entries {
             let (count, done) = match key {
                 Key::Numbers => (None, self.restore_numbers(value)),
-                Key::Call(_) => (Some(&mut restored.calls), self.restore_call(value)),
+                Key::Call(_) => (Some(&mut restored.calls), self.restore_call(now, value)),
                 Key::Client(_) => {
                     let binding = rmp_serde::from_slice::<Binding>(value).ok();
                     let done = binding.is_some_and(|binding| {
@@ -206,7 +222,9 @@ impl Engine {
         let mut calls: Vec<(u32, Vec<super::Flow>)> = self
             .calls
             .iter()
-            .filter_map(|(id, call)| Some((*id, call.flows()?.to_vec())))
+            .filter_map(|(id, call)| Some((*id, call.flows()?)))
+            .chain(self.control.flows())
+            .map(|(id, flows)| (id, flows.to_vec()))
             .collect();
         calls.sort_unstable_by_key(|(id, _)| *id);
         for (call, flows) in calls {
@@ -230,10 +248,16 @@ impl Engine {
     }
 
     fn call_entry(&self, id: u32) -> Entry {
-        let value = self.calls.get(&id).and_then(|call| {
-            let legs = self.tc.entries(LegId(id));
-            encoded(&CallEntry { call, legs })
-        });
+        let legs = || self.tc.entries(LegId(id));
+        let value = match self.calls.get(&id) {
+            Some(call) => encoded(&CallEntry { call, legs: legs() }),
+            None => self.control.entry(id).and_then(|control| {
+                encoded(&ControlEntry {
+                    control,
+                    legs: legs(),
+                })
+            }),
+        };
         Entry {
             key: Key::Call(id),
             value,
@@ -260,26 +284,45 @@ impl Engine {
         true
     }
 
-    fn restore_call(&mut self, value: &[u8]) -> bool {
-        let Ok(KeptCall { call, legs }) = rmp_serde::from_slice(value) else {
+    fn restore_call(&mut self, now: Time, value: &[u8]) -> bool {
+        let Ok(kept) = rmp_serde::from_slice::<KeptCall>(value) else {
             return false;
         };
-        let address = call.vm_address().into();
-        let Some(&vm) = self.by_address.get(&address) else {
+        let restored = match (kept.call, kept.control) {
+            (Some(call), None) => self.restore_sip(now, call),
+            (None, Some(call)) => self.restore_control(now, call),
+            _ => None,
+        };
+        let Some((id, anchor)) = restored else {
             return false;
         };
-        let call = call.restored(vm);
-        let id = call.id();
         self.next_call = self.next_call.max(id.saturating_add(1));
-        if let Some(anchor) = call.anchor() {
+        if let Some(anchor) = anchor {
             self.anchors.restore(anchor);
         }
+        self.tc.restore(now, kept.legs);
+        true
+    }
+
+    fn restore_sip(&mut self, now: Time, call: Call) -> Option<(u32, Option<Anchor>)> {
+        let address = call.vm_address().into();
+        let vm = *self.by_address.get(&address)?;
+        let call = call.restored(now, vm);
+        let (id, anchor) = (call.id(), call.anchor());
         self.by_call_id.insert(call.key(), id);
         self.deadlines.set(&id, call.next_timeout());
         self.occupancy.set(id, vm, call.may_go());
         self.calls.insert(id, Box::new(call));
-        self.tc.restore(legs);
-        true
+        Some((id, anchor))
+    }
+
+    fn restore_control(
+        &mut self,
+        now: Time,
+        call: control::KeptCall,
+    ) -> Option<(u32, Option<Anchor>)> {
+        let vm = *self.by_address.get(&call.vm_address())?;
+        Some(self.control.restore(now, vm, call))
     }
 }
 

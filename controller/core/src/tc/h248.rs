@@ -21,6 +21,8 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::CallProgress;
 use super::gateway::{
     Association, Command, Failure, Hook, Method, NotUnderstood, Question, Read, Reply, Said,
@@ -71,10 +73,45 @@ pub(super) struct Client {
 }
 
 /// A context, and its RTP termination.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "KeptContext", into = "KeptContext")]
 pub(super) struct Context {
     id: ContextId,
     rtp: TerminationId<'static>,
+}
+
+/// The same as it is kept: a termination by its text.
+#[derive(Serialize, Deserialize)]
+struct KeptContext {
+    id: u32,
+    rtp: String,
+    binary: bool,
+}
+
+impl From<Context> for KeptContext {
+    fn from(context: Context) -> Self {
+        Self {
+            id: context.id.0,
+            rtp: context.rtp.to_string(),
+            binary: matches!(context.rtp, TerminationId::Octets { .. }),
+        }
+    }
+}
+
+impl TryFrom<KeptContext> for Context {
+    type Error = &'static str;
+
+    fn try_from(kept: KeptContext) -> Result<Self, Self::Error> {
+        let encoding = match kept.binary {
+            true => Encoding::Binary,
+            false => Encoding::Pretty,
+        };
+        let rtp = termination_of(&kept.rtp, encoding).ok_or("no termination in hexadecimal")?;
+        Ok(Self {
+            id: ContextId(kept.id),
+            rtp,
+        })
+    }
 }
 
 impl H248 {
@@ -344,9 +381,19 @@ impl Wire for H248 {
         client.encoding = *encoding;
         client.version = *version;
         client.termination = Some(termination_of(termination, *encoding)?);
-        // Its telephone may be in a context that we have forgotten.
-        client.entangled = true;
         Some(codecs.clone())
+    }
+
+    fn entangled(&self, client: &mut Client) {
+        client.entangled = true;
+    }
+
+    fn drawn(&self) -> u64 {
+        self.identifiers.drawn()
+    }
+
+    fn skip_to(&mut self, drawn: u64) {
+        self.identifiers.skip_to(drawn);
     }
 
     fn signalling(&self, client: &Client, codecs: &[Codec]) -> Signalling {

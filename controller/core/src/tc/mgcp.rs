@@ -21,6 +21,8 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::CallProgress;
 use super::gateway::{
     Association, Change, Command, Failure, Hook, Method, NotUnderstood, Question, Read, Reply,
@@ -64,7 +66,7 @@ enum Events {
 }
 
 /// What a gateway calls a connection, with our name of its call.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Connection {
     call: String,
     id: String,
@@ -269,6 +271,14 @@ impl Wire for Mgcp {
             }
             _ => None,
         }
+    }
+
+    fn drawn(&self) -> u64 {
+        self.identifiers.drawn()
+    }
+
+    fn skip_to(&mut self, drawn: u64) {
+        self.identifiers.skip_to(drawn);
     }
 
     fn signalling(&self, client: &Client, codecs: &[Codec]) -> Signalling {

@@ -53,7 +53,7 @@ use crate::time::Time;
 pub struct LegId(pub u32);
 
 /// What comes out of the agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     clippy::large_enum_variant,
     reason = "bindings are rare, and moved once"
@@ -130,18 +130,28 @@ pub enum CallProgress {
 #[derive(Debug, Serialize)]
 pub(crate) struct LegEntries<'a> {
     sip: Vec<sip::LegEntry<'a>>,
+    h248: Vec<gateway::LegEntry<'a, h248::Context>>,
+    mgcp: Vec<gateway::LegEntry<'a, mgcp::Connection>>,
 }
 
 /// The legs of one call of an earlier run: [`LegEntries`] read again.
 #[derive(Debug, Deserialize)]
 pub(crate) struct KeptLegs {
     sip: Vec<sip::KeptLeg>,
+    #[serde(default)]
+    h248: Vec<gateway::KeptLeg<h248::Context>>,
+    #[serde(default)]
+    mgcp: Vec<gateway::KeptLeg<mgcp::Connection>>,
 }
 
 /// What is counted up over all legs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Numbers {
     sip: sip::Numbers,
+    #[serde(default)]
+    h248: gateway::Numbers,
+    #[serde(default)]
+    mgcp: gateway::Numbers,
 }
 
 /// How much of the thin clients is remembered.
@@ -311,25 +321,35 @@ impl TcAgent {
 
     /// Calls whose legs have changed since this was asked last.
     pub(crate) fn take_touched(&mut self) -> BTreeSet<LegId> {
-        self.sip.take_touched()
+        let mut touched = self.sip.take_touched();
+        touched.append(&mut self.h248.take_touched());
+        touched.append(&mut self.mgcp.take_touched());
+        touched
     }
 
     /// A call's legs, to be kept.
     pub(crate) fn entries(&self, leg: LegId) -> LegEntries<'_> {
         LegEntries {
             sip: self.sip.entries(leg),
+            h248: self.h248.entries(leg),
+            mgcp: self.mgcp.entries(leg),
         }
     }
 
     /// Goes on with a call's legs of an earlier run.
-    pub(crate) fn restore(&mut self, kept: KeptLegs) {
+    pub(crate) fn restore(&mut self, now: Time, kept: KeptLegs) {
         for leg in kept.sip {
             self.sip.restore(leg);
         }
+        for leg in kept.h248 {
+            self.h248.restore(now, leg);
+        }
+        for leg in kept.mgcp {
+            self.mgcp.restore(now, leg);
+        }
     }
 
-    /// Goes on with a binding of an earlier run. Legs of other protocols than SIP
-    /// are not kept.
+    /// Goes on with a binding of an earlier run.
     pub(crate) fn resume(&mut self, now: Time, binding: &Binding) {
         self.h248.resume(now, binding);
         self.mgcp.resume(now, binding);
@@ -339,11 +359,15 @@ impl TcAgent {
     pub(crate) fn numbers(&self) -> Numbers {
         Numbers {
             sip: self.sip.numbers(),
+            h248: self.h248.numbers(),
+            mgcp: self.mgcp.numbers(),
         }
     }
 
     pub(crate) fn restore_numbers(&mut self, numbers: Numbers) {
         self.sip.restore_numbers(numbers.sip);
+        self.h248.restore_numbers(numbers.h248);
+        self.mgcp.restore_numbers(numbers.mgcp);
     }
 
     /// Runs the timers that have run out by `now`.

@@ -13,6 +13,7 @@ mod mg;
 mod mutation;
 mod mutations;
 mod pairing;
+mod restarts;
 #[path = "../scene/mod.rs"]
 mod scene;
 mod segments;

@@ -13,5 +13,6 @@ mod fuzz;
 mod ipv6;
 mod pairing;
 mod passing;
+mod restarts;
 mod setup;
 mod transactions;

@@ -185,6 +185,23 @@ impl Tc {
         scene.tc_sends(reply);
     }
 
+    /// It answers an audit.
+    pub fn is_there(self, scene: &mut Scene, asked: &Asked) {
+        let id = asked.id;
+        scene.tc_sends(match self {
+            Self::H248 => format!("!/1 <tc17> P={id}{{C=-{{AV=ROOT}}}}"),
+            Self::Mgcp => format!("200 {id} OK\r\n"),
+        });
+    }
+
+    /// It begins anew; its questions wait.
+    pub fn registers_again(self, scene: &mut Scene) {
+        scene.tc_sends(match self {
+            Self::H248 => "!/1 <tc17> T=77{C=-{SC=ROOT{SV{MT=RS,RE=\"901 Cold Boot\",V=1}}}}",
+            Self::Mgcp => "RSIP 77 aaln/1@tc17 MGCP 1.0\r\nRM: restart\r\n",
+        });
+    }
+
     /// It has no codec for that.
     pub fn refuses(self, scene: &mut Scene, asked: &Asked) {
         let id = asked.id;

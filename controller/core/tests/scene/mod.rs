@@ -7,6 +7,7 @@
 
 pub mod gateway_tc;
 pub mod incoming;
+pub mod journal;
 pub mod outgoing;
 pub mod phone;
 pub mod ua;
@@ -152,6 +153,8 @@ pub struct Scene {
     config: EngineConfig,
     /// Calls of which the engine wants to know what has been counted.
     pub looks: Vec<u32>,
+    /// When packets of each leg were counted last.
+    seen: Vec<(Leg, Time)>,
     /// All that was put into the engine, where it is wanted.
     pub heard: Option<Vec<Datagram>>,
 }
@@ -173,6 +176,7 @@ impl Scene {
             log: None,
             config,
             looks: Vec::new(),
+            seen: Vec::new(),
             heard: None,
         }
     }
@@ -215,6 +219,17 @@ impl Scene {
         self.engine = Engine::new(self.config.clone(), self.now);
         let restored = self.engine.restore(self.now, &stored);
         assert_eq!(restored.left_out, 0, "{stored:?}");
+    }
+
+    /// Of the one call, packets of these legs have just been counted.
+    pub fn tell_seen(&mut self, legs: &[Leg]) {
+        let (now, id) = (self.now, self.call().id);
+        let mut seen: Vec<_> = self.seen.clone();
+        seen.retain(|(leg, _)| !legs.contains(leg));
+        seen.extend(legs.iter().map(|leg| (*leg, now)));
+        self.seen.clone_from(&seen);
+        self.engine.media_seen(now, id, &seen);
+        self.drain();
     }
 
     fn deliver(&mut self, datagram: Datagram) {

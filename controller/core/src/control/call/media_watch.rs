@@ -68,6 +68,7 @@ impl Call {
                 self.fall_back(cx, Reason::NoMediaSeen);
             }
             Judgement::NotBothWays => {}
+            Judgement::Vanished => self.gone(cx),
             Judgement::Stopped(silent) => {
                 let call = self.view(cx.config);
                 cx.output.push_back(Output::Event(Event::MediaTimeout {

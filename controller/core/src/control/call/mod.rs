@@ -28,6 +28,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub(super) use self::vm_command::Answer;
 
 use self::tc_leg::{TcLeg, TcState};
@@ -40,7 +42,7 @@ use crate::bypass::media_path::MediaPath;
 use crate::bypass::media_watch::MediaWatch;
 use crate::bypass::{Context, Reason};
 use crate::engine::{
-    CallMedia, CallView, EngineConfig, Event, Output, Path, PathChoice, Transport,
+    CallMedia, CallView, EngineConfig, Event, Flow, Output, Path, PathChoice, Transport,
 };
 use crate::media::{Direction, Media};
 use crate::occupancy::MayGo;
@@ -58,7 +60,7 @@ const STALE: Duration = Duration::from_secs(24 * 3600);
 const OWED: Duration = Duration::from_secs(2);
 
 /// How far the call is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Progress {
     /// The VM has asked for it.
     Setup,
@@ -70,8 +72,29 @@ enum Progress {
     Ended { until: Time },
 }
 
+/// [`Progress`] without its times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Stage {
+    Setup,
+    Up,
+    Ending,
+    Ended,
+}
+
+impl Stage {
+    /// As `sidestep calls` shows it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Up => "up",
+            Self::Ending => "ending",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// Which way the media goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Plane {
     /// Not decided.
     Pending,
@@ -82,7 +105,7 @@ enum Plane {
 }
 
 /// What a command of our own is for.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize, Serialize, Deserialize, Serialize, Deserialize, Serialize, Deserialize, Serialize, Deserialize)]
 #[expect(
     clippy::large_enum_variant,
     reason = "one of a call at most, moved twice"
@@ -134,6 +157,7 @@ pub(super) struct Before {
 #[derive(Debug)]
 pub(crate) struct Call {
     id: u32,
+    #[serde(with = "super::kept::codec")]
     codec: &'static dyn Codec,
     vm_index: usize,
     pub(super) way: Way,
@@ -161,6 +185,8 @@ pub(crate) struct Call {
     agreed: Option<(Described, Media)>,
     /// Commands of the VM's that are not replied to.
     in_flight: BTreeSet<u32>,
+    /// The last of them.
+    last: u32,
     /// A command of our own that is not replied to, and whether it is to be sent.
     own: Option<Purpose>,
     outbox: Option<Modify>,
@@ -176,7 +202,7 @@ pub(crate) struct Call {
     answer_by: Option<Time>,
     last_heard: Time,
     /// What was last reported.
-    reported: Option<(&'static str, Path, Option<Reason>)>,
+    reported: Option<(Stage, Path, Option<Reason>)>,
 }
 
 /// What a new call is of.
@@ -219,6 +245,7 @@ impl Call {
             promised: None,
             agreed: None,
             in_flight: BTreeSet::new(),
+            last: 0,
             own: None,
             outbox: None,
             rounds: 0,
@@ -232,8 +259,47 @@ impl Call {
         }
     }
 
+    /// A call of an earlier run, whose VM now has this index. Its anchor is the
+    /// caller's to take again.
+    pub(super) fn restored(self, now: Time, vm: usize) -> Self {
+        let mut call = Self {
+            vm_index: vm,
+            ..self
+        };
+        if let Some(watch) = &mut call.media_watch {
+            watch.adopt(now);
+        }
+        call
+    }
+
+    /// The anchor it has.
+    pub(super) fn anchor(&self) -> Option<Anchor> {
+        self.media_path.anchor()
+    }
+
+    /// The flows that the datapath was told.
+    pub(super) fn flows(&self) -> Option<&[Flow]> {
+        self.media_path.flows()
+    }
+
+    /// Whether there is nothing to do by `now` but to feed the VM's media timer.
+    pub(super) fn only_feeds(&self, now: Time) -> bool {
+        let feeds = self.keep_alive.as_ref().map(KeepAlive::due);
+        feeds.is_some_and(|at| at <= now) && self.other_timeout().is_none_or(|at| at > now)
+    }
+
     pub(super) fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Id of the VM's last command for it.
+    pub(super) fn last(&self) -> u32 {
+        self.last
+    }
+
+    /// The codec of its protocol.
+    pub(super) fn codec(&self) -> &'static dyn Codec {
+        self.codec
     }
 
     /// Index of its VM.
@@ -316,7 +382,7 @@ impl Call {
                 true => "incoming",
                 false => "outgoing",
             },
-            state,
+            state: state.word(),
             path,
             reason,
             started: self.started,
@@ -331,12 +397,12 @@ impl Call {
         }
     }
 
-    fn summary(&self) -> (&'static str, Path, Option<Reason>) {
+    fn summary(&self) -> (Stage, Path, Option<Reason>) {
         let state = match self.progress {
-            Progress::Setup => "setup",
-            Progress::Up => "up",
-            Progress::Ending { .. } => "ending",
-            Progress::Ended { .. } => "ended",
+            Progress::Setup => Stage::Setup,
+            Progress::Up => Stage::Up,
+            Progress::Ending { .. } => Stage::Ending,
+            Progress::Ended { .. } => Stage::Ended,
         };
         match self.plane {
             Plane::Pending => (state, Path::Pending, None),
@@ -365,6 +431,12 @@ impl Call {
 
     /// When it has to be woken.
     pub(super) fn next_timeout(&self) -> Option<Time> {
+        let feeds = self.keep_alive.as_ref().map(KeepAlive::due);
+        self.other_timeout().into_iter().chain(feeds).min()
+    }
+
+    /// When it has to be woken for something else than its VM's media timer.
+    fn other_timeout(&self) -> Option<Time> {
         let owed = match self.tc.state {
             TcState::OwedAnswer { by } => Some(by),
             _ => None,
@@ -379,7 +451,6 @@ impl Call {
             owed,
             self.answer_by,
             self.media_path.due(),
-            self.keep_alive.as_ref().map(KeepAlive::due),
             self.media_watch.as_ref().and_then(MediaWatch::due),
         ]
         .into_iter()

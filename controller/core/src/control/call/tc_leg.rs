@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::OWED;
 use crate::bypass::described::{Described, Told};
 use crate::bypass::{Context, Reason};
@@ -11,7 +13,7 @@ use crate::tc::{LegId, TcEvent};
 use crate::time::Time;
 
 /// How the leg stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum TcState {
     /// Not invited.
     Idle,
@@ -42,7 +44,7 @@ pub(super) enum Consent {
 }
 
 /// What an event of the leg means.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "moved once, and rare")]
 pub(super) enum Said {
     /// Nothing for the call.

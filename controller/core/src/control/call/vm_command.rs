@@ -174,6 +174,7 @@ impl Call {
     pub(in crate::control) fn sent(&mut self, cx: &mut Context<'_>, transaction: u32) {
         self.last_heard = cx.now;
         self.in_flight.insert(transaction);
+        self.last = transaction;
     }
 
     /// What the gateway's own description is to say to a VM that has fewer codecs:

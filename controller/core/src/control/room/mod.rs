@@ -2,6 +2,7 @@
 //! are whose, what is changed in it, whether it has to wait.
 
 mod commands;
+mod kept;
 mod reissue;
 mod replies;
 mod segments;
@@ -48,6 +49,8 @@ pub(crate) struct Room {
     expiry: Deadlines<LineKey>,
     /// Commands of our own that wait for their replies.
     requests: Requests<(LineKey, u32)>,
+    /// Calls of which something has changed since [`Room::take_touched`].
+    touched: BTreeSet<u32>,
 }
 
 /// The numbers of calls, which all protocols share.
@@ -81,6 +84,14 @@ impl Treated {
         self.dropped += 1;
         self.edits.push(Edit::Drop { part: index });
     }
+}
+
+/// The codec of the protocol of this name.
+pub(super) fn codec_named(name: &str) -> Option<&'static dyn Codec> {
+    [Protocol::H248, Protocol::Mgcp]
+        .into_iter()
+        .find(|protocol| protocol.name() == name)
+        .and_then(codec)
 }
 
 /// The codec of a protocol.
@@ -209,6 +220,7 @@ impl Room {
                     }
                 }
             }
+            self.touched.extend(transaction.calls());
             line.note(cx.now, datagram.side, id, transaction);
         }
         self.expiry.set(&key, line.next_expiry());
@@ -273,6 +285,7 @@ impl Room {
             ids,
             calls: treated.undecided.clone(),
         };
+        self.touched.extend(&held.calls);
         if new && !line.hold(held) {
             forward(cx, datagram);
         }
@@ -291,6 +304,7 @@ impl Room {
             let Some(held) = ready.and_then(|at| line.held.remove(at)) else {
                 return;
             };
+            self.touched.extend(&held.calls);
             self.take_again(cx, numbers, key, held.datagram);
         }
     }
@@ -306,7 +320,7 @@ impl Room {
         if let Some(modify) = call.take_outbox()
             && let Some(line) = self.lines.get_mut(&key)
         {
-            let own = line.own_id();
+            let own = line.own_id(call.last());
             let payload = line
                 .codec
                 .modify(own, &call.connection, &modify.remote, None);
@@ -326,6 +340,7 @@ impl Room {
         }
         call.watch_media(cx);
         call.report(cx);
+        self.touched.insert(id);
         self.due.set(&(call.vm_index(), id), call.next_timeout());
         self.occupancy.set(id, call.vm_index(), call.may_go());
         if call.is_forgotten(cx.now) {
@@ -366,6 +381,7 @@ impl Room {
 
     fn remove(&mut self, id: u32) {
         self.occupancy.remove(id);
+        self.touched.insert(id);
         if let Some(call) = self.calls.remove(&id) {
             self.due.set(&(call.vm_index(), id), None);
         }
@@ -451,11 +467,21 @@ impl Room {
     /// Runs one thing that is due, of the VM that [`Room::due`] named.
     pub(crate) fn run_due(&mut self, cx: &mut Context<'_>, numbers: &mut Numbers<'_>) {
         if let Some((_, id)) = self.due.take_due(cx.now) {
-            return self.with_call(cx, numbers, id, Call::handle_timeout);
+            // What feeds a VM's media timer is not worth writing down.
+            let idle = self.calls.get(&id).is_some_and(|call| call.only_feeds(cx.now));
+            let touched = self.touched.contains(&id);
+            self.with_call(cx, numbers, id, Call::handle_timeout);
+            if idle && !touched {
+                self.touched.remove(&id);
+            }
+            return;
         }
         if self.requests.peek_due(cx.now).is_some() {
             match self.requests.take_due(cx.now) {
-                Some(Due::Repeat(datagram)) => cx.send(datagram),
+                Some(Due::Repeat((key, id), datagram)) => {
+                    self.touch_own(key, id);
+                    cx.send(datagram);
+                }
                 Some(Due::Failed((key, id))) => {
                     let line = self.lines.get_mut(&key);
                     let purpose = line.and_then(|line| line.own(id)).map(|own| own.purpose);

@@ -85,7 +85,7 @@ impl Room {
         (reply, index): (&Datagram, usize),
     ) -> Option<()> {
         let line = self.lines.get_mut(&key)?;
-        let own = line.own_id();
+        let own = line.own_id(id);
         let codec = line.codec;
         let transaction = line.transaction(Side::Vm, id)?;
         let (datagram, part) = transaction.original.clone()?;
@@ -104,6 +104,7 @@ impl Room {
         transaction.original = None;
         transaction.edits = Vec::new();
         transaction.reissued = Some((own, payload.clone()));
+        self.touched.extend(transaction.calls());
         let dialect = match message.parts().get(part) {
             Some(Part::Request(request)) => request.dialect.clone(),
             _ => Default::default(),

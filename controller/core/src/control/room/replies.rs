@@ -34,6 +34,9 @@ impl Room {
         {
             // What the VM acknowledges is of another id, if it is anything.
             acknowledge(cx, codec, own, reply);
+            if let OwnPurpose::Call(call) = own.purpose {
+                self.touched.insert(call);
+            }
             match own.purpose {
                 OwnPurpose::Reissue(vms) => {
                     let known = line.transaction(asker, vms);
@@ -125,6 +128,7 @@ impl Room {
             }
             return;
         }
+        self.touched.extend(transaction.calls());
         let asked = transaction.asked.clone();
         let mut replied = transaction.replied.clone();
         if asker == Side::Vm
@@ -397,7 +401,8 @@ impl Room {
                 part: index,
                 id: vms,
             }),
-            OwnPurpose::Call(_) => {
+            OwnPurpose::Call(call) => {
+                self.touched.insert(call);
                 self.requests.provisional(cx.now, &(key, id));
                 treated.drop(index);
             }

@@ -31,7 +31,7 @@ const FORBIDDEN: u16 = 403;
 
 /// What a transaction of ours is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     Leg(Serial),
     Ask(Question),
 }
@@ -56,19 +56,19 @@ impl<H> Default for Partial<H> {
 /// All thin clients of one protocol.
 #[derive(Debug)]
 pub(in crate::tc) struct Agent<W: Wire> {
-    wire: W,
+    pub(super) wire: W,
     port: u16,
-    clients: Vec<Client<W::Client>>,
-    legs: Legs<W::Handle>,
-    requests: Requests<u32>,
+    pub(super) clients: Vec<Client<W::Client>>,
+    pub(super) legs: Legs<W::Handle>,
+    pub(super) requests: Requests<u32>,
     /// Index of the thin client, and what for.
-    purposes: BTreeMap<u32, (usize, Purpose)>,
+    pub(super) purposes: BTreeMap<u32, (usize, Purpose)>,
     /// Replies of which some segments have come.
     partial: BTreeMap<u32, Partial<W::Handle>>,
     replies: Replies,
-    audits: Deadlines<usize>,
-    last_transaction: u32,
-    now: Time,
+    pub(super) audits: Deadlines<usize>,
+    pub(super) last_transaction: u32,
+    pub(super) now: Time,
     output: VecDeque<TcOutput>,
 }
 
@@ -114,7 +114,7 @@ impl<W: Wire> Agent<W> {
     }
 
     /// Goes on with a binding of an earlier run, and asks at once whether the thin
-    /// client is still there. Its legs have been forgotten.
+    /// client is still there.
     pub(in crate::tc) fn resume(&mut self, now: Time, binding: &Binding) {
         let index = self.clients.iter().position(|c| c.user == binding.user);
         let Some((index, client)) = index.and_then(|i| Some((i, self.clients.get_mut(i)?))) else {
@@ -125,6 +125,10 @@ impl<W: Wire> Agent<W> {
             return;
         };
         client.codecs = codecs;
+        // It may be in a call that was not kept.
+        if self.legs.standing(index) == 0 {
+            self.wire.entangled(&mut client.protocol);
+        }
         client.place = Some(Place {
             address: binding.address,
             transport: Transport::Udp,
@@ -272,12 +276,14 @@ impl<W: Wire> Agent<W> {
                         Some(reply) => self.replied(transaction, &reply),
                         // It is there, and not done.
                         None => {
+                            self.touch(transaction);
                             self.requests.provisional(now, &transaction);
                         }
                     }
                 }
                 Said::Pending { transaction } => {
                     if self.is_from(datagram, transaction) {
+                        self.touch(transaction);
                         self.requests.provisional(now, &transaction);
                     }
                 }
@@ -293,7 +299,10 @@ impl<W: Wire> Agent<W> {
         self.legs.handle_timeout(now);
         while let Some(due) = self.requests.take_due(now) {
             match due {
-                Due::Repeat(datagram) => self.output.push_back(TcOutput::Send(datagram)),
+                Due::Repeat(transaction, datagram) => {
+                    self.touch(transaction);
+                    self.output.push_back(TcOutput::Send(datagram));
+                }
                 Due::Failed(transaction) => {
                     self.partial.remove(&transaction);
                     if let Some((client, _)) = self.purposes.remove(&transaction) {
@@ -533,6 +542,13 @@ impl<W: Wire> Agent<W> {
             }
             !forgotten
         });
+    }
+
+    /// What is kept of a transaction has changed.
+    fn touch(&mut self, transaction: u32) {
+        if let Some((_, Purpose::Leg(leg))) = self.purposes.get(&transaction) {
+            self.legs.touch(*leg);
+        }
     }
 
     fn is_from(&self, datagram: &Datagram, transaction: u32) -> bool {

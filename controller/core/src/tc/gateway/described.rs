@@ -4,16 +4,19 @@
 //! go, and the direction is the mode's affair. The call machine gets whole
 //! descriptions, whose version rises when, and only when, they change.
 
+use serde::{Deserialize, Serialize};
+
 use crate::media::{Direction, Media};
 use crate::sdp::{self, SessionDescription};
 
 /// What a gateway said of itself, last.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Described {
     session: u64,
     version: u64,
     media: Option<Media>,
     /// As it came, where it is not one audio stream that can be understood.
+    #[serde(with = "serde_bytes")]
     raw: Option<Vec<u8>>,
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::described::Described;
 use super::settings::{Change, Settings};
 use super::{Failure, Hook, Outcome};
@@ -30,7 +32,7 @@ pub(in crate::tc) enum Command {
 }
 
 /// What a command was sent for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Purpose {
     Create,
     /// `offer`: the call machine waits for an answer.
@@ -42,12 +44,13 @@ enum Purpose {
 }
 
 /// A leg; `H` is what the gateway calls it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Leg<H> {
     pub(super) number: LegId,
     /// `None`: its caller has done with it.
     pub(super) id: Option<LegId>,
     /// Index of its thin client.
+    #[serde(skip)]
     pub(super) client: usize,
     pub(super) handle: Option<H>,
     created: bool,

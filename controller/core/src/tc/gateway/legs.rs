@@ -38,12 +38,16 @@ pub(in crate::tc) struct Legs<H> {
     identifiers: Identifiers,
     legs: BTreeMap<Serial, Leg<H>>,
     by_id: BTreeMap<LegId, Serial>,
+    /// All legs of a number, also those that still end.
+    by_number: BTreeMap<LegId, BTreeSet<Serial>>,
     by_client: BTreeMap<usize, BTreeSet<Serial>>,
     /// Legs that may have a command due.
     due: BTreeSet<Serial>,
     wakes: Deadlines<Serial>,
     next: Serial,
     events: VecDeque<(LegId, TcEvent)>,
+    /// Calls whose legs have changed since [`Self::take_touched`].
+    touched: BTreeSet<LegId>,
 }
 
 impl<H: Clone> Legs<H> {
@@ -60,11 +64,13 @@ impl<H: Clone> Legs<H> {
             identifiers,
             legs: BTreeMap::new(),
             by_id: BTreeMap::new(),
+            by_number: BTreeMap::new(),
             by_client: BTreeMap::new(),
             due: BTreeSet::new(),
             wakes: Deadlines::default(),
             next: 0,
             events: VecDeque::new(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -80,10 +86,59 @@ impl<H: Clone> Legs<H> {
         self.next += 1;
         let session = self.identifiers.below(u32::MAX);
         let leg = Leg::new(id, client, session, offer, now + self.answer_timeout);
-        self.legs.insert(serial, leg);
         self.by_id.insert(id, serial);
-        self.by_client.entry(client).or_default().insert(serial);
+        self.insert(serial, leg);
+    }
+
+    fn insert(&mut self, serial: Serial, leg: Leg<H>) {
+        let number = self.by_number.entry(leg.number).or_default();
+        number.insert(serial);
+        self.by_client.entry(leg.client).or_default().insert(serial);
+        self.legs.insert(serial, leg);
         self.settle(serial, None);
+    }
+
+    // --- what outlives a run ------------------------------------------------
+
+    /// Calls whose legs have changed since this was asked last.
+    pub(super) fn take_touched(&mut self) -> BTreeSet<LegId> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Something that is kept with a leg has changed.
+    pub(super) fn touch(&mut self, serial: Serial) {
+        self.touched
+            .extend(self.legs.get(&serial).map(|leg| leg.number));
+    }
+
+    /// The legs of a number: the one that stands, and those that still end.
+    pub(super) fn entries(&self, number: LegId) -> impl Iterator<Item = (Serial, &Leg<H>)> {
+        let serials = self.by_number.get(&number).into_iter().flatten();
+        serials.filter_map(|serial| Some((*serial, self.legs.get(serial)?)))
+    }
+
+    /// Goes on with a leg of an earlier run. Without its thin client (its index) it is
+    /// lost.
+    pub(super) fn restore(&mut self, serial: Serial, client: Option<usize>, mut leg: Leg<H>) {
+        self.next = self.next.max(serial + 1);
+        leg.client = client.unwrap_or(usize::MAX);
+        if leg.id.is_some() {
+            self.by_id.insert(leg.number, serial);
+        }
+        self.insert(serial, leg);
+        if client.is_none() {
+            self.lost(usize::MAX);
+        }
+    }
+
+    /// What is counted up.
+    pub(super) fn numbers(&self) -> (Serial, u64) {
+        (self.next, self.identifiers.drawn())
+    }
+
+    pub(super) fn restore_numbers(&mut self, (next, drawn): (Serial, u64)) {
+        self.next = self.next.max(next);
+        self.identifiers.skip_to(drawn);
     }
 
     /// How many there are, those that still end among them.
@@ -152,6 +207,7 @@ impl<H: Clone> Legs<H> {
                 continue;
             };
             if let Some(command) = leg.command() {
+                self.touched.insert(leg.number);
                 return Some(Due {
                     leg: serial,
                     client: leg.client,
@@ -239,6 +295,7 @@ impl<H: Clone> Legs<H> {
             return;
         };
         let number = leg.number;
+        self.touched.insert(number);
         let current = self.by_id.get(&number) == Some(&serial);
         if let Some(event) = event.filter(|_| current) {
             self.events.push_back((number, event));
@@ -255,6 +312,12 @@ impl<H: Clone> Legs<H> {
             self.legs.remove(&serial);
             if let Some(legs) = self.by_client.get_mut(&client) {
                 legs.remove(&serial);
+            }
+            if let Some(legs) = self.by_number.get_mut(&number) {
+                legs.remove(&serial);
+                if legs.is_empty() {
+                    self.by_number.remove(&number);
+                }
             }
         }
     }

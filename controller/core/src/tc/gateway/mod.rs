@@ -18,6 +18,7 @@
 //! | `described` | its session description, told as offer or answer |
 //! | `client` | a thin client: its account, its registration |
 //! | `agent` | all of it, over a protocol's [`Wire`] |
+//! | `kept` | what of the legs outlives a run |
 //! | `wire` | what a protocol has to know: its words for all this |
 //!
 //! [`TcEvent`]: super::TcEvent
@@ -25,12 +26,14 @@
 mod agent;
 mod client;
 mod described;
+mod kept;
 mod leg;
 mod legs;
 mod settings;
 mod wire;
 
 pub(super) use self::agent::Agent;
+pub(super) use self::kept::{KeptLeg, LegEntry, Numbers};
 pub(super) use self::leg::Command;
 pub(super) use self::settings::{Change, Settings};
 pub use self::wire::NotUnderstood;

@@ -1,5 +1,7 @@
 //! What is wanted of a gateway in a leg.
 
+use serde::{Deserialize, Serialize};
+
 use crate::media::{Direction, Media};
 use crate::tc::CallProgress;
 
@@ -18,7 +20,7 @@ fn toward(peer: &Media) -> Direction {
 }
 
 /// What a gateway is to have set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::tc) struct Settings {
     /// The other end's description; `None`: not known yet, or on hold by a null
     /// address, which must never become a live one.

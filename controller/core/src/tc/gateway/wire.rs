@@ -3,6 +3,9 @@
 use std::fmt::Debug;
 use std::net::SocketAddr;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::leg::Command;
 use super::{Failure, Hook};
 use crate::control::message::Segment;
@@ -13,7 +16,7 @@ use crate::registrar::Signalling;
 /// A protocol: reads what thin clients send, writes what they are asked.
 pub(in crate::tc) trait Wire {
     /// What a gateway calls a leg.
-    type Handle: Clone + Debug;
+    type Handle: Clone + Debug + Serialize + DeserializeOwned;
     /// What has to be remembered of a thin client.
     type Client: Debug;
 
@@ -75,6 +78,15 @@ pub(in crate::tc) trait Wire {
     /// What a binding of an earlier run says of the client is to be remembered, and
     /// its codecs. `None`: it is none of this protocol's.
     fn resume(&self, client: &mut Self::Client, signalling: &Signalling) -> Option<Vec<Codec>>;
+
+    /// Its telephone may be in a call that nothing is known of.
+    fn entangled(&self, _client: &mut Self::Client) {}
+
+    /// How many names and numbers were drawn.
+    fn drawn(&self) -> u64;
+
+    /// Leaves out what an earlier run has drawn.
+    fn skip_to(&mut self, drawn: u64);
 
     /// What a binding says of the client, with its codecs.
     fn signalling(&self, client: &Self::Client, codecs: &[Codec]) -> Signalling;
