@@ -12,11 +12,11 @@ use sidestep_tests::peers::desk::{self, Registered};
 use sidestep_tests::peers::megaco::{Form, Megaco, Transport};
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
-use sidestep_tests::rtp::{End, Load};
 use sidestep_tests::peers::speaker::Speaker;
+use sidestep_tests::rtp::{End, Load};
 use sidestep_tests::stage::{
-    GATEWAY_TONE, TC_TONE, Wires, call_gateway, hear, registrar, requests, sip, steer,
-    thin_client, wait_over,
+    GATEWAY_TONE, TC_TONE, Wires, call_gateway, hear, registrar, requests, sip, steer, thin_client,
+    wait_over,
 };
 use sidestep_tests::wait::{seconds, wait_for};
 
@@ -297,8 +297,7 @@ fn a_gateway_controllers_call_is_signalled_for_after_a_restart() {
         sidestep.wait_registered(lab, "tc1")?;
         let wires = Wires::start(lab)?;
         let mut controller = Megaco::controller(lab, Site::Vm1, Transport::Udp, form)?;
-        let mut gateway =
-            Megaco::gateway(lab, Site::Gw, Transport::Udp, form, Site::Vm1.ip())?;
+        let mut gateway = Megaco::gateway(lab, Site::Gw, Transport::Udp, form, Site::Vm1.ip())?;
         controller.wait("service-change")?;
         let told = controller.add(of_vm(10_020))?;
         let near = tc.wait_address("local")?;

@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use sidestep_core::engine::Transport;
 use sidestep_core::sip::transaction::{
     Addresses, ClientKey, ClientTransaction, Effect, Expired, InviteClient, InviteServer,
     NonInviteClient, NonInviteServer, RequestFate, ResponseFate, ServerKey, Timers, Transactions,
@@ -279,6 +280,7 @@ fn addresses() -> Addresses {
     Addresses {
         local: "10.0.0.1:5070".parse().unwrap(),
         remote: "10.0.0.2:5060".parse().unwrap(),
+        transport: Transport::Udp,
     }
 }
 

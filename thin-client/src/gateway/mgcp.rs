@@ -223,7 +223,7 @@ impl Protocol for Mgcp {
         let mut news = Vec::new();
         while let Some(due) = self.requests.take_due(now) {
             match due {
-                Due::Repeat(datagram) => self.outgoing.push_back(datagram.payload),
+                Due::Repeat(_, datagram) => self.outgoing.push_back(datagram.payload),
                 Due::Failed(id) => {
                     if self.restart.take_if(|restart| *restart == id).is_some() {
                         news.push(News::Refused(None));

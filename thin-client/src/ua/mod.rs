@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use sidestep_core::engine::Transport;
 use sidestep_core::sip::transaction::{
     Addresses, ClientKey, Expired, RequestFate, ResponseFate, ServerKey, Transactions,
 };
@@ -176,6 +177,7 @@ impl UserAgent {
         Addresses {
             local: self.config.bind,
             remote,
+            transport: Transport::Udp,
         }
     }
 

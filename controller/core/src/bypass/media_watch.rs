@@ -202,12 +202,13 @@ impl MediaWatch {
             let steered = flows.any(|flow| matches!(flow.kind, FlowKind::Steered { .. }));
             self.state = Some(verdict(last, may_be_silent, steered));
         }
+        let has_vanished = self.has_vanished(now, last);
         match self.state {
             Some(MediaSeen::NotBothWays) => {
                 self.look_at = None;
                 Judgement::NotBothWays
             }
-            _ if self.has_vanished(now, last) => {
+            _ if has_vanished => {
                 self.look_at = None;
                 Judgement::Vanished
             }

@@ -414,7 +414,9 @@ impl Line {
         }
         for (until, id, own) in kept.own {
             if self.own.insert(id, own).is_none() {
-                let at = self.own_expiry.partition_point(|(other, _)| *other <= until);
+                let at = self
+                    .own_expiry
+                    .partition_point(|(other, _)| *other <= until);
                 self.own_expiry.insert(at, (until, id));
             }
         }

@@ -18,6 +18,7 @@ use crate::occupancy::Occupancy;
 use crate::registrar::Registrar;
 use crate::sip::dialog::opposite;
 use crate::sip::identifiers::Identifiers;
+use crate::sip::transaction::Addresses;
 use crate::sip::{Message, Method, ResponseBuilder, SipError};
 use crate::tc::{LegId, TcAgent, TcEvent, TcOutput};
 use crate::time::Time;
@@ -165,6 +166,8 @@ impl Engine {
     /// it is not there until it registers again.
     pub fn handle_closed(&mut self, now: Time, connection: ConnectionId) {
         self.tc.closed(now, connection);
+        let events = self.registrar.closed(connection);
+        self.output.extend(events.into_iter().map(Output::Event));
         self.settle(now);
     }
 
@@ -308,20 +311,13 @@ impl Engine {
             }
             return;
         }
-        if datagram.transport.is_reliable() {
-            let kind = "SIP by a connection to the registrar";
-            return self.malformed(datagram.src, kind, kind.to_owned());
-        }
         match Message::parse(&datagram.payload) {
             Ok(message) => self.sip_at_registrar_port(now, datagram, &message),
             // Nobody but the registrar listens at that port of the VM.
             Err(SipError::KeepAlive) => {}
             Err(error) => {
                 self.malformed(datagram.src, error.what(), error.to_string());
-                let Datagram {
-                    src, dst, payload, ..
-                } = datagram;
-                self.tc.handle_unparsed(*src, *dst, payload);
+                self.tc.handle_unparsed(ends(datagram), &datagram.payload);
             }
         }
     }
@@ -329,13 +325,13 @@ impl Engine {
     /// A SIP message to the registrar's port: a REGISTER, or of a TC's leg. Another
     /// request has no business here.
     fn sip_at_registrar_port(&mut self, now: Time, datagram: &Datagram, message: &Message) {
-        let (src, dst) = (datagram.src, datagram.dst);
+        let from = ends(datagram);
         if message.is_request() && *message.method() == Method::Register {
-            let outcome = self.registrar.handle(now, src, dst, message);
+            let outcome = self.registrar.handle(now, from, message);
             self.output
                 .extend(outcome.events.into_iter().map(Output::Event));
             self.output.extend(outcome.reply.map(Output::Send));
-        } else if !self.tc.handle_sip(now, src, dst, message)
+        } else if !self.tc.handle_sip(now, from, message)
             && message.is_request()
             && *message.method() != Method::Ack
         {
@@ -343,8 +339,8 @@ impl Engine {
             self.output.push_back(Output::Send(Datagram {
                 side: Side::Net,
                 transport: datagram.transport,
-                src: dst,
-                dst: src,
+                src: datagram.dst,
+                dst: datagram.src,
                 payload,
             }));
         }
@@ -563,6 +559,15 @@ impl Engine {
             }),
             None => self.with_call(now, id, |call, cx| call.tc_event(cx, event)),
         }
+    }
+}
+
+/// The two ends that a message at the registrar's port has come between.
+fn ends(datagram: &Datagram) -> Addresses {
+    Addresses {
+        local: datagram.dst,
+        remote: datagram.src,
+        transport: datagram.transport,
     }
 }
 

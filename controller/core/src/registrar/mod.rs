@@ -57,12 +57,13 @@ use self::refusal::Refusal;
 use self::wish::Wish;
 use crate::deadlines::Deadlines;
 use crate::engine::{
-    ClientView, Datagram, Event, ExpiresConfig, Side, ThinClientConfig, Transport, VmConfig,
+    ClientView, ConnectionId, Datagram, Event, ExpiresConfig, Side, ThinClientConfig, VmConfig,
 };
 use crate::media::Media;
 use crate::sip::digest::{Algorithm, Challenge};
 use crate::sip::identifiers::{Identifiers, derive};
-use crate::sip::received::{mark_received, reply_address, sent_by};
+use crate::sip::received::{mark_received, sent_by};
+use crate::sip::transaction::Addresses;
 use crate::sip::{Message, Method, Name, ResponseBuilder, SipUri};
 use crate::time::Time;
 
@@ -136,27 +137,25 @@ impl Registrar {
         }
     }
 
-    /// A REGISTER has come from `src` to `dst`, a VM's address and the
-    /// registrar's port. Another method gets no reply here.
-    pub fn handle(
-        &mut self,
-        now: Time,
-        src: SocketAddr,
-        dst: SocketAddr,
-        request: &Message,
-    ) -> Outcome {
+    /// A REGISTER has come to a VM's address and the registrar's port. Another method
+    /// gets no reply here.
+    pub fn handle(&mut self, now: Time, from: Addresses, request: &Message) -> Outcome {
+        let (src, dst) = (from.remote, from.local);
         if !request.is_request() || *request.method() != Method::Register {
             return Outcome::default();
         }
         let fingerprint = Fingerprint::of(src, dst, request.bytes());
         if let Some(reply) = self.answered.get(now, fingerprint) {
             return Outcome {
-                reply: Some(reply.clone()),
+                reply: Some(Datagram {
+                    transport: from.transport,
+                    ..reply.clone()
+                }),
                 events: Vec::new(),
             };
         }
         let mut events = self.expire(now);
-        let payload = match self.register(now, src, dst, request) {
+        let payload = match self.register(now, from, request) {
             Ok(granted) => {
                 events.extend(granted.changed.map(Event::Client));
                 self.ok(now, src, request, granted.account)
@@ -175,9 +174,9 @@ impl Registrar {
         };
         let reply = Datagram {
             side: Side::Net,
-            transport: Transport::Udp,
+            transport: from.transport,
             src: dst,
-            dst: reply_address(request, src),
+            dst: from.answering(request).remote,
             payload,
         };
         self.answered.put(now, fingerprint, reply.clone());
@@ -216,6 +215,21 @@ impl Registrar {
     pub fn unbind_gateway(&mut self, user: &str) -> Option<Event> {
         let account = *self.by_user.get(user)?;
         self.unbind(account).map(Event::Client)
+    }
+
+    /// A connection is gone: bindings by it have ended. Those of gateways are their
+    /// agent's to end.
+    pub fn closed(&mut self, connection: ConnectionId) -> Vec<Event> {
+        let by_it = |binding: &Binding| {
+            binding.sip().is_some() && binding.transport.connection() == Some(connection)
+        };
+        let accounts = self.accounts.iter().enumerate();
+        let ended: Vec<usize> = accounts
+            .filter(|(_, account)| account.binding.as_ref().is_some_and(by_it))
+            .map(|(index, _)| index)
+            .collect();
+        let views = ended.into_iter().filter_map(|account| self.unbind(account));
+        views.map(Event::Client).collect()
     }
 
     /// Removes the bindings that have ended by `now`.
@@ -258,10 +272,10 @@ impl Registrar {
     fn register(
         &mut self,
         now: Time,
-        src: SocketAddr,
-        dst: SocketAddr,
+        from: Addresses,
         request: &Message,
     ) -> Result<Granted, Refusal> {
+        let dst = from.local;
         check_extensions(request)?;
         let account = self.authenticate(now, request)?;
         let vm = self.accounts[account].vm;
@@ -275,7 +289,7 @@ impl Registrar {
         if user_of(request.to_uri()).as_ref() != Some(&self.accounts[account].user) {
             return Err(Refusal::OtherUser);
         }
-        let wish = wish::wish(request)?;
+        let wish = wish::wish(request, from.transport)?;
         let bound = self.accounts[account].binding.as_ref();
         let in_order = bound.and_then(Binding::sip).is_none_or(|bound| {
             bound.call_id != request.call_id() || bound.cseq < request.cseq().0
@@ -299,7 +313,7 @@ impl Registrar {
                     expires: now + self.granted(seconds)?,
                     media: wish::media(request)?,
                 };
-                self.bind(now, src, request, account, terms)?
+                self.bind(now, from, request, account, terms)?
             }
         };
         Ok(Granted { account, changed })
@@ -343,14 +357,18 @@ impl Registrar {
     fn bind(
         &mut self,
         now: Time,
-        src: SocketAddr,
+        from: Addresses,
         request: &Message,
         account: usize,
         terms: Terms,
     ) -> Result<Option<ClientView>, Refusal> {
         let uri = SipUri::parse(&terms.contact).ok_or(Refusal::Contact)?;
         let rport = request.top_via().rport.is_some();
-        let address = destination(&uri, src, sent_by(request), rport);
+        // By a connection it is called by that (RFC 5626 §4.2), whatever it names.
+        let address = match from.transport.is_reliable() {
+            true => from.remote,
+            false => destination(&uri, from.remote, sent_by(request), rport),
+        };
         let Account {
             user, vm, binding, ..
         } = &mut self.accounts[account];
@@ -358,7 +376,9 @@ impl Registrar {
         let before = binding.take();
         let kept = before.as_ref().filter(|bound| {
             let uri = bound.sip().map(|bound| &bound.uri);
-            uri == Some(&terms.contact) && bound.address == address
+            uri == Some(&terms.contact)
+                && bound.address == address
+                && bound.transport == from.transport
         });
         let bound = Binding {
             user: user.clone(),
@@ -371,7 +391,7 @@ impl Registrar {
                 cseq: request.cseq().0,
             }),
             address,
-            transport: Transport::Udp,
+            transport: from.transport,
             media: terms.media,
             expires: terms.expires,
         };

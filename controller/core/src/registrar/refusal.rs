@@ -31,7 +31,7 @@ pub(super) enum Refusal {
     Contact,
     #[error("`*` stands with another Contact or without Expires: 0")]
     Wildcard,
-    #[error("the Contact's scheme or transport is not SIP over UDP")]
+    #[error("the Contact's scheme is not SIP, or its transport not the one it came by")]
     ContactScheme,
     #[error("the expiry of {0} s is too brief")]
     TooBrief(u32),

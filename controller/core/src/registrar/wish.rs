@@ -2,6 +2,7 @@
 //! describes (step 301).
 
 use super::refusal::Refusal;
+use crate::engine::Transport;
 use crate::media::{Channel, Media};
 use crate::sdp::AudioError;
 use crate::sip::uri::number;
@@ -25,8 +26,8 @@ pub(super) enum Wish {
 }
 
 /// Reads the Contacts. One contact is bound per account: of several in one
-/// REGISTER the first whose expiry is not 0.
-pub(super) fn wish(request: &Message) -> Result<Wish, Refusal> {
+/// REGISTER the first whose expiry is not 0. `by`: how it came.
+pub(super) fn wish(request: &Message, by: Transport) -> Result<Wish, Refusal> {
     let header_expires = request.header(Name::EXPIRES).and_then(number::<u32>);
     let contacts: Vec<&[u8]> = request.headers(Name::CONTACT).collect();
     if contacts.contains(&b"*".as_slice()) {
@@ -48,7 +49,7 @@ pub(super) fn wish(request: &Message) -> Result<Wish, Refusal> {
         if seconds == Some(0) {
             remove.push(uri);
         } else if bind.is_none() {
-            check_reachable(&uri)?;
+            check_reachable(&uri, by)?;
             bind = Some((uri, seconds));
         }
     }
@@ -60,7 +61,7 @@ pub(super) fn wish(request: &Message) -> Result<Wish, Refusal> {
 }
 
 /// Whether calls can be sent to the URI: it becomes the Request-URI as it is.
-fn check_reachable(uri: &[u8]) -> Result<(), Refusal> {
+fn check_reachable(uri: &[u8], by: Transport) -> Result<(), Refusal> {
     if !uri
         .iter()
         .all(|b| b.is_ascii_graphic() && !b"<>\"".contains(b))
@@ -76,6 +77,8 @@ fn check_reachable(uri: &[u8]) -> Result<(), Refusal> {
     }
     let parsed = SipUri::parse(uri).ok_or(Refusal::Contact)?;
     match parsed.parameter("transport").flatten() {
+        // It is called by the connection that it has made, whatever it names.
+        _ if by.is_reliable() => Ok(()),
         Some(transport) if !transport.eq_ignore_ascii_case(b"udp") => Err(Refusal::ContactScheme),
         _ => Ok(()),
     }

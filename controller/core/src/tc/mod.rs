@@ -36,7 +36,6 @@ mod mgcp;
 mod sip;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -46,6 +45,7 @@ use crate::engine::{ConnectionId, Datagram, Event, Protocol, ThinClientConfig, V
 use crate::registrar::{Access, Binding, Signalling};
 pub use crate::sip::BRANCH_PREFIX;
 use crate::sip::Message;
+use crate::sip::transaction::Addresses;
 use crate::time::Time;
 
 /// A leg, by the number of its call.
@@ -53,7 +53,7 @@ use crate::time::Time;
 pub struct LegId(pub u32);
 
 /// What comes out of the agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
     reason = "bindings are rare, and moved once"
@@ -116,7 +116,7 @@ pub enum TcEvent {
 
 /// How far the call is with its other party: what the thin client's user is to
 /// hear of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CallProgress {
     /// The user is called: the telephone rings (step 608).
     Alerting,
@@ -261,14 +261,8 @@ impl TcAgent {
 
     /// A SIP message has come from a thin client to the registrar's port. False:
     /// it was none for this agent (a REGISTER, or a response to nothing).
-    pub fn handle_sip(
-        &mut self,
-        now: Time,
-        src: SocketAddr,
-        dst: SocketAddr,
-        message: &Message,
-    ) -> bool {
-        self.sip.handle_message(now, src, dst, message)
+    pub fn handle_sip(&mut self, now: Time, from: Addresses, message: &Message) -> bool {
+        self.sip.handle_message(now, from, message)
     }
 
     /// A message of another protocol has come to the registrar's port: of a
@@ -293,14 +287,15 @@ impl TcAgent {
     /// A connection to the registrar's port is gone: who has registered by it is not
     /// there until it registers again.
     pub fn closed(&mut self, now: Time, connection: ConnectionId) {
+        self.sip.closed(now, connection);
         self.h248.closed(now, connection);
         self.mgcp.closed(now, connection);
     }
 
     /// Bytes have come that [`Message::parse`] refused: 400 where they are a
     /// request that can be answered, else nothing.
-    pub fn handle_unparsed(&mut self, src: SocketAddr, dst: SocketAddr, bytes: &[u8]) {
-        self.sip.handle_unparsed(src, dst, bytes);
+    pub fn handle_unparsed(&mut self, from: Addresses, bytes: &[u8]) {
+        self.sip.handle_unparsed(from, bytes);
     }
 
     /// How many legs a thin client, by its user name, has that are not over.

@@ -197,8 +197,7 @@ fn calls_that_are_up_are_handed_back_when_sidestep_stops() {
 
 #[test]
 fn a_call_from_before_is_left_to_the_vm() {
-    let (mut control, _) = Control::up(config());
-    control.restart();
+    let mut control = Control::registered(config());
     control.passes_to_mg(&modify(50010, &vm_sdp()));
     control.passes_to_mgc(&modified(50010));
     control.is("up", Path::Vm, Some(Reason::AlreadyUp));

@@ -7,9 +7,7 @@ use sidestep_core::time::Time;
 
 use crate::connection::*;
 use crate::scene::journal::Stored;
-use crate::scene::{
-    Scene, Ua, config, gateway_sdp, is_request, sdp, tc_sdp, vm_sdp,
-};
+use crate::scene::{Scene, Ua, config, gateway_sdp, is_request, sdp, tc_sdp, vm_sdp};
 
 /// A call; before each step the engine is made anew, or what it has stored is compared
 /// with what there is.

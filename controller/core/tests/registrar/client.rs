@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sidestep_core::engine::{ClientView, Event, ExpiresConfig, ThinClientConfig, VmConfig};
+use sidestep_core::engine::{
+    ClientView, Event, ExpiresConfig, ThinClientConfig, Transport, VmConfig,
+};
 use sidestep_core::registrar::{Access, Registrar};
 use sidestep_core::sip::digest::{Algorithm, Login, answer_challenge};
+use sidestep_core::sip::transaction::Addresses;
 use sidestep_core::sip::{Message, Name};
 use sidestep_core::time::Time;
 
@@ -117,9 +120,14 @@ impl Reply {
 pub fn deliver(registrar: &mut Registrar, now: Time, src: &str, dst: &str, bytes: &[u8]) -> Reply {
     let message = Message::parse(bytes).expect("a message");
     let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
-    let outcome = registrar.handle(now, src, dst, &message);
+    let from = Addresses {
+        local: dst,
+        remote: src,
+        transport: Transport::Udp,
+    };
+    let outcome = registrar.handle(now, from, &message);
     let reply = outcome.reply.expect("a reply");
-    assert_eq!(reply.src, dst);
+    assert_eq!((reply.src, reply.transport), (dst, Transport::Udp));
     let message = Message::parse(&reply.payload).expect("a response");
     Reply {
         status: message.status().expect("a response"),

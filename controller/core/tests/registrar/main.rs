@@ -3,5 +3,6 @@
 mod authentication;
 mod bindings;
 mod client;
+mod connection;
 mod media;
 mod mutations;

@@ -1,6 +1,8 @@
 //! Mutated messages.
 
+use sidestep_core::engine::Transport;
 use sidestep_core::sip::Message;
+use sidestep_core::sip::transaction::Addresses;
 
 use crate::client::{Client, TC, VM, at, registrar, with_sdp};
 
@@ -63,7 +65,11 @@ fn mutated_messages_change_nothing() {
         tc.request("Contact: <sip:evil@10.71.2.99>\r\n"),
     ];
     let mut random = Random(0x5eed_5eed_5eed_5eed);
-    let (src, dst) = (TC.parse().unwrap(), VM.parse().unwrap());
+    let from = Addresses {
+        local: VM.parse().unwrap(),
+        remote: TC.parse().unwrap(),
+        transport: Transport::Udp,
+    };
     let mut understood = 0;
     for round in 0..20_000u64 {
         let mut bytes = seeds[random.below(seeds.len())].clone();
@@ -74,7 +80,7 @@ fn mutated_messages_change_nothing() {
             continue;
         };
         understood += 1;
-        let outcome = registrar.handle(at(1 + round % 200), src, dst, &message);
+        let outcome = registrar.handle(at(1 + round % 200), from, &message);
         if let Some(reply) = outcome.reply {
             let reply = Message::parse(&reply.payload).expect("a reply that can be read");
             assert!(!matches!(reply.status(), Some(200..=299)), "{reply:?}");

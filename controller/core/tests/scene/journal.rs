@@ -28,8 +28,13 @@ impl Stored {
     }
 
     pub fn calls(&self) -> BTreeMap<&str, &[u8]> {
-        let entries = self.0.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-        entries.filter(|(key, _)| key.starts_with("calls/")).collect()
+        let entries = self
+            .0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_slice()));
+        entries
+            .filter(|(key, _)| key.starts_with("calls/"))
+            .collect()
     }
 
     /// What has been stored bit by bit, as the daemon does it, is what there is.

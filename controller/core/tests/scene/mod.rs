@@ -286,6 +286,7 @@ impl Scene {
         self.now = end;
     }
 
+    #[track_caller]
     fn taken(inbox: &mut VecDeque<Datagram>, who: &str) -> Message {
         let datagram = inbox
             .pop_front()
@@ -294,14 +295,17 @@ impl Scene {
             .unwrap_or_else(|e| panic!("{e}: {}", text(&datagram.payload)))
     }
 
+    #[track_caller]
     pub fn at_vm(&mut self) -> Message {
         Self::taken(&mut self.vm, "VM")
     }
 
+    #[track_caller]
     pub fn at_gateway(&mut self) -> Message {
         Self::taken(&mut self.gateway, "gateway")
     }
 
+    #[track_caller]
     pub fn at_tc(&mut self) -> Message {
         Self::taken(&mut self.tc, "thin client")
     }

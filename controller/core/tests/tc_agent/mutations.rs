@@ -3,7 +3,7 @@
 use sidestep_core::sip::{Message, Method, Name};
 use sidestep_core::tc::{TcEvent, TcOutput};
 
-use crate::phone::{ANSWER, LEG, OFFER, Phone, VM, body};
+use crate::phone::{ANSWER, LEG, OFFER, Phone, body};
 
 /// A xorshift generator: the same every run.
 struct Random(u64);
@@ -65,12 +65,12 @@ fn mutated_messages_do_no_harm() {
             for _ in 0..=random.below(3) {
                 random.mutate(&mut bytes);
             }
-            let (src, dst) = (phone.source, VM.parse().unwrap());
+            let ends = phone.ends();
             match Message::parse(&bytes) {
                 Ok(message) => {
-                    phone.agent.handle_sip(phone.now, src, dst, &message);
+                    phone.agent.handle_sip(phone.now, ends, &message);
                 }
-                Err(_) => phone.agent.handle_unparsed(src, dst, &bytes),
+                Err(_) => phone.agent.handle_unparsed(ends, &bytes),
             }
             match random.below(6) {
                 0 => phone.agent.ack_with(phone.now, LEG, None),

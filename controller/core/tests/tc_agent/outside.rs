@@ -64,15 +64,15 @@ fn requests_without_a_dialog() {
 
 fn rubbish(phone: &mut Phone, text: &str) -> Option<Message> {
     assert!(Message::parse(text.as_bytes()).is_err(), "it is a message");
-    let (src, dst) = (phone.source, VM.parse().unwrap());
-    phone.agent.handle_unparsed(src, dst, text.as_bytes());
+    let ends = phone.ends();
+    phone.agent.handle_unparsed(ends, text.as_bytes());
     let output = phone.agent.poll_output()?;
     assert_eq!(phone.agent.poll_output(), None);
     let sidestep_core::tc::TcOutput::Send(datagram) = output else {
         panic!("an event");
     };
     assert_eq!(datagram.dst, phone.expected);
-    assert_eq!(datagram.src, dst);
+    assert_eq!(datagram.src, ends.local);
     let text = String::from_utf8(datagram.payload.clone()).unwrap();
     assert!(text.starts_with("SIP/2.0 400 "), "{text}");
     assert!(text.ends_with("Content-Length: 0\r\n\r\n"), "{text}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sidestep_core::engine::{Side, Transport};
 use sidestep_core::registrar::{Binding, Signalling, SipContact};
+use sidestep_core::sip::transaction::Addresses;
 use sidestep_core::sip::{Message, Method, Name, ResponseBuilder};
 use sidestep_core::tc::{LegId, TcAgent, TcEvent, TcOutput};
 use sidestep_core::time::Time;
@@ -46,6 +47,8 @@ pub struct Phone {
     pub events: VecDeque<TcEvent>,
     /// Where this phone sends from.
     pub source: SocketAddr,
+    /// How it sends, and is sent to.
+    pub transport: Transport,
     /// Where the agent is expected to send to.
     pub expected: SocketAddr,
     /// The INVITE that made the call.
@@ -66,6 +69,7 @@ impl Phone {
             sent: VecDeque::new(),
             events: VecDeque::new(),
             source: TC.parse().unwrap(),
+            transport: Transport::Udp,
             expected: TC.parse().unwrap(),
             invite: None,
             cseq: 100,
@@ -84,6 +88,7 @@ impl Phone {
                     assert_eq!(datagram.side, Side::Net);
                     assert_eq!(datagram.src, VM.parse().unwrap());
                     assert_eq!(datagram.dst, self.expected);
+                    assert_eq!(datagram.transport, self.transport);
                     let message = Message::parse(&datagram.payload).expect("a message");
                     self.sent.push_back(message);
                 }
@@ -144,16 +149,29 @@ impl Phone {
         self.pump();
     }
 
+    /// What it sends has come between these.
+    pub fn ends(&self) -> Addresses {
+        Addresses {
+            local: VM.parse().unwrap(),
+            remote: self.source,
+            transport: self.transport,
+        }
+    }
+
     pub fn deliver(&mut self, bytes: &[u8]) -> bool {
         let message = Message::parse(bytes).expect("a message");
-        let (src, dst) = (self.source, VM.parse().unwrap());
-        self.agent.handle_sip(self.now, src, dst, &message)
+        self.agent.handle_sip(self.now, self.ends(), &message)
     }
 
     /// Calls, with or without an offer, and returns the INVITE.
     pub fn call(&mut self, offer: Option<&str>) -> Message {
         let offer = offer.map(|offer| offer.as_bytes().to_vec());
-        self.agent.invite(self.now, LEG, &binding(), offer);
+        let binding = Binding {
+            address: self.expected,
+            transport: self.transport,
+            ..binding()
+        };
+        self.agent.invite(self.now, LEG, &binding, offer);
         let invite = self.got_request(Method::Invite);
         self.invite = Some(invite.clone());
         invite

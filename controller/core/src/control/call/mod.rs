@@ -105,7 +105,7 @@ enum Plane {
 }
 
 /// What a command of our own is for.
-#[derive(Debug, Serialize, Deserialize, Serialize, Deserialize, Serialize, Deserialize, Serialize, Deserialize, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[expect(
     clippy::large_enum_variant,
     reason = "one of a call at most, moved twice"
@@ -122,13 +122,13 @@ enum Purpose {
 }
 
 /// A command of our own that the room is to send.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Modify {
     pub(super) remote: Vec<u8>,
 }
 
 /// Where a call's signalling goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Way {
     pub(super) vm: SocketAddr,
     pub(super) gateway: SocketAddr,
@@ -137,7 +137,7 @@ pub(super) struct Way {
 
 /// A stream of an operation of a transaction of the VM's: how a connection is known
 /// until the gateway has named it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Asked {
     pub(super) transaction: u32,
     pub(super) operation: usize,
@@ -154,7 +154,7 @@ pub(super) struct Before {
 }
 
 /// A call.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
     id: u32,
     #[serde(with = "super::kept::codec")]

@@ -44,7 +44,7 @@ pub(super) enum Consent {
 }
 
 /// What an event of the leg means.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "moved once, and rare")]
 pub(super) enum Said {
     /// Nothing for the call.
@@ -58,7 +58,7 @@ pub(super) enum Said {
 }
 
 /// The leg.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TcLeg {
     id: LegId,
     pub(super) state: TcState,

@@ -468,7 +468,10 @@ impl Room {
     pub(crate) fn run_due(&mut self, cx: &mut Context<'_>, numbers: &mut Numbers<'_>) {
         if let Some((_, id)) = self.due.take_due(cx.now) {
             // What feeds a VM's media timer is not worth writing down.
-            let idle = self.calls.get(&id).is_some_and(|call| call.only_feeds(cx.now));
+            let idle = self
+                .calls
+                .get(&id)
+                .is_some_and(|call| call.only_feeds(cx.now));
             let touched = self.touched.contains(&id);
             self.with_call(cx, numbers, id, Call::handle_timeout);
             if idle && !touched {

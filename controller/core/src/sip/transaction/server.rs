@@ -31,6 +31,9 @@ pub struct InviteServer {
     timers: Timers,
     /// Timer G's next value.
     interval: Duration,
+    /// Nothing is lost on the way: timer G is never started (§17.2.1).
+    #[serde(default)]
+    reliable: bool,
     /// The last response; empty until there is one.
     #[serde(with = "serde_bytes")]
     response: Vec<u8>,
@@ -42,12 +45,21 @@ impl Default for InviteServer {
             state: InviteServerState::Proceeding,
             timers: Timers::default(),
             interval: T1,
+            reliable: false,
             response: Vec::new(),
         }
     }
 }
 
 impl InviteServer {
+    /// An INVITE has come, over a transport that loses nothing or one that may.
+    pub fn new(reliable: bool) -> Self {
+        Self {
+            reliable,
+            ..Self::default()
+        }
+    }
+
     /// The INVITE has come again.
     pub fn request(&mut self) -> Vec<Effect> {
         use InviteServerState::{Accepted, Completed, Confirmed, Proceeding, Terminated};
@@ -83,7 +95,9 @@ impl InviteServer {
             (Accepted, 200..=299) => {}
             (Proceeding, 300..) => {
                 self.enter(Completed);
-                self.timers.start(Timer::G, now + T1);
+                if !self.reliable {
+                    self.timers.start(Timer::G, now + T1);
+                }
                 self.timers.start(Timer::H, now + WAIT);
             }
             (Proceeding | Completed | Confirmed | Accepted | Terminated, _) => return Vec::new(),

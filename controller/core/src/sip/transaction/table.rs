@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Effect;
 use super::ack::ack_of_failure;
-use super::client::{ClientTransaction, InviteClient, NonInviteClient};
+use super::client::ClientTransaction;
 use super::key::{ClientKey, ServerKey};
 use super::server::{InviteServer, NonInviteServer, ServerTransaction};
 use crate::deadlines::Deadlines;
+use crate::engine::Transport;
+use crate::sip::received::reply_address;
 use crate::sip::{Message, Method};
 use crate::time::Time;
 
@@ -21,6 +23,23 @@ pub struct Addresses {
     pub local: SocketAddr,
     /// The peer's.
     pub remote: SocketAddr,
+    /// What lies between them.
+    #[serde(default)]
+    pub transport: Transport,
+}
+
+impl Addresses {
+    /// Where the response to a request goes that has come so: by a connection back
+    /// along it (RFC 3261 §18.2.2), else where its Via says.
+    pub fn answering(self, request: &Message) -> Self {
+        Self {
+            remote: match self.transport.is_reliable() {
+                true => self.remote,
+                false => reply_address(request, self.remote),
+            },
+            ..self
+        }
+    }
 }
 
 /// What becomes of a response.
@@ -122,13 +141,12 @@ impl<U: Clone> Transactions<U> {
         request: Vec<u8>,
         user: U,
     ) {
-        let (machine, kept, effects) = if key.is_invite() {
-            let (machine, effects) = InviteClient::start(now, request.clone());
-            (ClientTransaction::Invite(machine), request, effects)
-        } else {
-            let (machine, effects) = NonInviteClient::start(now, request);
-            (ClientTransaction::NonInvite(machine), Vec::new(), effects)
+        let reliable = addresses.transport.is_reliable();
+        let (method, kept) = match key.is_invite() {
+            true => (Method::Invite, request.clone()),
+            false => (Method::Bye, Vec::new()),
         };
+        let (machine, effects) = ClientTransaction::start(now, &method, request, reliable);
         self.transmit(addresses, effects);
         self.deadlines
             .set(&Key::Client(key.clone()), machine.timers().next());
@@ -176,8 +194,9 @@ impl<U: Clone> Transactions<U> {
             if is_ack {
                 return RequestFate::Ack;
             }
+            let reliable = addresses.transport.is_reliable();
             let machine = if key.is_invite() {
-                ServerTransaction::Invite(InviteServer::default())
+                ServerTransaction::Invite(InviteServer::new(reliable))
             } else {
                 ServerTransaction::NonInvite(NonInviteServer::default())
             };

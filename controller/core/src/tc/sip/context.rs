@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::leg::{Leg, Stage};
-use crate::engine::{Datagram, Side, Transport};
+use crate::engine::{Datagram, Side};
 use crate::sip::identifiers::Identifiers;
 use crate::sip::transaction::{Addresses, ClientKey, ServerKey, Transactions};
 use crate::sip::{Message, Method, Name, ResponseBuilder};
@@ -167,7 +167,7 @@ pub(super) fn plain(request: &Message, status: u16, to_tag: Option<&str>) -> Res
 fn datagram(addresses: Addresses, payload: Vec<u8>) -> TcOutput {
     TcOutput::Send(Datagram {
         side: Side::Net,
-        transport: Transport::Udp,
+        transport: addresses.transport,
         src: addresses.local,
         dst: addresses.remote,
         payload,

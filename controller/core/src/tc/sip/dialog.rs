@@ -56,12 +56,17 @@ impl Dialog {
             local_tag,
             remote_tag: None,
             remote: [b"<", contact, b">"].concat(),
-            contact: format!("sip:{USER}@{address}"),
+            // By a connection it is reached by that, whatever stands there.
+            contact: match to.transport.is_reliable() {
+                true => format!("sip:{USER}@{address};transport=tcp"),
+                false => format!("sip:{USER}@{address}"),
+            },
             target: contact.to_vec(),
             routes: Vec::new(),
             addresses: Addresses {
                 local: address,
                 remote: to.address,
+                transport: to.transport,
             },
             local_cseq: 0,
             remote_cseq: None,
@@ -97,7 +102,11 @@ impl Dialog {
             routes.push([b"<", self.target.as_slice(), b">"].concat());
         }
         let mut request = RequestBuilder::new(method, uri)
-            .via(self.addresses.local, branch)
+            .via_over(
+                self.addresses.transport.name(),
+                self.addresses.local,
+                branch,
+            )
             .max_forwards();
         for route in &routes {
             request = request.header(Name::ROUTE, route);
@@ -130,6 +139,10 @@ impl Dialog {
         if let Some(contact) = contact {
             self.target = contact.to_vec();
         }
+        // By a connection it is the peer who comes to us.
+        if self.addresses.transport.is_reliable() {
+            return;
+        }
         let route = self
             .routes
             .first()
@@ -145,6 +158,14 @@ impl Dialog {
             (None, Some(target)) => destination(&target, source, None, false),
             (None, None) => source,
         };
+    }
+
+    /// The peer has sent something in the dialog by a connection, which may be another
+    /// than before.
+    pub(super) fn heard_by(&mut self, from: Addresses) {
+        if self.addresses.transport.is_reliable() && from.transport.is_reliable() {
+            self.addresses = from;
+        }
     }
 
     /// Whether a request belongs to the dialog (§12.2.2). Before our INVITE is

@@ -20,14 +20,15 @@ use self::leg::{Leg, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::deadlines::Deadlines;
+use crate::engine::ConnectionId;
 use crate::registrar::Binding;
 use crate::sip::identifiers::{Identifiers, derive};
-use crate::sip::received::{mark_received, reply_address};
+use crate::sip::received::mark_received;
 use crate::sip::transaction::{
     Addresses, Alive, Expired, Kept, RequestFate, ResponseFate, Transactions,
 };
 use crate::sip::{Message, Method};
-use crate::tc::{Held, LegId, TcOutput};
+use crate::tc::{Held, LegId, TcEvent, TcOutput};
 use crate::time::Time;
 
 /// All legs with SIP telephones.
@@ -227,23 +228,15 @@ impl Agent {
 
     /// A message has come from a thin client to the registrar's port. False: it
     /// was none for this agent (a REGISTER, or a response to nothing).
-    pub(super) fn handle_message(
-        &mut self,
-        now: Time,
-        src: SocketAddr,
-        dst: SocketAddr,
-        message: &Message,
-    ) -> bool {
+    pub(super) fn handle_message(&mut self, now: Time, from: Addresses, message: &Message) -> bool {
+        let src = from.remote;
         if !message.is_request() {
             return self.response(now, src, message);
         }
         if *message.method() == Method::Register {
             return false;
         }
-        let addresses = Addresses {
-            local: dst,
-            remote: reply_address(message, src),
-        };
+        let addresses = from.answering(message);
         let serial = self.by_call_id.get(message.call_id()).copied();
         let leg = serial.and_then(|serial| self.legs.get_mut(&serial));
         let Some(leg) = leg.filter(|leg| leg.has(message)) else {
@@ -252,6 +245,7 @@ impl Agent {
             }
             return true;
         };
+        leg.dialog.heard_by(from);
         if let Some(status) = self.cx.is_flooded(leg, message) {
             let to_tag = leg.dialog.local_tag.clone();
             let request = mark_received(message.clone(), src);
@@ -275,10 +269,30 @@ impl Agent {
 
     /// Bytes have come that [`Message::parse`] refused: 400 where they are a
     /// request that can be answered, else nothing.
-    pub(super) fn handle_unparsed(&mut self, src: SocketAddr, dst: SocketAddr, bytes: &[u8]) {
-        if let Some((remote, response)) = outside::bad_request(&self.tag_key, src, bytes) {
-            let addresses = Addresses { local: dst, remote };
-            self.cx.send(addresses, response);
+    pub(super) fn handle_unparsed(&mut self, from: Addresses, bytes: &[u8]) {
+        if let Some((remote, response)) = outside::bad_request(&self.tag_key, from.remote, bytes) {
+            let remote = match from.transport.is_reliable() {
+                true => from.remote,
+                false => remote,
+            };
+            self.cx.send(Addresses { remote, ..from }, response);
+        }
+    }
+
+    /// A connection is gone, and with it the legs by it: nobody can be asked in them
+    /// any more.
+    pub(super) fn closed(&mut self, now: Time, connection: ConnectionId) {
+        let by_it = |leg: &Leg| leg.dialog.addresses.transport.connection() == Some(connection);
+        let lost = self.legs.values().filter(|leg| by_it(leg));
+        let lost: Vec<Serial> = lost.map(|leg| leg.serial).collect();
+        for serial in lost {
+            if let Some(leg) = self.legs.get_mut(&serial)
+                && !matches!(leg.stage, Stage::Over { .. })
+            {
+                leg.end(&mut self.cx, now, TcEvent::Lost);
+            }
+            self.cx.abandon(serial);
+            self.settle(serial);
         }
     }
 
