@@ -84,17 +84,26 @@ pub fn stock_client(
     user: &str,
     vm: Site,
 ) -> Result<Baresip> {
-    let mut phone = Baresip::start(
-        lab,
-        site,
-        &baresip::Setup {
-            user,
-            registrar: Some((registrar(vm), "secret")),
-            auto_answer: true,
-            tone: TC_TONE,
-            ..baresip::Setup::default()
-        },
-    )?;
+    stock_client_with(lab, sidestep, site, (user, vm), |_| {})
+}
+
+/// The same, set up otherwise.
+pub fn stock_client_with(
+    lab: &Lab,
+    sidestep: &Sidestep,
+    site: Site,
+    (user, vm): (&str, Site),
+    change: impl FnOnce(&mut baresip::Setup<'_>),
+) -> Result<Baresip> {
+    let mut setup = baresip::Setup {
+        user,
+        registrar: Some((registrar(vm), "secret")),
+        auto_answer: true,
+        tone: TC_TONE,
+        ..baresip::Setup::default()
+    };
+    change(&mut setup);
+    let mut phone = Baresip::start(lab, site, &setup)?;
     phone.wait_registered(seconds(10))?;
     sidestep.wait_registered(lab, user)?;
     Ok(phone)

@@ -9,8 +9,8 @@ use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
     GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, Wires, agree, call_gateway, dial_gateway,
-    expect_reason, frozen, gateway, hear, phone, requests, sip, steer, stock_client, thin_client,
-    wait_over,
+    expect_reason, frozen, gateway, hear, phone, requests, sip, steer, stock_client,
+    stock_client_with, thin_client, wait_over,
 };
 use sidestep_tests::wait::seconds;
 
@@ -112,6 +112,35 @@ fn incoming_call_goes_direct_to_a_stock_softphone() {
         vm.hang_up()?;
         gw.finish(seconds(5))?;
         tc.wait_for("CALL_CLOSED", seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}
+
+/// The same by TCP (RFC 3261 §18). When its connection is gone its call is the VM's.
+#[test]
+fn a_stock_softphone_comes_by_tcp() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        let of = ("soft1", Site::Vm1);
+        let mut tc = stock_client_with(lab, &sidestep, Site::Tc1, of, |setup| setup.transport = "tcp")?;
+        let wires = Wires::start(lab)?;
+        let mut gw = Sipp::start(lab, Site::Gw, &Run::new("call").calling(sip(Site::Vm1)))?;
+        vm.wait_for("CALL_INCOMING", SET_UP)?;
+        vm.accept()?;
+        let call = sidestep.wait_call(lab, "direct")?;
+        expect_reason(&call, None)?;
+        wires.hear_direct()?;
+        frozen(&[tc.process(), gw.process()], || {
+            let (near, far) = (Site::Tc1.ip(), Site::Gw.ip());
+            agree(lab, &sidestep, &wires.gateway, near, far)?;
+            agree(lab, &sidestep, &wires.thin_client, far, near)
+        })?;
+        tc.process().kill()?;
+        let call = sidestep.wait_call(lab, "vm")?;
+        expect_reason(&call, Some("tc-lost"))?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
         wait_over(lab, &sidestep)
     });
 }
