@@ -123,7 +123,9 @@ fn a_stock_softphone_comes_by_tcp() {
         let sidestep = Sidestep::start(lab)?;
         let mut vm = phone(lab, Site::Vm1)?;
         let of = ("soft1", Site::Vm1);
-        let mut tc = stock_client_with(lab, &sidestep, Site::Tc1, of, |setup| setup.transport = "tcp")?;
+        let mut tc = stock_client_with(lab, &sidestep, Site::Tc1, of, |setup| {
+            setup.transport = "tcp"
+        })?;
         let wires = Wires::start(lab)?;
         let mut gw = Sipp::start(lab, Site::Gw, &Run::new("call").calling(sip(Site::Vm1)))?;
         vm.wait_for("CALL_INCOMING", SET_UP)?;

@@ -49,14 +49,18 @@ pub fn product() -> Result<()> {
     ebpf()?;
     step::say("building sidestep and thin-client");
     let packages = ["--package", "sidestep", "--package", "thin-client"];
-    step::run(cargo().args(["build", "--release"]).args(packages))
+    step::run(
+        cargo()
+            .args(["build", "--profile", "product", "--bins"])
+            .args(packages),
+    )
 }
 
-/// The same, and lab, demo and bench. All in one call and as the tests are
-/// built, so that no dependency is built twice with other features.
+/// The same, and lab, demo and bench; these as the tests are built, so that no
+/// dependency is built once more with other features.
 pub fn with_lab() -> Result<()> {
-    ebpf()?;
-    step::say("building sidestep, thin-client and the lab");
+    product()?;
+    step::say("building the lab");
     step::run(
         cargo()
             .args(["build", "--release", "--bins", "--workspace"])
@@ -91,8 +95,8 @@ pub fn run_tests_bin(name: &str, args: &[String]) -> Result<()> {
 /// Tells tests where the binaries under test are.
 pub fn with_binaries(command: &mut Command) -> &mut Command {
     command
-        .env("SIDESTEP_BIN", paths::release("sidestep"))
-        .env("THIN_CLIENT_BIN", paths::release("thin-client"))
+        .env("SIDESTEP_BIN", paths::product("sidestep"))
+        .env("THIN_CLIENT_BIN", paths::product("thin-client"))
         .env("SIDESTEP_EBPF_OBJECT", paths::ebpf_object())
         .env("SIDESTEP_GUEST_KERNEL", paths::guest_kernel())
 }

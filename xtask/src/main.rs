@@ -40,7 +40,7 @@ enum Command {
     },
     /// Build the kernel programs and the two binaries, in release mode.
     ///
-    /// Leaves target/release/sidestep, self-contained, with the eBPF object in it.
+    /// Leaves target/product/sidestep, self-contained, with the eBPF object in it.
     Build,
     /// Build all, then run `sidestep run` with the arguments given.
     ///
@@ -123,13 +123,13 @@ fn run(command: Command) -> Result<()> {
         Command::Build => {
             setup::toolchain()?;
             build::product()?;
-            step::say(&format!("built {}", paths::release("sidestep").display()));
+            step::say(&format!("built {}", paths::product("sidestep").display()));
             Ok(())
         }
         Command::Run { args } => {
             setup::toolchain()?;
             build::product()?;
-            let mut sidestep = std::process::Command::new(paths::release("sidestep"));
+            let mut sidestep = std::process::Command::new(paths::product("sidestep"));
             step::replace_self(sidestep.arg("run").args(args))
         }
         Command::Lab { args } => {

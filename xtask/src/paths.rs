@@ -38,6 +38,11 @@ pub fn ebpf_object() -> PathBuf {
     target().join("ebpf/sidestep.bpf.o")
 }
 
+/// A binary that hosts and thin clients run.
+pub fn product(name: &str) -> PathBuf {
+    target().join("product").join(name)
+}
+
 /// A binary of the release build.
 pub fn release(name: &str) -> PathBuf {
     target().join("release").join(name)

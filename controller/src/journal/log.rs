@@ -130,11 +130,11 @@ impl Log {
 }
 
 impl Batch {
-    /// No record yet.
-    pub fn new() -> Self {
-        Self {
-            bytes: vec![0; BATCH_HEAD],
-        }
+    /// No record yet; with room for records of so many octets.
+    pub fn new(room: usize) -> Self {
+        let mut bytes = Vec::with_capacity(BATCH_HEAD + room);
+        bytes.resize(BATCH_HEAD, 0);
+        Self { bytes }
     }
 
     /// Whether it has none.

@@ -35,6 +35,8 @@ use self::log::{Batch, Log};
 const GROWTH: u64 = 4;
 /// … and longer than this, octets.
 const SMALL: u64 = 4 << 20;
+/// Octets of an ordinary key and of a record's head.
+const KEY: usize = 32;
 /// Octets that a batch takes along from the log that is left behind, at least.
 const TAKEN_ALONG: usize = 32 << 10;
 
@@ -188,7 +190,8 @@ impl Journal {
     }
 
     fn append(&mut self, entries: &[Entry]) -> Result<()> {
-        let mut batch = Batch::new();
+        let values = entries.iter().filter_map(|entry| entry.value.as_ref());
+        let mut batch = Batch::new(values.map(|value| value.len() + KEY).sum());
         let mut stored = Vec::with_capacity(entries.len());
         for Entry { key, value } in entries {
             let place = value.as_ref().map(|value| Place::of(false, 0, value));
