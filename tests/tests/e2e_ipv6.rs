@@ -1,9 +1,10 @@
 //! Signalling over IPv6 through the door, of a VM that has both versions.
 
+use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use anyhow::{Context, Result, ensure};
-use sidestep_tests::connection::{Ends, accept, cross, message};
+use sidestep_tests::connection::{Ends, accept, cross, message, read};
 use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::baresip::{self, Baresip};
 use sidestep_tests::peers::sidestep::Sidestep;
@@ -246,5 +247,52 @@ fn a_thin_client_with_ipv6_is_steered_to_a_gateway_with_ipv4() {
     in_lab(|lab| {
         let mut phones = Phones::start(lab, false, THIN_CLIENT.into(), "udp")?;
         phones.call_both_ways(lab, "steered")
+
+/// A media gateway controller's Add, as a datagram and in TPKT (H.248.1 Annex D): each is
+/// a call, and arrives as it was sent where nobody takes it over.
+#[test]
+fn h248_is_followed() {
+    let at = |address: Ipv6Addr| SocketAddr::new(IpAddr::V6(address), 2944);
+    let add = |transaction: u32| {
+        format!(
+            "MEGACO/1 [{VM}]:2944 Transaction = {transaction} {{ Context = $ {{ Add = $ {{ \
+             Media {{ Stream = 1 {{ Local {{\nv=0\nc=IN IP6 $\nm=audio $ RTP/AVP 0\n}}, \
+             Remote {{\nv=0\nc=IN IP6 {VM}\nm=audio 7000 RTP/AVP 0\n}} }} }} }} }} }}\n"
+        )
+        .into_bytes()
+    };
+    in_lab(|lab| {
+        let sidestep = start(lab)?;
+        let open = |site: Site| lab.namespace(site).enter(|| UdpSocket::bind("[::]:2944"));
+        let (near, far) = (open(Site::Vm1)??, open(Site::Gw)??);
+        far.set_read_timeout(Some(seconds(3)))?;
+        near.send_to(&add(1), at(GATEWAY))?;
+        let mut buffer = vec![0; 4_096];
+        let (length, peer) = far.recv_from(&mut buffer)?;
+        ensure!(buffer[..length] == add(1) && peer == at(VM), "from {peer}");
+
+        let listener = lab
+            .namespace(Site::Gw)
+            .enter(|| TcpListener::bind("[::]:2944"))??;
+        listener.set_nonblocking(true)?;
+        let mut caller = lab
+            .namespace(Site::Vm1)
+            .enter(move || TcpStream::connect_timeout(&at(GATEWAY), seconds(5)))??;
+        let (mut called, _) = accept(&listener)?;
+        let length = u16::try_from(add(2).len() + 4)?.to_be_bytes();
+        let packet = [&[3, 0], &length[..], &add(2)].concat();
+        caller.write_all(&packet)?;
+        called.set_read_timeout(Some(seconds(3)))?;
+        ensure!(read(&mut called, packet.len())? == packet);
+
+        wait_for("two calls", seconds(5), || {
+            let calls = sidestep.query(lab, "calls").ok()?;
+            let of_gateway = calls.iter().filter(|call| {
+                call["protocol"] == "h248"
+                    && call["gateway"] == at(GATEWAY).to_string()
+                    && call["reason"] == "tc-not-registered"
+            });
+            (of_gateway.count() == 2).then_some(())
+        })
     });
 }
