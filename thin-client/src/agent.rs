@@ -96,15 +96,17 @@ impl Agent {
 
     /// The connection to the server is there.
     pub fn connected(&mut self, now: Time) {
-        if let Self::Gateway(agent) = self {
-            agent.connected(now);
+        match self {
+            Self::Sip(agent) => agent.connected(now),
+            Self::Gateway(agent) => agent.connected(now),
         }
     }
 
     /// The connection to the server is gone.
     pub fn disconnected(&mut self, now: Time) {
-        if let Self::Gateway(agent) = self {
-            agent.disconnected(now);
+        match self {
+            Self::Sip(agent) => agent.disconnected(),
+            Self::Gateway(agent) => agent.disconnected(now),
         }
     }
 

@@ -194,8 +194,8 @@ pub fn parse(text: &str) -> Result<Config, Vec<String>> {
         Some(1) => Transport::Tcp,
         _ => Transport::Udp,
     };
-    if transport == Transport::Tcp && protocol != Some(1) {
-        faults.push("transport: tcp is for H.248 only".into());
+    if transport == Transport::Tcp && protocol == Some(2) {
+        faults.push("transport: MGCP goes by udp only".into());
     }
     let media = match root.take("media") {
         Some(value) => media(value, &mut faults),

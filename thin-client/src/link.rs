@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sidestep_core::h248::TpktFramer;
+use sidestep_core::sip::SipFramer;
 use sidestep_core::stream::{Limits, Part, Stream};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::config::{Config, Transport};
+use crate::config::{Config, Speaks, Transport};
 
 /// Largest datagram, octets.
 const DATAGRAM: usize = 65_535;
@@ -53,6 +54,8 @@ pub struct Connection {
     state: State,
     /// Wait after the next failure.
     retry: Duration,
+    /// H.248, in TPKT; else SIP.
+    in_packets: bool,
     inbound: Stream,
 }
 
@@ -84,7 +87,8 @@ impl Link {
                 server: config.server,
                 state: State::Waiting(Instant::now()),
                 retry: RETRY.0,
-                inbound: stream(),
+                in_packets: config.speaks != Speaks::Sip,
+                inbound: stream(config.speaks != Speaks::Sip),
             })),
         })
     }
@@ -132,7 +136,7 @@ impl Connection {
                 }
                 State::Making(made) => match made.await {
                     Ok(Ok(socket)) => {
-                        self.inbound = stream();
+                        self.inbound = stream(self.in_packets);
                         self.retry = RETRY.0;
                         self.state = State::Up(socket);
                         return Heard::Connected;
@@ -192,8 +196,12 @@ impl Connection {
     }
 }
 
-fn stream() -> Stream {
-    Stream::new(Some(Box::new(TpktFramer::new(Limits::default()))))
+fn stream(in_packets: bool) -> Stream {
+    let limits = Limits::default();
+    Stream::new(Some(match in_packets {
+        true => Box::new(TpktFramer::new(limits)),
+        false => Box::new(SipFramer::new(limits)),
+    }))
 }
 
 async fn connect(local: SocketAddr, server: SocketAddr) -> io::Result<TcpStream> {

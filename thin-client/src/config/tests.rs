@@ -49,23 +49,22 @@ fn defaults_are_a_telephone_that_answers() {
 }
 
 #[test]
-fn only_h248_goes_by_a_connection() {
+fn all_but_mgcp_may_go_by_a_connection() {
     let with = |more: &str| {
         parse(&format!(
-            "{{server: '10.0.0.1:5070', user: a, bind: '10.0.0.2:2944', password: s, \
-             media: {{address: 10.0.0.2, port: 4000}}, {more}}}"
+            "{{server: '10.0.0.1:5070', user: a, bind: '10.0.0.2:2944', {more}, \
+             media: {{address: 10.0.0.2, port: 4000}}}}"
         ))
     };
-    let gateway = "protocol: h248, ";
-    for (more, transport) in [("", Transport::Udp), ("transport: tcp", Transport::Tcp)] {
-        let config = parse(&format!(
-            "{{server: '10.0.0.1:5070', user: a, bind: '10.0.0.2:2944', \
-             media: {{address: 10.0.0.2, port: 4000}}, {gateway}{more}}}"
-        ));
-        assert_eq!(config.expect("valid").transport, transport);
+    let mgcp = "protocol: mgcp, endpoint: aaln/1@tc17";
+    for (protocol, tcp) in [("password: s", true), ("protocol: h248", true), (mgcp, false)] {
+        let config = with(protocol).expect("valid");
+        assert_eq!(config.transport, Transport::Udp, "{protocol}");
+        match with(&format!("{protocol}, transport: tcp")) {
+            Ok(config) => assert!(tcp && config.transport == Transport::Tcp, "{protocol}"),
+            Err(faults) => assert_eq!(faults, ["transport: MGCP goes by udp only"]),
+        }
     }
-    let faults = with("transport: tcp").expect_err("SIP");
-    assert_eq!(faults, ["transport: tcp is for H.248 only"]);
 }
 
 #[test]

@@ -444,7 +444,11 @@ impl UserAgent {
                     call.target = target(response);
                     let cseq = response.cseq().0;
                     let ack = RequestBuilder::new(Method::Ack, &call.target)
-                        .via(self.config.bind, &format!("z9hG4bK{}", token()))
+                        .via_over(
+                            self.transport.name(),
+                            self.config.bind,
+                            &format!("z9hG4bK{}", token()),
+                        )
                         .max_forwards();
                     call.ack = call.in_dialog(ack, cseq).build();
                 }

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sidestep_core::engine::Transport;
+use sidestep_core::engine::{ConnectionId, Transport};
 use sidestep_core::sip::transaction::{
     Addresses, ClientKey, Expired, RequestFate, ResponseFate, ServerKey, Transactions,
 };
@@ -19,7 +19,7 @@ use sidestep_core::sip::{Message, Method, Name, RequestBuilder, ResponseBuilder}
 use sidestep_core::time::Time;
 
 use crate::agent::Event;
-use crate::config::{Answer, Config};
+use crate::config::{self, Answer, Config};
 
 use call::Call;
 use registration::Registration;
@@ -39,6 +39,8 @@ enum Purpose {
 /// The user agent.
 pub struct UserAgent {
     config: Config,
+    /// Of the connection that there is, or is to be, all are one.
+    transport: Transport,
     transactions: Transactions<Purpose>,
     registration: Registration,
     call: Option<Call>,
@@ -59,7 +61,11 @@ impl UserAgent {
     /// Registers with the first [`Self::handle_timeout`].
     pub fn new(config: Config, now: Time) -> Self {
         Self {
-            registration: Registration::new(now, config.expires),
+            transport: match config.transport {
+                config::Transport::Udp => Transport::Udp,
+                config::Transport::Tcp => Transport::Tcp(ConnectionId(0)),
+            },
+            registration: Registration::new(now, &config),
             config,
             transactions: Transactions::default(),
             call: None,
@@ -177,12 +183,29 @@ impl UserAgent {
         Addresses {
             local: self.config.bind,
             remote,
-            transport: Transport::Udp,
+            transport: self.transport,
         }
     }
 
     fn contact(&self) -> String {
-        format!("<sip:{}@{}>", self.config.user, self.config.bind)
+        let by = match self.transport {
+            Transport::Udp => "",
+            _ => ";transport=tcp",
+        };
+        format!("<sip:{}@{}{by}>", self.config.user, self.config.bind)
+    }
+
+    /// The connection to the registrar is there.
+    pub fn connected(&mut self, now: Time) {
+        self.registration.connected(now);
+        self.handle_timeout(now);
+    }
+
+    /// The connection to the registrar is gone. A call goes on meanwhile.
+    pub fn disconnected(&mut self) {
+        self.registration.disconnected();
+        self.tell_registration();
+        self.outgoing.clear();
     }
 
     /// Sends a request in a transaction of its own.
@@ -198,7 +221,7 @@ impl UserAgent {
         let branch = format!("z9hG4bK{}", token());
         let key = ClientKey::new(&branch, &method);
         let builder = RequestBuilder::new(method, uri)
-            .via(self.config.bind, &branch)
+            .via_over(self.transport.name(), self.config.bind, &branch)
             .max_forwards();
         let request = fill(builder)
             .header(Name::USER_AGENT, "thin-client")

@@ -7,7 +7,7 @@ use sidestep_core::sip::digest::{Login, answer_challenge};
 use sidestep_core::sip::{Message, Method, Name, parameter};
 use sidestep_core::time::Time;
 
-use crate::config::Register;
+use crate::config::{Config, Register, Transport};
 use crate::report;
 
 use super::{Event, Purpose, UserAgent, token};
@@ -19,6 +19,8 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Where registering is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
+    /// There is no connection.
+    Down,
     /// Nothing is under way; the next attempt or refresh is due then.
     Waiting(Time),
     /// A REGISTER is under way.
@@ -46,9 +48,13 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) fn new(now: Time, expires: u32) -> Self {
+    pub(super) fn new(now: Time, config: &Config) -> Self {
+        let expires = config.expires;
         Self {
-            state: State::Waiting(now),
+            state: match config.transport {
+                Transport::Udp => State::Waiting(now),
+                Transport::Tcp => State::Down,
+            },
             call_id: token(),
             tag: token(),
             cseq: 0,
@@ -69,12 +75,27 @@ impl Registration {
     pub(super) fn next(&self) -> Option<Time> {
         match self.state {
             State::Waiting(at) => Some(at),
-            State::Trying | State::Forgotten => None,
+            State::Down | State::Trying | State::Forgotten => None,
         }
     }
 
     pub(super) fn is_registered(&self) -> bool {
         self.report.registered
+    }
+
+    /// The connection is there: registers anew.
+    pub(super) fn connected(&mut self, now: Time) {
+        if self.state == State::Down {
+            self.state = State::Waiting(now);
+        }
+    }
+
+    /// The connection is gone, and the registration with it.
+    pub(super) fn disconnected(&mut self) {
+        if self.state != State::Forgotten {
+            self.state = State::Down;
+        }
+        self.report.registered = false;
     }
 
     pub(super) fn forget(&mut self) {
@@ -229,14 +250,14 @@ impl UserAgent {
         registration.report.expires = None;
         if registration.removing {
             registration.forget();
-        } else {
+        } else if registration.state != State::Down {
             registration.state = State::Waiting(now + registration.retry);
             registration.retry = (registration.retry * 2).min(RETRY.1);
         }
         self.tell_registration();
     }
 
-    fn tell_registration(&mut self) {
+    pub(super) fn tell_registration(&mut self) {
         let event = Event::Registration(self.registration.report.clone());
         self.events.push_back(event);
     }

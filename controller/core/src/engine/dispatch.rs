@@ -328,6 +328,9 @@ impl Engine {
         let from = ends(datagram);
         if message.is_request() && *message.method() == Method::Register {
             let outcome = self.registrar.handle(now, from, message);
+            if let Some(user) = outcome.bound {
+                self.tc.reached(&user, from);
+            }
             self.output
                 .extend(outcome.events.into_iter().map(Output::Event));
             self.output.extend(outcome.reply.map(Output::Send));

@@ -74,6 +74,8 @@ pub struct Outcome {
     pub reply: Option<Datagram>,
     /// [`Event::Client`] and [`Event::RegistrationRefused`].
     pub events: Vec<Event>,
+    /// User whose thin client is bound now.
+    pub bound: Option<String>,
 }
 
 /// The registrar of all VMs.
@@ -151,13 +153,16 @@ impl Registrar {
                     transport: from.transport,
                     ..reply.clone()
                 }),
-                events: Vec::new(),
+                ..Outcome::default()
             };
         }
         let mut events = self.expire(now);
+        let mut bound = None;
         let payload = match self.register(now, from, request) {
             Ok(granted) => {
                 events.extend(granted.changed.map(Event::Client));
+                let binding = self.accounts[granted.account].binding.as_ref();
+                bound = binding.map(|binding| binding.user.clone());
                 self.ok(now, src, request, granted.account)
             }
             Err(refusal) => {
@@ -183,6 +188,7 @@ impl Registrar {
         Outcome {
             reply: Some(reply),
             events,
+            bound,
         }
     }
 

@@ -284,6 +284,12 @@ impl TcAgent {
         }
     }
 
+    /// A user's thin client has registered from there by SIP: by a connection it is
+    /// reached by that in its legs, too (RFC 5626 §5.3).
+    pub fn reached(&mut self, user: &str, from: Addresses) {
+        self.sip.reached(user, from);
+    }
+
     /// A connection to the registrar's port is gone: who has registered by it is not
     /// there until it registers again.
     pub fn closed(&mut self, now: Time, connection: ConnectionId) {

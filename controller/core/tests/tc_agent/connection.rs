@@ -83,3 +83,17 @@ fn a_leg_goes_on_by_another_connection() {
     phone.agent.bye(phone.now, LEG);
     phone.got_request(Method::Bye);
 }
+
+/// After the daemon's death its connection is gone, and its leg is not: it registers by a
+/// new one.
+#[test]
+fn a_leg_goes_on_by_the_connection_of_a_new_registration() {
+    let mut phone = connected().stands();
+    phone.transport = Transport::Tcp(SECOND);
+    phone.source = "10.71.2.22:40002".parse().unwrap();
+    phone.expected = phone.source;
+    let ends = phone.ends();
+    phone.agent.reached("tc18", ends);
+    phone.agent.bye(phone.now, LEG);
+    phone.got_request(Method::Bye);
+}

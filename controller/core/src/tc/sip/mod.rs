@@ -279,6 +279,18 @@ impl Agent {
         }
     }
 
+    /// A thin client has registered from there: legs with it by a connection go on by
+    /// this one.
+    pub(super) fn reached(&mut self, user: &str, from: Addresses) {
+        let standing = self.clients.get(user).map(|client| client.standing.clone());
+        for serial in standing.unwrap_or_default() {
+            if let Some(leg) = self.legs.get_mut(&serial) {
+                leg.dialog.heard_by(from);
+                self.touched.insert(leg.number);
+            }
+        }
+    }
+
     /// A connection is gone, and with it the legs by it: nobody can be asked in them
     /// any more.
     pub(super) fn closed(&mut self, now: Time, connection: ConnectionId) {
