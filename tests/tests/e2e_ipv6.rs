@@ -247,6 +247,8 @@ fn a_thin_client_with_ipv6_is_steered_to_a_gateway_with_ipv4() {
     in_lab(|lab| {
         let mut phones = Phones::start(lab, false, THIN_CLIENT.into(), "udp")?;
         phones.call_both_ways(lab, "steered")
+    });
+}
 
 /// A media gateway controller's Add, as a datagram and in TPKT (H.248.1 Annex D): each is
 /// a call, and arrives as it was sent where nobody takes it over.

@@ -256,6 +256,32 @@ fn a_call_is_signalled_for_after_a_restart() {
     });
 }
 
+/// A thin client by TCP loses its connection with the daemon. Its call goes on, and ends
+/// by the connection that it makes anew.
+#[test]
+fn a_thin_client_by_tcp_is_reached_again_after_a_restart() {
+    in_lab(|lab| {
+        let mut sidestep = Sidestep::start(lab)?;
+        let tc = thin_client(lab, &sidestep, |setup| {
+            setup.more = Some(json!({"transport": "tcp"}));
+        })?;
+        let wires = Wires::start(lab)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
+        let before = wait_up(&sidestep, lab, 1)?;
+        sidestep.process().kill()?;
+        sidestep.restart(lab, &[])?;
+        sidestep.wait_registered(lab, "tc1")?;
+        ensure!(up(&sidestep, lab)? == before);
+        wires.hear_direct()?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        tc.wait_for("the end of the call", seconds(5), |report| {
+            let call = &report["calls"][0];
+            (call["state"] == "ended" && call["end_reason"] == "bye").then_some(())
+        })
+    });
+}
+
 /// A journal that cannot be read costs the calls their place on the list, and
 /// nothing else: media goes on, the VM's hang-up reaches the gateway.
 #[test]

@@ -57,7 +57,11 @@ fn all_but_mgcp_may_go_by_a_connection() {
         ))
     };
     let mgcp = "protocol: mgcp, endpoint: aaln/1@tc17";
-    for (protocol, tcp) in [("password: s", true), ("protocol: h248", true), (mgcp, false)] {
+    for (protocol, tcp) in [
+        ("password: s", true),
+        ("protocol: h248", true),
+        (mgcp, false),
+    ] {
         let config = with(protocol).expect("valid");
         assert_eq!(config.transport, Transport::Udp, "{protocol}");
         match with(&format!("{protocol}, transport: tcp")) {
