@@ -18,38 +18,37 @@
 //! What one go asks for is one transaction: in 508 two Modify. A gateway without
 //! these packages (440, 451, 452, 512, 513) is asked again without them, one whose
 //! telephone is in another context already (433) to take it out of there first.
+//!
+//! | file | what it is for |
+//! | --- | --- |
+//! | `said` | what thin clients say |
+//! | `words` | what they are asked |
+
+mod said;
+mod words;
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use self::said::{mid_text, proposed_version, replied, requested};
+use self::words::{action, created, media, mode_of, ordered, remote, signals, stream};
 use super::CallProgress;
 use super::gateway::{
-    Association, Command, Failure, Hook, Method, NotUnderstood, Question, Read, Reply, Said,
-    Settings, Want, Wire,
+    Association, Command, Failure, Hook, NotUnderstood, Question, Read, Reply, Said, Wire,
 };
-use crate::control::message::Segment;
 use crate::h248::model::{
-    AckRange, ActionReply, ActionRequest, AuditDescriptor, AuditItem, AuditToken, Body,
-    CommandKind, CommandReply, CommandRequest, ContextId, ContextProperties, Description,
-    Descriptor, ErrorDescriptor, EventsDescriptor, ItemName, LocalControl, MediaDescriptor,
-    Message, Mid, Octets, Reply as ReplyModel, ReplyResult, Request, RequestedEvent, SegmentReply,
-    ServiceChangeAddress, ServiceChangeDescriptor, ServiceChangeMethod, Signal, SignalParameter,
-    SignalsDescriptor, Span, Stream, StreamMode, TerminationId, Transaction,
+    ActionRequest, AuditDescriptor, AuditItem, AuditToken, Body, CommandKind, CommandRequest,
+    ContextId, Descriptor, EventsDescriptor, ItemName, LocalControl, Message, Mid, Request,
+    RequestedEvent, Span, Stream, StreamMode, TerminationId, Transaction,
 };
-use crate::h248::packages::{self, ItemKind};
-use crate::h248::{self, Encoding, local};
-use crate::media::{Channel, Codec, Direction, Media};
+use crate::h248::{self, Encoding};
+use crate::media::Codec;
 use crate::registrar::Signalling;
-use crate::sdp::{SessionDescription, codec_named, describe};
 use crate::sip::identifiers::Identifiers;
 
 /// Newest version of the protocol that is agreed to.
 const VERSION: u8 = 3;
-/// Unauthorized (H.248.8).
-const UNAUTHORIZED: u16 = 402;
-/// Unsupported or unknown command (H.248.8).
-const UNKNOWN_COMMAND: u16 = 443;
 
 /// H.248.
 #[derive(Debug)]
@@ -435,132 +434,6 @@ impl H248 {
     }
 }
 
-/// What is played to the user: al/ri (Annex E.9), cg/rt (Annex E.7), or nothing any
-/// more.
-fn signals(progress: CallProgress) -> Descriptor<'static> {
-    let signal = match progress {
-        CallProgress::Alerting => Some(ItemName::text("al", "ri")),
-        CallProgress::Ringback => Some(ItemName::text("cg", "rt")),
-        CallProgress::Quiet => None,
-    };
-    let signals = signal.map(|name| SignalParameter::Signal(Signal::new(name)));
-    Descriptor::Signals(SignalsDescriptor {
-        signals: signals.into_iter().collect(),
-    })
-}
-
-fn action(context: ContextId, commands: Vec<CommandRequest<'_>>) -> ActionRequest<'_> {
-    ActionRequest {
-        context,
-        properties: ContextProperties::default(),
-        audit: None,
-        commands,
-        context_span: Span::default(),
-    }
-}
-
-fn ordered<'a>(
-    kind: CommandKind,
-    termination: TerminationId<'a>,
-    descriptors: Vec<Descriptor<'a>>,
-) -> CommandRequest<'a> {
-    CommandRequest {
-        optional: false,
-        wildcard_response: false,
-        kind,
-        terminations: vec![termination],
-        descriptors,
-        span: Span::default(),
-    }
-}
-
-fn media(stream: Stream<'_>) -> MediaDescriptor<'_> {
-    MediaDescriptor {
-        streams: vec![stream],
-        ..MediaDescriptor::default()
-    }
-}
-
-fn stream(control: LocalControl<'_>) -> Descriptor<'_> {
-    Descriptor::Media(media(Stream {
-        id: Some(1),
-        control: Some(control),
-        ..Stream::default()
-    }))
-}
-
-fn mode_of(direction: Direction) -> StreamMode {
-    match direction {
-        Direction::SendRecv => StreamMode::SendReceive,
-        Direction::SendOnly => StreamMode::SendOnly,
-        Direction::RecvOnly => StreamMode::ReceiveOnly,
-        Direction::Inactive => StreamMode::Inactive,
-    }
-}
-
-/// The RTP termination of a new context. It may keep several codecs (ReserveValue),
-/// since which of them the other end takes is not known before 505.
-fn created(settings: &Settings, codecs: &[Codec]) -> MediaDescriptor<'static> {
-    let remote_media = settings.remote.as_ref();
-    let wanted = remote_media.map_or(codecs, |remote| &remote.codecs);
-    let own = |codec: &&Codec| codecs.is_empty() || codecs.iter().any(|o| o.same_encoding(codec));
-    let mut choice: Vec<Codec> = wanted.iter().filter(own).cloned().collect();
-    if choice.is_empty() {
-        choice = match remote_media {
-            // None in common: the gateway may say so.
-            Some(remote) => remote.codecs.clone(),
-            None => ["PCMU", "PCMA"].map(codec_named).to_vec(),
-        };
-    }
-    let several = choice.iter().filter(|codec| !codec.is_auxiliary()).count() > 1;
-    let here = SocketAddr::from(([0, 0, 0, 0], 0));
-    let local = Media {
-        rtp: here,
-        rtcp: SocketAddr::from(([0, 0, 0, 0], 1)),
-        codecs: choice,
-        ptime: remote_media.and_then(|remote| remote.ptime),
-        maxptime: None,
-        direction: Direction::SendRecv,
-        channel: Channel::default(),
-    };
-    let chosen = text(&local)
-        .replace("c=IN IP4 0.0.0.0", "c=IN IP4 $")
-        .replace("m=audio 0 ", "m=audio $ ");
-    media(Stream {
-        id: Some(1),
-        control: Some(LocalControl {
-            mode: Some(mode_of(settings.mode)),
-            reserve_value: several.then_some(true),
-            ..LocalControl::default()
-        }),
-        local: Some(description(chosen)),
-        remote: remote_media.map(remote),
-        ..Stream::default()
-    })
-}
-
-fn remote(media: &Media) -> Description<'static> {
-    description(text(media))
-}
-
-fn description(text: String) -> Description<'static> {
-    Description {
-        octets: Octets::from(text),
-        ..Description::default()
-    }
-}
-
-/// A description without what the controller and the mode say (§7.1.8).
-fn text(media: &Media) -> String {
-    const KEPT: [&str; 7] = ["v=", "c=", "m=", "a=rtpmap", "a=fmtp", "a=ptime", "a=rtcp"];
-    let whole = describe(media, 0, 0);
-    let lines = String::from_utf8_lossy(&whole).into_owned();
-    lines
-        .split_inclusive('\n')
-        .filter(|line| KEPT.iter().any(|kept| line.starts_with(kept)))
-        .collect()
-}
-
 /// How we speak to one thin client.
 #[derive(Debug, Clone, Copy)]
 struct Voice {
@@ -583,244 +456,4 @@ impl Voice {
         };
         h248::write(&message, self.encoding)
     }
-}
-
-/// A message identifier as text has it (Annex B `mId`).
-fn mid_text(mid: &Mid<'_>) -> String {
-    let with_port = |name: String, port: &Option<u16>| match port {
-        Some(port) => format!("{name}:{port}"),
-        None => name,
-    };
-    match mid {
-        Mid::Ip { address, port } => with_port(format!("[{address}]"), port),
-        Mid::Domain { name, port } => with_port(format!("<{name}>"), port),
-        Mid::Device(name) => name.to_string(),
-        Mid::Mtp { address, digits } => {
-            format!("MTP{{{address:0digits$X}}}", digits = usize::from(*digits))
-        }
-    }
-}
-
-/// The version that a ServiceChange proposes (§11.3).
-fn proposed_version(transaction: &Transaction<'_>) -> Option<u8> {
-    let Transaction::Request(request) = transaction else {
-        return None;
-    };
-    let commands = request.actions.iter().flat_map(|action| &action.commands);
-    commands
-        .flat_map(|command| &command.descriptors)
-        .find_map(|descriptor| match descriptor {
-            Descriptor::ServiceChange(change) => change.version,
-            _ => None,
-        })
-}
-
-/// A request of a thin client's, and both of its replies.
-fn requested(request: &Request<'_>, name: &str, voice: &Voice) -> Said<Context> {
-    let mut wants = Vec::new();
-    let mut actions = Vec::new();
-    for action in &request.actions {
-        let mut commands = Vec::new();
-        for command in &action.commands {
-            commands.push(served(command, voice.version, &mut wants));
-        }
-        actions.push(ActionReply {
-            context: action.context,
-            error: None,
-            properties: ContextProperties::default(),
-            commands,
-            context_span: Span::default(),
-        });
-    }
-    let reply = |result| {
-        voice.say(Transaction::Reply(ReplyModel {
-            id: request.id,
-            segment: None,
-            immediate_ack: false,
-            result,
-            id_span: Span::default(),
-        }))
-    };
-    Said::Request {
-        transaction: request.id,
-        name: name.to_owned(),
-        wants,
-        granted: reply(ReplyResult::Actions(actions)),
-        refused: reply(ReplyResult::Error(error(UNAUTHORIZED))),
-    }
-}
-
-fn error(code: u16) -> ErrorDescriptor<'static> {
-    ErrorDescriptor { code, text: None }
-}
-
-/// What a command wants, and its reply.
-fn served<'a>(
-    command: &CommandRequest<'a>,
-    version: u8,
-    wants: &mut Vec<Want>,
-) -> CommandReply<'a> {
-    let mut descriptors = Vec::new();
-    match command.kind {
-        CommandKind::ServiceChange => {
-            let root = command.terminations.contains(&TerminationId::Root);
-            for descriptor in &command.descriptors {
-                let Descriptor::ServiceChange(change) = descriptor else {
-                    continue;
-                };
-                if root {
-                    wants.push(register(change));
-                }
-                if change.version.is_some() {
-                    descriptors.push(Descriptor::ServiceChange(Box::new(
-                        ServiceChangeDescriptor {
-                            version: Some(version),
-                            ..ServiceChangeDescriptor::default()
-                        },
-                    )));
-                }
-            }
-        }
-        CommandKind::Notify => {
-            for descriptor in &command.descriptors {
-                let Descriptor::ObservedEvents(observed) = descriptor else {
-                    continue;
-                };
-                for event in &observed.events {
-                    let is = |item| packages::is(&event.name, ItemKind::Event, "al", item);
-                    if is("of") {
-                        wants.push(Want::Hook(Hook::Off));
-                    } else if is("on") {
-                        wants.push(Want::Hook(Hook::On));
-                    }
-                }
-            }
-        }
-        _ => descriptors.push(Descriptor::Error(error(UNKNOWN_COMMAND))),
-    }
-    CommandReply {
-        kind: command.kind,
-        terminations: command.terminations.clone(),
-        of_context: false,
-        descriptors,
-        span: Span::default(),
-    }
-}
-
-fn register(change: &ServiceChangeDescriptor<'_>) -> Want {
-    let method = match &change.method {
-        Some(ServiceChangeMethod::Graceful) => Method::Graceful,
-        Some(ServiceChangeMethod::Forced) => Method::Forced,
-        Some(
-            ServiceChangeMethod::Disconnected
-            | ServiceChangeMethod::Handoff
-            | ServiceChangeMethod::Failover,
-        ) => Method::Disconnected,
-        Some(ServiceChangeMethod::Restart | ServiceChangeMethod::Other(_)) | None => {
-            Method::Restart
-        }
-    };
-    // Another host is not believed: nobody is made to call a third party.
-    let port = match &change.address {
-        Some(ServiceChangeAddress::Port(port)) => Some(*port),
-        Some(ServiceChangeAddress::Mid(_)) | None => None,
-    };
-    Want::Register { method, port }
-}
-
-/// A reply of a thin client's.
-fn replied(reply: &ReplyModel<'_>, voice: &Voice) -> Said<Context> {
-    let mut told = Reply::empty();
-    if let ReplyResult::Error(error) = &reply.result {
-        told.error = Some(error.code);
-    }
-    for action in reply.actions() {
-        if let Some(error) = &action.error {
-            told.error.get_or_insert(error.code);
-        }
-        for command in &action.commands {
-            hear(&mut told, action.context, command);
-        }
-    }
-    let whole = || {
-        voice.say(Transaction::ResponseAck(vec![AckRange {
-            first: reply.id,
-            last: reply.id,
-        }]))
-    };
-    let of_segment = |segment| {
-        voice.say(Transaction::Segment(SegmentReply {
-            id: reply.id,
-            segment,
-            id_span: Span::default(),
-        }))
-    };
-    Said::Reply {
-        transaction: reply.id,
-        reply: told,
-        segment: reply.segment.map(|segment| Segment {
-            number: segment.number,
-            last: segment.complete,
-        }),
-        acknowledgement: match reply.segment {
-            Some(segment) => Some(of_segment(segment)),
-            None => reply.immediate_ack.then(whole),
-        },
-    }
-}
-
-/// What the reply to one command adds.
-fn hear(told: &mut Reply<Context>, context: ContextId, command: &CommandReply<'_>) {
-    let specific = command.terminations.iter().filter(|t| t.is_specific());
-    told.terminations
-        .extend(specific.map(|t| t.clone().into_owned()));
-    for descriptor in &command.descriptors {
-        match descriptor {
-            Descriptor::Error(error) => {
-                told.error.get_or_insert(error.code);
-            }
-            Descriptor::Media(media) => {
-                for stream in &media.streams {
-                    let Some(local) = &stream.local else {
-                        continue;
-                    };
-                    hear_local(told, local);
-                    if command.kind == CommandKind::Add
-                        && let Some(rtp) = command.terminations.first()
-                    {
-                        told.handle = Some(Context {
-                            id: context,
-                            rtp: rtp.clone().into_owned(),
-                        });
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-fn hear_local(told: &mut Reply<Context>, local: &Description<'_>) {
-    let plain = Description {
-        octets: Octets(local.unescaped()),
-        ..Description::default()
-    };
-    for alternative in plain.alternatives() {
-        for codec in codecs_of(alternative) {
-            if !told.codecs.iter().any(|known| known.same_encoding(&codec)) {
-                told.codecs.push(codec);
-            }
-        }
-        told.local.get_or_insert_with(|| alternative.to_vec());
-    }
-}
-
-/// The codecs of a description, whether it leaves something open (`$`) or not.
-fn codecs_of(sdp: &[u8]) -> Vec<Codec> {
-    if let Some(names) = local::codecs(sdp) {
-        return names.iter().map(|name| codec_named(name)).collect();
-    }
-    let described = SessionDescription::parse(sdp).ok();
-    let audio = described.and_then(|sdp| Some(sdp.audio_of_answer().ok()?.1));
-    audio.map(|media| media.codecs).unwrap_or_default()
 }
