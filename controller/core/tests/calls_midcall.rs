@@ -163,6 +163,30 @@ fn a_request_that_is_refused_here_leaves_no_gap() {
     assert_eq!(call.scene.at_vm().cseq(), (info + 1, Method::Info));
 }
 
+/// Another address and another codec of the VM's, whose media is not used: between TC
+/// and gateway all stays as it was, and the VM gets an answer in its terms.
+#[test]
+fn the_vm_moves() {
+    for method in ["INVITE", "UPDATE"] {
+        let mut call = outgoing_up();
+        let flows = call.scene.flow_lines();
+        let moved = sdp("10.71.1.11:7010", "8 101", 2, "");
+        call.scene.vm_sends(call.vm.request(method, &moved));
+        let request = call.scene.at_gateway();
+        assert_eq!(audio(&request), "10.71.2.21:9000 0 101");
+        call.scene
+            .gateway_sends(call.gateway.response(&request, 200, &gateway_sdp()));
+        assert_eq!(audio(&call.scene.at_vm()), "192.0.2.1:7010 8 101");
+        if method == "INVITE" {
+            call.scene.vm_sends(call.vm.request("ACK", ""));
+            is_request(&call.scene.at_gateway(), Method::Ack);
+        }
+        call.scene.silence();
+        assert_eq!(call.scene.flow_lines()[..2], flows[..2]);
+        call.scene.is("up", Path::Direct, None);
+    }
+}
+
 /// Step 611's rule in SIP: what the gateway changes, the TC hears (M11).
 #[test]
 fn the_gateway_moves() {
