@@ -29,6 +29,19 @@ pub struct Link {
     pub port_of: Option<String>,
     /// How XDP is attached, whoever did it.
     pub xdp: XdpAttached,
+    /// The VLAN that it is the host's interface in, where it is one.
+    pub vlan: Option<Vlan>,
+}
+
+/// A VLAN of an interface (IEEE 802.1Q).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Vlan {
+    /// Index of the interface below.
+    pub below: u32,
+    /// Type of the tag: 0x8100 or 0x88a8.
+    pub protocol: u16,
+    /// Its identifier, 0 to 4095.
+    pub id: u16,
 }
 
 /// Mode in which an interface runs XDP (linux/if_link.h, `XDP_ATTACHED_*`).
@@ -150,9 +163,14 @@ const LINK_HEADER: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_XDP: u16 = 43;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_VLAN_ID: u16 = 1;
+const IFLA_VLAN_PROTOCOL: u16 = 5;
 const IFLA_XDP_ATTACHED: u16 = 2;
 /// Attribute types without their flags (`NLA_TYPE_MASK`).
 const TYPE_MASK: u16 = 0x3fff;
@@ -200,8 +218,14 @@ fn link(body: &[u8]) -> Option<Link> {
         index: u32_at(body.first_chunk::<LINK_HEADER>()?, 4),
         ..Link::default()
     };
+    let mut below = 0;
     for (kind, value) in attributes(&body[LINK_HEADER..]) {
         match kind {
+            IFLA_LINK => {
+                below = value
+                    .first_chunk()
+                    .map_or(0, |index| u32::from_ne_bytes(*index));
+            }
             IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
             IFLA_IFNAME => link.name = text(value),
             IFLA_MTU => {
@@ -213,6 +237,7 @@ fn link(body: &[u8]) -> Option<Link> {
                 link.port_of = attributes(value)
                     .find(|(kind, _)| *kind == IFLA_INFO_SLAVE_KIND)
                     .map(|(_, value)| text(value));
+                link.vlan = vlan(value);
             }
             IFLA_XDP => {
                 link.xdp = attributes(value)
@@ -227,7 +252,55 @@ fn link(body: &[u8]) -> Option<Link> {
             _ => {}
         }
     }
+    if let Some(vlan) = &mut link.vlan {
+        vlan.below = below;
+    }
     Some(link)
+}
+
+/// What is said of a VLAN's interface, but what is below it.
+fn vlan(info: &[u8]) -> Option<Vlan> {
+    let of = |bytes: &[u8], wanted: u16| {
+        let mut all = attributes(bytes);
+        let found = all.find(|(kind, _)| *kind == wanted);
+        found.map(|(_, value)| value.to_vec())
+    };
+    if text(&of(info, IFLA_INFO_KIND)?) != "vlan" {
+        return None;
+    }
+    let data = of(info, IFLA_INFO_DATA)?;
+    let id = of(&data, IFLA_VLAN_ID)?;
+    let protocol = of(&data, IFLA_VLAN_PROTOCOL);
+    Some(Vlan {
+        below: 0,
+        // In network order; the identifier is not.
+        protocol: protocol
+            .and_then(|value| Some(u16::from_be_bytes(*value.first_chunk()?)))
+            .unwrap_or(0x8100),
+        id: u16::from_ne_bytes(*id.first_chunk()?),
+    })
+}
+
+/// The VLANs on these interfaces, which are some of `links`: below up to two tags, outer
+/// first, each VLAN's own interface.
+pub fn vlans_on<'a>(
+    links: &'a [Link],
+    uplinks: &'a [u32],
+) -> impl Iterator<Item = (u32, Vec<Vlan>, &'a Link)> {
+    links.iter().filter_map(|link| {
+        let mut tags = vec![link.vlan?];
+        loop {
+            let below = tags.first()?.below;
+            if uplinks.contains(&below) {
+                return Some((below, tags, link));
+            }
+            let next = links.iter().find(|link| link.index == below)?.vlan?;
+            if tags.len() == 2 {
+                return None;
+            }
+            tags.insert(0, next);
+        }
+    })
 }
 
 /// Type and value of each attribute; ends at the first that is cut short.
@@ -307,9 +380,53 @@ mod tests {
             mtu: 1450,
             port_of: Some("bridge".to_owned()),
             xdp: XdpAttached::Generic,
+            vlan: None,
         };
         assert_eq!(links, [expected]);
         assert!(links[0].is_bridged());
+    }
+
+    /// As the kernel describes `eth0.7.9`, on `eth0.7`, on `eth0`; and others.
+    #[test]
+    fn vlans_are_read_and_found_on_their_uplinks() {
+        let vlan = |index: u32, below: u32, protocol: u16, id: u16| {
+            let mut body = vec![0; LINK_HEADER];
+            body[4..8].copy_from_slice(&index.to_ne_bytes());
+            body.extend(attribute(IFLA_LINK, &below.to_ne_bytes()));
+            let data = [
+                attribute(IFLA_VLAN_ID, &id.to_ne_bytes()),
+                attribute(IFLA_VLAN_PROTOCOL, &protocol.to_be_bytes()),
+            ];
+            let info = [
+                attribute(IFLA_INFO_KIND, b"vlan\0"),
+                attribute(IFLA_INFO_DATA | 0x8000, &data.concat()),
+            ];
+            body.extend(attribute(IFLA_LINKINFO, &info.concat()));
+            message(RTM_NEWLINK, &body)
+        };
+        let mut links = Vec::new();
+        let bytes = [
+            message(RTM_NEWLINK, &tap()),
+            vlan(11, 10, 0x88a8, 7),
+            vlan(12, 11, 0x8100, 9),
+            vlan(13, 12, 0x8100, 5),
+            vlan(14, 99, 0x8100, 5),
+        ];
+        parse(&bytes.concat(), &mut links).unwrap();
+        let found: Vec<_> = vlans_on(&links, &[10])
+            .map(|(uplink, tags, link)| {
+                let tags: Vec<_> = tags.iter().map(|tag| (tag.protocol, tag.id)).collect();
+                (uplink, tags, link.index)
+            })
+            .collect();
+        // Three tags are not looked behind; the last is on another interface.
+        assert_eq!(
+            found,
+            [
+                (10, vec![(0x88a8, 7)], 11),
+                (10, vec![(0x88a8, 7), (0x8100, 9)], 12)
+            ]
+        );
     }
 
     #[test]

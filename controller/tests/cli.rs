@@ -20,7 +20,7 @@ use sidestep_core::call::Reason;
 const FLOW_FIELDS: &str = "call path leg from to packets bytes lost late reordered duplicate \
                            jitter_ms ssrc payload_type ssrc_changes payload_type_changes \
                            talk_spurts gaps longest_gap_ms remote_lost remote_loss_percent \
-                           remote_jitter_ms round_trip_ms mos first_seen last_seen";
+                           remote_jitter_ms round_trip_ms mos moves moved first_seen last_seen";
 const CALL_FIELDS: &str =
     "id vm thin_client gateway protocol state path reason started media_seen tries trial";
 const VM_FIELDS: &str = "name tap attached address address6 thin_clients calls unread";
@@ -56,6 +56,8 @@ fn flow(leg: &str, packets: u64) -> FlowRow {
         remote_jitter_ms: None,
         round_trip_ms: Some(12.5),
         mos: Some(4.3),
+        moves: 0,
+        moved: None,
         first_seen: Some("2026-01-02T03:04:05Z".into()),
         last_seen: None,
         state: "live".into(),

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use sidestep_abi::flow::FlowAction;
 
 use crate::{
-    packet::{Ip, Ipv4, Ipv6, PROTOCOL_UDP, UNTAGGED, Udp, Window},
+    packet::{Ip, Ipv4, Ipv6, PROTOCOL_UDP, UNTAGGED, Udp, VERSION_4_IHL_5, Window},
     rewrite::{self, Hop, fold},
     verdict::Refusal,
     wide::{load_4, load_8, opaque, store_4, store_8},
@@ -26,7 +26,7 @@ const PIECE: usize = 64;
 
 /// MACs and tags.
 #[derive(Clone, Copy)]
-struct Link {
+pub struct Link {
     macs: u64,
     macs_end: u32,
     tags: u64,
@@ -34,7 +34,7 @@ struct Link {
 
 impl Link {
     #[inline(always)]
-    fn read(window: &Window, l3: usize) -> Option<Self> {
+    pub fn read(window: &Window, l3: usize) -> Option<Self> {
         let start = window.at::<[u8; UNTAGGED]>(0)?.cast_const().cast::<u8>();
         // SAFETY: `at` checked the bounds, here and of the tags.
         unsafe {
@@ -51,7 +51,7 @@ impl Link {
     }
 
     #[inline(always)]
-    fn write(&self, window: &Window, l3: usize, ethertype: u16) -> Option<()> {
+    pub fn write(&self, window: &Window, l3: usize, ethertype: u16) -> Option<()> {
         let start = window.at::<[u8; UNTAGGED]>(0)?.cast::<u8>();
         // SAFETY: as for `read`.
         unsafe {
@@ -112,13 +112,17 @@ pub fn to_ipv6(ctx: &XdpContext, l3: usize, action: &FlowAction, hop: Hop) -> Re
     };
     // SAFETY: `at` checked the bounds, and nothing else refers to the packet.
     let (new_ip, new_udp) = unsafe { (&mut *new_ip, &mut *new_udp) };
-    new_ip.version_class_label = [0x60 | ip.tos >> 4, ip.tos << 4, 0, 0];
-    new_ip.payload_len_be = (ip.octets() as u16)
-        .wrapping_sub(size_of::<Ipv4>() as u16)
-        .to_be();
-    new_ip.next_header = PROTOCOL_UDP;
-    new_ip.hop_limit = ip.ttl;
-    new_ip.readdress(&action.new_addresses, 0, hop as u8);
+    let len = (ip.octets() as u16).wrapping_sub(size_of::<Ipv4>() as u16);
+    let addresses = &action.new_addresses;
+    ipv6_header(
+        new_ip,
+        ip.tos,
+        len,
+        ip.ttl,
+        PROTOCOL_UDP,
+        addresses,
+        hop as u8,
+    );
     put_udp(new_udp, action, checksum);
     Ok(())
 }
@@ -158,27 +162,67 @@ pub fn to_ipv4(ctx: &XdpContext, l3: usize, action: &FlowAction, hop: Hop) -> Re
     };
     // SAFETY: `at` checked the bounds, and nothing else refers to the packet.
     let (new_ip, new_udp) = unsafe { (&mut *new_ip, &mut *new_udp) };
-    // RFC 7915 §5.1: no fragment, so that DF stands and no identification is
-    // needed (RFC 6864 §4.1); whoever cannot send it on says so.
-    new_ip.version_ihl = 0x45;
-    new_ip.tos = class;
-    new_ip.total_len_be = total_len.to_be();
-    new_ip.id_be = 0;
-    new_ip.fragment_be = 0x4000u16.to_be();
-    new_ip.ttl = hop_limit;
-    new_ip.protocol = PROTOCOL_UDP;
-    // Of what stands in the header now, its addresses zero; they are the change.
-    let words = u64::from(u16::from_ne_bytes([0x45, class]))
-        + u64::from(new_ip.total_len_be)
-        + u64::from(new_ip.fragment_be)
-        + u64::from(u16::from_ne_bytes([hop_limit, PROTOCOL_UDP]));
-    new_ip.checksum = !fold(words);
-    // SAFETY: the action has eight octets there.
-    let addresses = unsafe { load_8(action.new_addresses.as_ptr()) };
-    let change = fold((addresses & 0xffff_ffff) + (addresses >> 32));
-    new_ip.readdress(&action.new_addresses, u32::from(change), hop as u8);
+    let addresses = &action.new_addresses;
+    ipv4_header(
+        new_ip,
+        class,
+        total_len,
+        hop_limit,
+        PROTOCOL_UDP,
+        addresses,
+        hop as u8,
+    );
     put_udp(new_udp, action, checksum);
     Ok(())
+}
+
+/// A header of `hop_limit` less `hops`, with these addresses (RFC 7915 §4.1).
+#[inline(always)]
+pub fn ipv6_header(
+    ip: &mut Ipv6,
+    class: u8,
+    payload_len: u16,
+    hop_limit: u8,
+    next_header: u8,
+    addresses: &[u8; 32],
+    hops: u8,
+) {
+    ip.version_class_label = [0x60 | class >> 4, class << 4, 0, 0];
+    ip.payload_len_be = payload_len.to_be();
+    ip.next_header = next_header;
+    ip.hop_limit = hop_limit;
+    ip.readdress(addresses, 0, hops);
+}
+
+/// The same of IPv4 (RFC 7915 §5.1): no fragment, so that DF stands and no
+/// identification is needed (RFC 6864 §4.1); whoever cannot send it on says so.
+#[inline(always)]
+pub fn ipv4_header(
+    ip: &mut Ipv4,
+    tos: u8,
+    total_len: u16,
+    ttl: u8,
+    protocol: u8,
+    addresses: &[u8; 32],
+    hops: u8,
+) {
+    ip.version_ihl = VERSION_4_IHL_5;
+    ip.tos = tos;
+    ip.total_len_be = total_len.to_be();
+    ip.id_be = 0;
+    ip.fragment_be = 0x4000u16.to_be();
+    ip.ttl = ttl;
+    ip.protocol = protocol;
+    // Of what stands in the header now, its addresses zero; they are the change.
+    let words = u64::from(u16::from_ne_bytes([VERSION_4_IHL_5, tos]))
+        + u64::from(ip.total_len_be)
+        + u64::from(ip.fragment_be)
+        + u64::from(u16::from_ne_bytes([ttl, protocol]));
+    ip.checksum = !fold(words);
+    // SAFETY: eight octets are there.
+    let both = unsafe { load_8(addresses.as_ptr()) };
+    let change = fold((both & 0xffff_ffff) + (both >> 32));
+    ip.readdress(addresses, u32::from(change), hops);
 }
 
 /// New ports, and the checksum that goes with them; zero stays zero.
@@ -195,7 +239,7 @@ fn put_udp(udp: &mut Udp, action: &FlowAction, checksum: u16) {
 
 /// The frame begins so many octets later.
 #[inline(always)]
-fn grow(ctx: &XdpContext, later: i32) -> Result<(), Refusal> {
+pub fn grow(ctx: &XdpContext, later: i32) -> Result<(), Refusal> {
     // SAFETY: the context is the program's own; no pointer of before is used after.
     if unsafe { bpf_xdp_adjust_head(ctx.ctx, later) } != 0 {
         return Err(Refusal::KernelRefused);

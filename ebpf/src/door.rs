@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     bindings::BPF_F_INGRESS,
-    helpers::{bpf_ktime_get_ns, bpf_redirect},
+    helpers::{bpf_ktime_get_ns, bpf_redirect, bpf_skb_vlan_push},
     macros::{classifier, sk_lookup},
     programs::{SkLookupContext, TcContext},
 };
@@ -31,8 +31,8 @@ const PROTOCOL_UDP: u32 = 17;
 
 /// tcx ingress of both host ends: the daemon sent this, as the VM or as whom the
 /// VM talks to. It goes through the VM's tap with the MACs that taken frames
-/// had: out of the Vm door to the VM, out of the Net door as if the VM had sent
-/// it. Any protocol, fragments, options and extension headers included.
+/// and tag had: out of the Vm door to the VM, out of the Net door as if the VM had
+/// sent it. Any protocol, fragments, options and extension headers included.
 #[classifier]
 pub fn door_out(ctx: TcContext) -> i32 {
     verdict::tcx(leave(&ctx))
@@ -72,6 +72,14 @@ fn leave(ctx: &TcContext) -> Verdict {
         Content::Ipv6 => forget_if_reset::<Ipv6>(ctx, side),
         _ => forget_if_reset::<Ipv4>(ctx, side),
     };
+    let tag = neighbour.tag;
+    if tag.protocol_be != 0 {
+        // SAFETY: a helper that takes the context and integers.
+        let pushed = unsafe { bpf_skb_vlan_push(ctx.skb.skb, tag.protocol_be, tag.control) };
+        if pushed != 0 {
+            return Err(Refusal::KernelRefusedAtDoor);
+        }
+    }
     // The packet may have been moved meanwhile.
     let Ok(mut frame) = Window::of_skb(ctx).and_then(|window| Frame::of(&window)) else {
         return Err(Refusal::KernelRefusedAtDoor);
@@ -160,7 +168,7 @@ fn way_back(vm: Address, remote: Address) -> Option<(u32, Neighbour)> {
         return None;
     }
     for remote in [remote, ANYWHERE] {
-        // SAFETY: twelve bytes, written whole when they change; a frame with torn
+        // SAFETY: eighteen bytes, written whole when they change; a frame with torn
         // MACs is lost like any other and sent again.
         if let Some(neighbour) = unsafe { NEIGHBOURS.get(NeighbourKey { vm, remote }) } {
             return Some((tap, *neighbour));

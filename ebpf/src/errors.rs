@@ -4,8 +4,8 @@
 //! it (RFC 5508 §4.2, as a NAT does it).
 //!
 //! In: an error addressed to an anchor, with the packet it is about in it. Out: the
-//! same error from the other anchor to the sender, about the packet as it sent it.
-//! Errors that would have to change their IP version pass.
+//! same error from the other anchor to the sender, about the packet as it sent it; of
+//! the other IP version, where that is the sender's ([`cross_errors`]).
 
 use aya_ebpf::programs::XdpContext;
 use sidestep_abi::{
@@ -14,7 +14,8 @@ use sidestep_abi::{
 };
 
 use crate::{
-    packet::{FiveTuple, Fragment, Frame, Ip, Udp, Window},
+    cross_errors,
+    packet::{FiveTuple, Fragment, Frame, Ip, Packet, Udp, Window},
     rewrite::{self, Change, fold},
     verdict::{Handled, Refusal, Verdict},
     wide::{load_4, load_8, opaque},
@@ -25,50 +26,110 @@ const STEERED: u8 = FlowKind::Steered as u8;
 /// RFC 792, RFC 4443 §2.1.
 #[repr(C, packed(2))]
 #[derive(Clone, Copy)]
-struct Icmp {
-    kind: u8,
-    code: u8,
-    checksum: u16,
-    rest: u32,
+pub struct Icmp {
+    pub kind: u8,
+    pub code: u8,
+    pub checksum: u16,
+    pub rest: u32,
 }
 
-/// The error whose IP begins at `l3`.
-#[inline(never)]
+/// An error about a steered packet.
+struct Error<I: Ip> {
+    packet: Packet<I>,
+    icmp: *mut Icmp,
+    /// The packet that it is about.
+    inner: *mut I,
+    udp: *mut Udp,
+    /// What is done with what comes the other way in the flow: it is rewritten to the
+    /// sender's addresses.
+    action: &'static FlowAction,
+}
+
+impl<I: Ip> Error<I> {
+    #[inline(always)]
+    fn find(window: &Window, l3: usize) -> Result<Self, Refusal> {
+        let packet = Frame::of(window)?.packet::<I>(window, l3)?;
+        let parsed = packet.parse_error(window)?;
+        let inner_at = parsed.l4 + size_of::<Icmp>();
+        let (Some(icmp), Some(inner), Some(udp)) = (
+            window.at::<Icmp>(parsed.l4),
+            window.at::<I>(inner_at),
+            window.at::<Udp>(inner_at + size_of::<I>()),
+        ) else {
+            return Err(Refusal::NotOurs);
+        };
+        // SAFETY: `at` checked the bounds.
+        let (kind, about) = unsafe { ((*icmp).kind, &*inner) };
+        if parsed.fragment != Fragment::Whole || !I::is_error(kind) || !about.is_plain_udp() {
+            return Err(Refusal::NotOurs);
+        }
+        // SAFETY: both headers are within bounds.
+        let key = unsafe { I::reverse_key(inner, udp) };
+        let Some(action) = key.action() else {
+            return Err(Refusal::NotOurs);
+        };
+        if action.kind != STEERED || packet.ip().dst() != about.src() {
+            return Err(Refusal::NotOurs);
+        }
+        Ok(Self {
+            packet,
+            icmp,
+            inner,
+            udp,
+            action,
+        })
+    }
+}
+
+/// The error whose IP begins at `l3`. (Two functions, one after the other: the stack is
+/// not deep enough for one within the other.)
+#[inline(always)]
 pub fn meet<I: Ip>(ctx: &XdpContext, l3: usize) -> Verdict {
-    // Else the compiler would pass the frame's ends instead of the context, which the
-    // verifier does not let it.
-    let ctx = &XdpContext::new(opaque(ctx.ctx as usize) as *mut _);
+    match other_version::<I>(ctx, l3) {
+        Some(action) => {
+            cross_errors::cross::<I>(ctx, l3, action)?;
+            let window = Window::of_xdp(ctx);
+            send(Frame::of(&window)?, action)
+        }
+        None => same_version::<I>(ctx, l3),
+    }
+}
+
+/// What is done with an error that has to change its IP version.
+#[inline(never)]
+fn other_version<I: Ip>(ctx: &XdpContext, l3: usize) -> Option<&'static FlowAction> {
+    let ctx = &seen(ctx);
     let window = Window::of_xdp(ctx);
-    let mut frame = Frame::of(&window)?;
-    let mut packet = frame.packet::<I>(&window, l3)?;
-    let parsed = packet.parse_error(&window)?;
-    let inner_at = parsed.l4 + size_of::<Icmp>();
-    let (Some(icmp), Some(inner), Some(udp)) = (
-        window.at::<Icmp>(parsed.l4),
-        window.at::<I>(inner_at),
-        window.at::<Udp>(inner_at + size_of::<I>()),
-    ) else {
-        return Err(Refusal::NotOurs);
-    };
-    // SAFETY: `at` checked the bounds; nothing else refers to these headers.
+    match Error::<I>::find(&window, l3) {
+        Ok(error) if (error.action.flags & FLOW_TO_IPV6 != 0) != I::IS_IPV6 => Some(error.action),
+        _ => None,
+    }
+}
+
+/// Else the compiler would pass the frame's ends instead of the context, which the
+/// verifier does not let it.
+#[inline(always)]
+fn seen(ctx: &XdpContext) -> XdpContext {
+    XdpContext::new(opaque(ctx.ctx as usize) as *mut _)
+}
+
+#[inline(never)]
+fn same_version<I: Ip>(ctx: &XdpContext, l3: usize) -> Verdict {
+    let ctx = &seen(ctx);
+    let window = Window::of_xdp(ctx);
+    let Error {
+        mut packet,
+        icmp,
+        inner,
+        udp,
+        action,
+    } = Error::<I>::find(&window, l3)?;
+    let frame = packet.frame;
+    // SAFETY: `find` checked the bounds; nothing else refers to these headers.
     let (icmp, inner, udp) = unsafe { (&mut *icmp, &mut *inner, &mut *udp) };
-    if parsed.fragment != Fragment::Whole || !I::is_error(icmp.kind) || !inner.is_plain_udp() {
-        return Err(Refusal::NotOurs);
-    }
-    // What comes the other way in the flow is rewritten to the sender's addresses.
-    // SAFETY: both headers are within bounds.
-    let key = unsafe { I::reverse_key(inner, udp) };
-    let Some(action) = key.action() else {
-        return Err(Refusal::NotOurs);
-    };
-    let same_version = (action.flags & FLOW_TO_IPV6 != 0) == I::IS_IPV6;
-    if action.kind != STEERED || !same_version || packet.ip().dst() != inner.src() {
-        return Err(Refusal::NotOurs);
-    }
     if packet.ip().hops() <= 1 {
         return Err(Refusal::TtlExpired);
     }
-
     let outer_change = packet.ip().addresses_complement() as u64 + new_sum(action);
     packet
         .ip_mut()
@@ -95,7 +156,13 @@ pub fn meet<I: Ip>(ctx: &XdpContext, l3: usize) -> Verdict {
     }
     icmp.checksum = change.apply(icmp.checksum);
 
-    // SAFETY: the action ends two octets after its MAC, which are zero.
+    send(frame, action)
+}
+
+/// Back by the interface it came in by, or to the stack.
+#[inline(always)]
+fn send(mut frame: Frame, action: &FlowAction) -> Verdict {
+    // SAFETY: two octets of zero follow the MAC.
     let anchor_mac = unsafe { load_8(&raw const action.anchor_mac) };
     if anchor_mac != 0 && frame.dst_mac() == anchor_mac {
         frame.swap_macs();

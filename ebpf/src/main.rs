@@ -20,6 +20,7 @@
 mod connections;
 mod counters;
 mod cross;
+mod cross_errors;
 mod door;
 mod errors;
 mod events;
@@ -32,6 +33,7 @@ mod tap;
 mod unread;
 mod uplink;
 mod verdict;
+mod vlan;
 mod wide;
 
 /// `bpf_fib_lookup` is offered to GPL-compatible programs only.

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use sidestep_abi::{
     counter::COUNTERS_LEN,
     door::{ConnectionKey, Door, FragmentKey, Neighbour, NeighbourKey, UnreadKey, UnreadSeen, Vm},
-    flow::{Address, AnchorKey, FlowAction, FlowKey, FlowKey4, FlowStats},
+    flow::{Address, AnchorKey, FlowAction, FlowKey, FlowKey4, FlowStats, Vlan, VlanKey},
 };
 
 /// Entries of the flow maps and of `FLOW_STATS` unless the loader says otherwise.
@@ -34,6 +34,9 @@ pub static FOREIGN_SEEN: LruHashMap<AnchorKey, u64> = LruHashMap::pinned(4_096, 
 
 #[map]
 pub static UPLINKS: HashMap<u32, [u8; 6]> = HashMap::pinned(256, 0);
+
+#[map]
+pub static VLANS: HashMap<VlanKey, Vlan> = HashMap::pinned(2_048, BPF_F_NO_PREALLOC);
 
 #[map]
 pub static SIGNALLING_PORTS: HashMap<u16, u8> = HashMap::pinned(256, 0);

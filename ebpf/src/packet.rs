@@ -13,9 +13,12 @@ mod ipv4;
 mod ipv6;
 mod media;
 
-pub use ipv4::Ipv4;
+pub use ipv4::{Ipv4, VERSION_4_IHL_5};
 pub use ipv6::Ipv6;
 pub use media::{Payload, ReportBlock, Rtp, SenderReport};
+
+/// Of a network card.
+pub type Mac = [u8; 6];
 
 /// Ethernet II.
 #[repr(C, packed(2))]

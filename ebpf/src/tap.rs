@@ -5,13 +5,13 @@
 //! passes once, without it.
 
 use aya_ebpf::{
-    helpers::{bpf_ktime_get_ns, bpf_redirect},
+    helpers::{bpf_ktime_get_ns, bpf_redirect, bpf_skb_vlan_pop},
     macros::classifier,
     programs::TcContext,
 };
 use sidestep_abi::{
     counter::Counter,
-    door::{Door, MARK, Neighbour, NeighbourKey, PortClass, Side, Unread, Vm},
+    door::{self, Door, MARK, Neighbour, NeighbourKey, PortClass, Side, Tag, Unread, Vm},
     flow::{Address, FlowAction, FlowKind},
 };
 
@@ -58,9 +58,9 @@ pub fn tap_to_vm(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn meet(ctx: &TcContext, side: Side) -> Verdict {
     // SAFETY: fields of the context that every kernel with tcx has.
-    let (ifindex, mark, tagged) = unsafe {
+    let (ifindex, mark) = unsafe {
         let skb = ctx.skb.skb;
-        ((*skb).ifindex, (*skb).mark, (*skb).vlan_present != 0)
+        ((*skb).ifindex, (*skb).mark)
     };
     if mark == own_mark(ifindex) {
         ctx.set_mark(0);
@@ -68,14 +68,12 @@ fn meet(ctx: &TcContext, side: Side) -> Verdict {
     }
     let window = Window::of_skb(ctx)?;
     let frame = Frame::of(&window)?;
-    let content = frame.content();
-    if tagged && matches!(content, Content::Ipv4 | Content::Ipv6) || content == Content::Tag {
-        return Err(Refusal::Tagged);
-    }
-    match content {
+    match frame.content() {
         Content::Ipv4 => one_after_the_other::<Ipv4>(ctx, side, ifindex),
         Content::Ipv6 => one_after_the_other::<Ipv6>(ctx, side, ifindex),
-        _ => Err(Refusal::NotOurs),
+        // One tag stands beside the frame, not in it: this is a second.
+        Content::Tag => Err(Refusal::Tagged),
+        Content::Other => Err(Refusal::NotOurs),
     }
 }
 
@@ -116,7 +114,7 @@ fn look<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Result<Look, Refusa
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     if parsed.fragment == Fragment::Later {
-        return later_fragment(packet, &parsed, side, now_ns).map(Look::Handled);
+        return later_fragment(ctx, packet, &parsed, side, now_ns).map(Look::Handled);
     }
     let datagram = packet.udp(&window, &parsed)?;
     let key = datagram.key();
@@ -206,7 +204,7 @@ fn signalling<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Verdict {
     known_vm(&packet, side, ifindex)?;
     not_for_others(packet.frame)?;
     let door = open_door(side, now_ns)?;
-    take(packet, &parsed, side, door, now_ns)
+    take(ctx, packet, &parsed, side, door, now_ns)
 }
 
 /// A TCP segment: taken if its connection is, or begins (see [`connections`]).
@@ -218,7 +216,7 @@ fn stream<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Verdict {
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     if parsed.fragment == Fragment::Later {
-        return later_fragment(packet, &parsed, side, now_ns);
+        return later_fragment(ctx, packet, &parsed, side, now_ns);
     }
     let segment = packet.tcp(&window, &parsed)?;
     let (src_port_be, dst_port_be) = (segment.tcp().src_port_be, segment.tcp().dst_port_be);
@@ -252,7 +250,7 @@ fn stream<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Verdict {
         connections::go_on(&key, now_ns)?;
         door(side)?
     };
-    take(packet, &parsed, side, door, now_ns)
+    take(ctx, packet, &parsed, side, door, now_ns)
 }
 
 /// A packet of SCTP: it passes, and where its ports are those of signalling that is
@@ -312,6 +310,7 @@ fn not_for_others(frame: Frame) -> Result<(), Refusal> {
 /// Takes signalling into a door.
 #[inline(always)]
 fn take<I: Ip>(
+    ctx: &TcContext,
     packet: Packet<I>,
     parsed: &Parsed,
     side: Side,
@@ -322,9 +321,8 @@ fn take<I: Ip>(
     if parsed.fragment == Fragment::First {
         fragments::remember(packet.ip(), parsed, side, now_ns);
     }
-    let mut frame = packet.frame;
-    learn(frame.eth(), side, vm, remote);
-    enter(&mut frame, door)?;
+    learn(packet.frame.eth(), tag(ctx), side, vm, remote);
+    enter(ctx, door)?;
     Ok(Handled::Redirected(match side {
         Side::Vm => Counter::TakenFromVm,
         Side::Net => Counter::TakenToVm,
@@ -333,15 +331,20 @@ fn take<I: Ip>(
 
 /// A packet without ports: it follows its first.
 #[inline(always)]
-fn later_fragment<I: Ip>(packet: Packet<I>, parsed: &Parsed, side: Side, now_ns: u64) -> Verdict {
+fn later_fragment<I: Ip>(
+    ctx: &TcContext,
+    packet: Packet<I>,
+    parsed: &Parsed,
+    side: Side,
+    now_ns: u64,
+) -> Verdict {
     if !fragments::first_was_taken(packet.ip(), parsed, side, now_ns) {
         return Err(Refusal::FragmentUnknown);
     }
     // The first is in the namespace already; the lease and the doors are asked
     // again only because there may be no door left to go through.
     let door = open_door(side, now_ns)?;
-    let mut frame = packet.frame;
-    enter(&mut frame, door)?;
+    enter(ctx, door)?;
     Ok(Handled::Redirected(Counter::TakenFragment))
 }
 
@@ -378,10 +381,36 @@ fn door(side: Side) -> Result<&'static Door, Refusal> {
     })
 }
 
-/// Sends a frame into a door. Its destination becomes the namespace's end, else
-/// the stack there would take it for another host's.
+/// The tag of a frame, which stands beside it.
 #[inline(always)]
-fn enter(frame: &mut Frame, door: &Door) -> Result<(), Refusal> {
+fn tag(ctx: &TcContext) -> Tag {
+    let skb = ctx.skb.skb;
+    // SAFETY: fields of the context that every kernel with tcx has.
+    unsafe {
+        if (*skb).vlan_present == 0 {
+            return door::UNTAGGED;
+        }
+        Tag {
+            protocol_be: (*skb).vlan_proto as u16,
+            control: (*skb).vlan_tci as u16,
+        }
+    }
+}
+
+/// Sends a frame into a door, without its tag: it gets that back on its way out. Its
+/// destination becomes the namespace's end, else the stack there would take it for
+/// another host's. Pointers into the packet are void afterwards.
+#[inline(always)]
+fn enter(ctx: &TcContext, door: &Door) -> Result<(), Refusal> {
+    // SAFETY: fields of the context, and a helper that takes it.
+    unsafe {
+        let skb = ctx.skb.skb;
+        if (*skb).vlan_present != 0 && bpf_skb_vlan_pop(skb) != 0 {
+            return Err(Refusal::KernelRefused);
+        }
+    }
+    let window = Window::of_skb(ctx)?;
+    let mut frame = Frame::of(&window)?;
     let src = frame.eth().src;
     frame.set_macs(&door.mac, &src);
     // SAFETY: a helper that takes integers.
@@ -396,7 +425,7 @@ fn enter(frame: &mut Frame, door: &Door) -> Result<(), Refusal> {
 /// the VM does not write to: a thin client at the registrar, whose router may
 /// change its MAC.
 #[inline(always)]
-fn learn(eth: &Ethernet, side: Side, vm: Address, remote: Address) {
+fn learn(eth: &Ethernet, tag: Tag, side: Side, vm: Address, remote: Address) {
     let (vm_mac, peer_mac) = match side {
         Side::Vm => (eth.src, eth.dst),
         Side::Net => (eth.dst, eth.src),
@@ -405,10 +434,11 @@ fn learn(eth: &Ethernet, side: Side, vm: Address, remote: Address) {
         vm_mac,
         peer_mac,
         chosen_by_vm: matches!(side, Side::Vm) as u16,
+        tag,
     };
     for remote in [remote, ANYWHERE] {
         let key = NeighbourKey { vm, remote };
-        // SAFETY: fourteen bytes; a torn read costs one needless write.
+        // SAFETY: eighteen bytes; a torn read costs one needless write.
         let learned = match unsafe { NEIGHBOURS.get(key) } {
             Some(known) if known.chosen_by_vm != 0 && matches!(side, Side::Net) => {
                 let learned = Neighbour { vm_mac, ..*known };

@@ -13,12 +13,12 @@ use aya_ebpf::{
 };
 use sidestep_abi::{
     counter::{Counter, EventKind},
-    flow::{Address, AnchorKey, FLOW_DSCP, FLOW_TO_IPV6, FlowAction, FlowKind},
+    flow::{Address, AnchorKey, FLOW_DSCP, FLOW_TO_IPV6, FlowAction, FlowKind, VlanKey},
 };
 
 use crate::{
     cross, errors, events,
-    maps::{ANCHORS, FOREIGN_SEEN, UPLINKS},
+    maps::{ANCHORS, FOREIGN_SEEN, UPLINKS, VLANS},
     packet::{
         Content, Datagram, FiveTuple, Fragment, Frame, Ip, Ipv4, Ipv6, PROTOCOL_UDP, Parsed,
         UNTAGGED, Window,
@@ -26,18 +26,25 @@ use crate::{
     rewrite::{self, Hop},
     rtp_stats::{self, Met},
     verdict::{self, Handled, Refusal, Verdict},
+    vlan::{self, Leaves},
     wide::load_8,
 };
 
 const DIRECT: u8 = FlowKind::Direct as u8;
 const STEERED: u8 = FlowKind::Steered as u8;
+const LEARN: u8 = FlowKind::Learn as u8;
 
 /// At most one event about foreign packets per anchor in this time.
 const FOREIGN_EVENT_NS: u64 = 1_000_000_000;
 
+/// The same about packets to be learned from: shorter than between two of a stream, so
+/// that a late packet of another port is not told of in their place.
+const UNLEARNED_EVENT_NS: u64 = 10_000_000;
+
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const NO_MAC: u64 = 0;
+const NO_INTERFACE: u32 = 0;
 
 #[xdp]
 pub fn uplink(ctx: XdpContext) -> xdp_action::Type {
@@ -55,7 +62,8 @@ pub fn uplink(ctx: XdpContext) -> xdp_action::Type {
     verdict::xdp(verdict)
 }
 
-/// Behind one tag or two (IEEE 802.1Q): what comes with tags leaves with them.
+/// Behind one tag or two (IEEE 802.1Q): what is turned around or passes leaves with them,
+/// what is routed with those of where it goes.
 #[inline(never)]
 fn tagged(ctx: &XdpContext) -> xdp_action::Type {
     let window = Window::of_xdp(ctx);
@@ -135,14 +143,14 @@ fn direct<I: Ip, const HOT: bool>(
 ) -> Verdict {
     count::<I, HOT>(ctx, window, &datagram, key, action, l3);
     mark(&mut datagram, action);
-    // Behind a tag the host's own addresses are those of a VLAN interface.
-    if l3 != UNTAGGED || !is_for_this_host(ctx, &datagram.packet.frame) {
+    let interface = addressed_to(ctx, &datagram.packet.frame, l3);
+    if interface == NO_INTERFACE {
         return Ok(Handled::Passed(Counter::DirectPassed));
     }
     if datagram.packet.ip().hops() <= 1 {
         return Err(Refusal::TtlExpired);
     }
-    forward::<I>(ctx, l3)?;
+    forward::<I>(ctx, l3, interface)?;
     Ok(Handled::Redirected(Counter::DirectForwarded))
 }
 
@@ -155,13 +163,15 @@ fn steered<I: Ip, const HOT: bool>(
     action: &FlowAction,
     l3: usize,
 ) -> Verdict {
-    // SAFETY: the action ends two octets after its MAC, which are zero.
+    // SAFETY: two octets of zero follow the MAC.
     let anchor_mac = unsafe { load_8(&raw const action.anchor_mac) };
     let turns_around = anchor_mac != NO_MAC;
+    let mut interface = NO_INTERFACE;
     let arrived = if turns_around {
         datagram.packet.frame.dst_mac() == anchor_mac
     } else {
-        l3 == UNTAGGED && is_for_this_host(ctx, &datagram.packet.frame)
+        interface = addressed_to(ctx, &datagram.packet.frame, l3);
+        interface != NO_INTERFACE
     };
     if !arrived {
         return Err(Refusal::SteeredTransit);
@@ -172,7 +182,7 @@ fn steered<I: Ip, const HOT: bool>(
     }
     mark(&mut datagram, action);
     if (action.flags & FLOW_TO_IPV6 != 0) != I::IS_IPV6 {
-        return crossed::<I>(ctx, action, turns_around, l3);
+        return crossed::<I>(ctx, action, interface, l3);
     }
     if turns_around {
         // One hop further too: two anchors that point at each other must not
@@ -182,13 +192,14 @@ fn steered<I: Ip, const HOT: bool>(
         return Ok(Handled::Returned(Counter::SteeredTx));
     }
     rewrite::steer(&mut datagram, action, Hop::Left);
-    forward::<I>(ctx, l3)?;
+    forward::<I>(ctx, l3, interface)?;
     Ok(Handled::Redirected(Counter::SteeredForwarded))
 }
 
 /// A steered packet that leaves by the other IP version than it came.
 #[inline(always)]
-fn crossed<I: Ip>(ctx: &XdpContext, action: &FlowAction, turns_around: bool, l3: usize) -> Verdict {
+fn crossed<I: Ip>(ctx: &XdpContext, action: &FlowAction, interface: u32, l3: usize) -> Verdict {
+    let turns_around = interface == NO_INTERFACE;
     let hop = if turns_around { Hop::Taken } else { Hop::Left };
     if I::IS_IPV6 {
         cross::to_ipv4(ctx, l3, action, hop)?;
@@ -202,9 +213,9 @@ fn crossed<I: Ip>(ctx: &XdpContext, action: &FlowAction, turns_around: bool, l3:
         return Ok(Handled::Returned(Counter::SteeredTx));
     }
     if I::IS_IPV6 {
-        forward::<Ipv4>(ctx, l3)?;
+        forward::<Ipv4>(ctx, l3, interface)?;
     } else {
-        forward::<Ipv6>(ctx, l3)?;
+        forward::<Ipv6>(ctx, l3, interface)?;
     }
     Ok(Handled::Redirected(Counter::SteeredForwarded))
 }
@@ -259,22 +270,26 @@ fn count_here<I: Ip>(
     rtp_stats::count(action, key, datagram, window, Met::by_xdp(ctx, now_ns));
 }
 
-/// Whether the frame is addressed to the uplink it came in by.
+/// The host's interface that the frame is addressed to: the uplink that it came in by,
+/// or behind tags one in that VLAN.
 #[inline(always)]
-fn is_for_this_host(ctx: &XdpContext, frame: &Frame) -> bool {
+fn addressed_to(ctx: &XdpContext, frame: &Frame, l3: usize) -> u32 {
+    if l3 != UNTAGGED {
+        return vlan::addressed_to(ctx, l3);
+    }
     let ifindex = ctx.ingress_ifindex() as u32;
     // SAFETY: six bytes that the daemon writes when the interface appears.
     match unsafe { UPLINKS.get(ifindex) } {
-        Some(mac) => frame.eth().dst == *mac,
-        None => false,
+        Some(mac) if frame.eth().dst == *mac => ifindex,
+        _ => NO_INTERFACE,
     }
 }
 
-/// Routes the packet whose IP begins at `l3` as the kernel would: next hop, MACs,
-/// TTL. Without a next hop it stays as it is, and the stack routes it and resolves
+/// Routes the packet whose IP begins at `l3` as the kernel would that has got it by
+/// `interface`: next hop, MACs, tags, TTL. Without a next hop it stays as it is, and the stack routes it and resolves
 /// the neighbour.
 #[inline(never)]
-fn forward<I: Ip>(ctx: &XdpContext, l3: usize) -> Result<(), Refusal> {
+fn forward<I: Ip>(ctx: &XdpContext, l3: usize, interface: u32) -> Result<(), Refusal> {
     let window = Window::of_xdp(ctx);
     let packet = Frame::of(&window)?.packet::<I>(&window, l3)?;
     let mut datagram = packet.udp(&window, &Parsed::whole::<I>(l3))?;
@@ -288,7 +303,7 @@ fn forward<I: Ip>(ctx: &XdpContext, l3: usize) -> Result<(), Refusal> {
         __bindgen_anon_1: bpf_fib_lookup__bindgen_ty_1 {
             tot_len: ip.octets() as u16,
         },
-        ifindex: ctx.ingress_ifindex() as u32,
+        ifindex: interface,
         __bindgen_anon_2: bpf_fib_lookup__bindgen_ty_2 {
             rt_metric: if I::IS_IPV6 {
                 // The flow information, big endian; no label.
@@ -331,9 +346,30 @@ fn forward<I: Ip>(ctx: &XdpContext, l3: usize) -> Result<(), Refusal> {
         return Err(Refusal::NoNextHop);
     }
     datagram.packet.ip_mut().take_hop();
-    datagram.packet.frame.set_macs(&route.dmac, &route.smac);
+    // SAFETY: written as a whole by the daemon, when an interface appears.
+    let by_vlan = unsafe {
+        VLANS.get(VlanKey {
+            ifindex: route.ifindex,
+            tags: [0; 2],
+        })
+    };
+    let (by, tags) = match by_vlan {
+        Some(vlan) => (vlan.ifindex, vlan.tags),
+        None => (route.ifindex, [0; 2]),
+    };
+    if l3 == UNTAGGED && by == route.ifindex {
+        datagram.packet.frame.set_macs(&route.dmac, &route.smac);
+    } else {
+        let leaves = Leaves {
+            dst: route.dmac,
+            src: route.smac,
+            tags,
+            ethertype_be: if I::IS_IPV6 { 0x86ddu16 } else { 0x0800 }.to_be(),
+        };
+        vlan::leave(ctx, l3, &leaves)?;
+    }
     // SAFETY: a helper that takes integers.
-    if unsafe { bpf_redirect(route.ifindex, 0) } != i64::from(xdp_action::XDP_REDIRECT) {
+    if unsafe { bpf_redirect(by, 0) } != i64::from(xdp_action::XDP_REDIRECT) {
         return Err(Refusal::KernelRefused);
     }
     Ok(())
@@ -364,30 +400,44 @@ fn no_flow<I: Ip>(ctx: &XdpContext, datagram: &Datagram<I>, key: &I::Key) -> Ver
     let anchor = AnchorKey {
         addr: datagram.packet.ip().dst(),
         port_be: key.dst_port_be(),
-        reserved: 0,
+        told: 0,
     };
     // SAFETY: one aligned word.
     let Some(call) = (unsafe { ANCHORS.get(anchor) }) else {
         return Err(Refusal::NotOurs);
     };
-    tell_of_foreign(ctx, &anchor, key, *call);
+    if at_anchor(ctx, anchor, key, *call) {
+        return Err(Refusal::Unlearned);
+    }
     Err(Refusal::ForeignAtAnchor)
 }
 
-/// Once in a while.
+/// The daemon hears of it once in a while; true: the thin client may have sent it,
+/// from a port that is to be learned.
 #[inline(never)]
-fn tell_of_foreign<K: FiveTuple>(ctx: &XdpContext, anchor: &AnchorKey, key: &K, call: u32) {
+fn at_anchor<K: FiveTuple>(ctx: &XdpContext, mut anchor: AnchorKey, key: &K, call: u32) -> bool {
+    let unlearned = match key.with_any_source_port().action() {
+        Some(action) => action.kind == LEARN,
+        None => false,
+    };
+    let (kind, pause_ns) = if unlearned {
+        (EventKind::Unlearned, UNLEARNED_EVENT_NS)
+    } else {
+        (EventKind::Foreign, FOREIGN_EVENT_NS)
+    };
+    anchor.told = kind as u16;
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     // SAFETY: one aligned word.
     let told_lately = match unsafe { FOREIGN_SEEN.get(anchor) } {
-        Some(told_ns) => now_ns.wrapping_sub(*told_ns) < FOREIGN_EVENT_NS,
+        Some(told_ns) => now_ns.wrapping_sub(*told_ns) < pause_ns,
         None => false,
     };
     if !told_lately {
-        // When the map refuses, the next foreign packet is told of too.
+        // When the map refuses, the next such packet is told of too.
         let _ = FOREIGN_SEEN.insert(anchor, now_ns, 0);
         let met = Met::by_xdp(ctx, now_ns);
-        events::tell(EventKind::Foreign, 0, call, key, met);
+        events::tell(kind, 0, call, key, met);
     }
+    unlearned
 }

@@ -61,6 +61,8 @@ pub enum Refusal {
     SteeredTransit,
     /// Sent to an anchor by a source that is no flow.
     ForeignAtAnchor,
+    /// Sent to an anchor from where the thin client is, whose port is not known yet.
+    Unlearned,
     /// No next hop known.
     NoNextHop,
     /// The TTL would run out.
@@ -107,6 +109,7 @@ const fn refused(refusal: Refusal) -> (Action, Option<Counter>) {
         Refusal::DoorForeign => (Action::Drop, Some(Counter::DoorForeign)),
         Refusal::SteeredTransit => (Action::Pass, Some(Counter::SteeredTransit)),
         Refusal::ForeignAtAnchor => (Action::Drop, Some(Counter::ForeignAtAnchor)),
+        Refusal::Unlearned => (Action::Drop, Some(Counter::Unlearned)),
         Refusal::NoNextHop => (Action::Pass, Some(Counter::FibPassed)),
         Refusal::TtlExpired => (Action::Pass, Some(Counter::TtlExpired)),
         Refusal::KernelRefused => (Action::Pass, Some(Counter::KernelRefused)),

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, SockMap};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf, SockMap};
 use aya::programs::{SchedClassifier, SkLookup, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use nix::mount::{MsFlags, mount};
@@ -23,7 +23,9 @@ use sidestep_abi::door::{
     ConnectionKey, Door, Neighbour, NeighbourKey, PortClass, Side, Unread, UnreadKey, UnreadSeen,
     VM_CONNECTIONS, Vm,
 };
-use sidestep_abi::flow::{self, AnchorKey, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats};
+use sidestep_abi::flow::{
+    self, AnchorKey, FlowAction, FlowKey, FlowKey4, FlowKind, FlowLeg, FlowStats, Vlan, VlanKey,
+};
 use sidestep_abi::{map, program};
 
 use crate::packet::Mac;
@@ -327,6 +329,24 @@ impl Programs {
         .expect("room for a flow");
     }
 
+    /// Writes flows from another thread, while packets run.
+    pub fn flow_writer(&mut self) -> FlowWriter {
+        FlowWriter {
+            flows4: anew(&self.ebpf, map::FLOWS4),
+            flows6: anew(&self.ebpf, map::FLOWS6),
+        }
+    }
+
+    /// A flow that is over.
+    pub fn remove_flow(&mut self, src: &str, dst: &str) {
+        let key = flow_key(src, dst);
+        match key.ipv4() {
+            Some(key) => self.hash::<_, FlowAction>(map::FLOWS4).remove(&key),
+            None => self.hash::<_, FlowAction>(map::FLOWS6).remove(&key),
+        }
+        .expect("a flow that is there");
+    }
+
     /// Statistics of a flow.
     pub fn stats(&mut self, index: u32) -> FlowStats {
         self.array(map::FLOW_STATS)
@@ -353,6 +373,27 @@ impl Programs {
         self.hash::<u32, Mac>(map::UPLINKS)
             .insert(ifindex, mac, 0)
             .expect("room for an uplink");
+    }
+
+    /// A VLAN of the host's on an uplink: its tags, the host's interface in it.
+    pub fn set_vlan(&mut self, uplink: u32, tags: [u32; 2], ifindex: u32, mac: Mac) {
+        let mut vlans = self.hash::<VlanKey, Vlan>(map::VLANS);
+        for (from, on, to, by) in [
+            (uplink, tags, ifindex, [0; 2]),
+            (ifindex, [0; 2], uplink, tags),
+        ] {
+            let key = VlanKey {
+                ifindex: from,
+                tags: on,
+            };
+            let end = Vlan {
+                ifindex: to,
+                tags: by,
+                mac,
+                reserved: 0,
+            };
+            vlans.insert(key, end, 0).expect("room for a VLAN");
+        }
     }
 
     /// A port to take signalling of.
@@ -472,6 +513,35 @@ impl Programs {
         }
         events
     }
+}
+
+/// Another way to the flow maps of loaded programs.
+pub struct FlowWriter {
+    flows4: HashMap<MapData, FlowKey4, FlowAction>,
+    flows6: HashMap<MapData, FlowKey, FlowAction>,
+}
+
+impl FlowWriter {
+    /// Gives a flow that is there another action.
+    pub fn replace(&mut self, src: &str, dst: &str, mut action: FlowAction) {
+        const THERE: u64 = 2;
+        let key = flow_key(src, dst);
+        let (src, dst) = action.rewritten();
+        action.rewrite(&key, src, dst);
+        match key.ipv4() {
+            Some(key) => self.flows4.insert(key, action, THERE),
+            None => self.flows6.insert(key, action, THERE),
+        }
+        .expect("a flow that is there");
+    }
+}
+
+fn anew<K: aya::Pod, V: aya::Pod>(ebpf: &Ebpf, name: &str) -> HashMap<MapData, K, V> {
+    let opened = match ebpf.map(name) {
+        Some(Map::HashMap(data)) => data.info().and_then(|info| MapData::from_id(info.id())),
+        _ => panic!("{name} is a hash map of the object"),
+    };
+    HashMap::try_from(Map::HashMap(opened.expect("it is loaded"))).expect("it has these types")
 }
 
 /// One packet through an XDP program.

@@ -1,4 +1,5 @@
-//! Frames on an interface, sent and received as they are (packet(7)).
+//! Frames on an interface, sent and received as they are (packet(7)): with the tag, too,
+//! that the kernel has taken out of a frame and keeps beside it.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -9,8 +10,8 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike, bind, recv,
-    send, socket,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike, bind, send,
+    socket,
 };
 
 use crate::program::ifindex;
@@ -39,7 +40,8 @@ impl Wire {
             SockProtocol::EthAll,
         )
         .context("a packet socket (this test needs root)")?;
-        ignore_outgoing(&socket)?;
+        switch_on(&socket, PACKET_IGNORE_OUTGOING)?;
+        switch_on(&socket, libc::PACKET_AUXDATA)?;
         bind(socket.as_raw_fd(), &link(ifindex(interface)?)?)
             .with_context(|| format!("binding to {interface}"))?;
         Ok(Self {
@@ -59,7 +61,7 @@ impl Wire {
         Ok(())
     }
 
-    /// The next IPv4 frame that comes, tagged or not.
+    /// The next IPv4 or IPv6 frame that comes, tagged or not.
     ///
     /// # Errors
     ///
@@ -82,18 +84,21 @@ impl Wire {
         }
     }
 
-    /// An IPv4 frame that has come already.
+    /// Such a frame that has come already.
     ///
     /// # Errors
     ///
     /// The interface has gone.
     pub fn waiting(&self) -> Result<Option<Vec<u8>>> {
-        let mut frame = vec![0; 65_536];
         loop {
-            match recv(self.socket.as_raw_fd(), &mut frame, MsgFlags::empty()) {
-                // Others (ARP, IPv6) come and go on any interface.
-                Ok(len) if len >= 14 && matches!(frame[12..14], [0x08, 0x00] | [0x81, 0x00]) => {
-                    frame.truncate(len);
+            match receive(self.socket.as_raw_fd()) {
+                // Others (ARP) come and go on any interface.
+                Ok(frame)
+                    if matches!(
+                        frame.get(12..14),
+                        Some([0x08, 0x00] | [0x86, 0xdd] | [0x81, 0x00] | [0x88, 0xa8])
+                    ) =>
+                {
                     return Ok(Some(frame));
                 }
                 Ok(_) => {}
@@ -107,6 +112,46 @@ impl Wire {
             }
         }
     }
+}
+
+/// One frame, as it was on the wire.
+fn receive(socket: i32) -> nix::Result<Vec<u8>> {
+    const CONTROL: usize = 64;
+    let mut frame = vec![0u8; 65_536];
+    let mut control = [0u64; CONTROL / 8];
+    let mut room = libc::iovec {
+        iov_base: frame.as_mut_ptr().cast(),
+        iov_len: frame.len(),
+    };
+    // SAFETY: all zero is a message without buffers.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut room;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = CONTROL as _;
+    // SAFETY: the buffers live, and have the lengths given.
+    let len = Errno::result(unsafe { libc::recvmsg(socket, &raw mut message, 0) })?;
+    frame.truncate(usize::try_from(len).unwrap_or(0));
+    // SAFETY: the kernel has filled it in; control messages are read as these functions
+    // find them, and one of this kind has a `tpacket_auxdata`.
+    let beside = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        let found = !header.is_null()
+            && (*header).cmsg_level == libc::SOL_PACKET
+            && (*header).cmsg_type == libc::PACKET_AUXDATA;
+        found.then(|| {
+            let data = libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>();
+            data.read_unaligned()
+        })
+    };
+    if let Some(beside) = beside
+        && beside.tp_status & libc::TP_STATUS_VLAN_VALID != 0
+        && frame.len() >= 12
+    {
+        let tag = [beside.tp_vlan_tpid, beside.tp_vlan_tci].map(u16::to_be_bytes);
+        frame.splice(12..12, tag.concat());
+    }
+    Ok(frame)
 }
 
 fn link(ifindex: u32) -> Result<LinkAddr> {
@@ -129,19 +174,21 @@ fn link(ifindex: u32) -> Result<LinkAddr> {
     link.context("a link-layer address")
 }
 
-fn ignore_outgoing(socket: &OwnedFd) -> Result<()> {
-    const PACKET_IGNORE_OUTGOING: i32 = 23;
+/// Not in libc for every system.
+const PACKET_IGNORE_OUTGOING: i32 = 23;
+
+fn switch_on(socket: &OwnedFd, option: i32) -> Result<()> {
     let on: i32 = 1;
     // SAFETY: an int and its size, on a socket of ours.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_PACKET,
-            PACKET_IGNORE_OUTGOING,
+            option,
             (&raw const on).cast(),
             size_of::<i32>() as u32,
         )
     };
-    Errno::result(result).context("PACKET_IGNORE_OUTGOING")?;
+    Errno::result(result).context("an option of packet(7)")?;
     Ok(())
 }

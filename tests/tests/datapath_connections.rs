@@ -2,7 +2,7 @@
 //! its first segment on or not at all, and once taken until it is reset.
 
 use sidestep_abi::counter::Counter;
-use sidestep_abi::door::{ConnectionKey, LEASE_NS, Neighbour, PortClass, Side};
+use sidestep_abi::door::{ConnectionKey, LEASE_NS, Neighbour, PortClass, Side, UNTAGGED};
 use sidestep_abi::program::{DOOR_OUT, TAP_FROM_VM, TAP_TO_VM};
 use sidestep_tests::packet::Packet;
 use sidestep_tests::program::{Programs, TcxAction, address, ifindex, ip, isolated, now_ns};
@@ -49,6 +49,7 @@ impl Tap {
             vm_mac: [2, 0, 0, 0, 0, 1],
             peer_mac: [2, 0, 0, 0, 0, 2],
             chosen_by_vm: 1,
+            tag: UNTAGGED,
         };
         programs.set_neighbour(VM, GATEWAY, known);
         let mut tap = Self {

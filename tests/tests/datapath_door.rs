@@ -8,7 +8,7 @@ use std::time::Duration;
 use aya::maps::RingBuf;
 use aya::programs::SkLookup;
 use sidestep_abi::counter::Counter;
-use sidestep_abi::door::{MARK, Neighbour, Side};
+use sidestep_abi::door::{MARK, Neighbour, Side, UNTAGGED};
 use sidestep_abi::program::{DOOR_OUT, DOOR_SOCKET};
 use sidestep_tests::packet::{Mac, Packet};
 use sidestep_tests::program::{Programs, TcxAction, TcxRun, ifindex, ip, isolated, sysctl, typed};
@@ -24,11 +24,13 @@ const KNOWN: Neighbour = Neighbour {
     vm_mac: [0x02, 0x71, 0x01, 0, 0, 0x11],
     peer_mac: [0x02, 0x71, 0x01, 0, 0, 0x01],
     chosen_by_vm: 1,
+    tag: UNTAGGED,
 };
 const LAST: Neighbour = Neighbour {
     vm_mac: [0x02, 0x71, 0x01, 0, 0, 0x11],
     peer_mac: [0x02, 0x71, 0x01, 0, 0, 0x02],
     chosen_by_vm: 1,
+    tag: UNTAGGED,
 };
 
 /// The host ends of both doors, a VM on tap 0x1_0203, MACs of its gateway.

@@ -29,6 +29,7 @@ fn the_object_has_every_map_and_program_by_its_name() {
             map::SIGNALLING_PORTS,
             map::UNREAD,
             map::UPLINKS,
+            map::VLANS,
             map::VMS,
         ];
         expected.sort_unstable();

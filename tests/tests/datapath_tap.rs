@@ -2,7 +2,9 @@
 //! dropped, and everything that passes as it came.
 
 use sidestep_abi::counter::{Counter, EventKind};
-use sidestep_abi::door::{FRAGMENT_LIFETIME_NS, LEASE_NS, MARK, Neighbour, PortClass, Side};
+use sidestep_abi::door::{
+    FRAGMENT_LIFETIME_NS, LEASE_NS, MARK, Neighbour, PortClass, Side, UNTAGGED,
+};
 use sidestep_abi::flow::FlowKind;
 use sidestep_abi::program::{TAP_FROM_VM, TAP_TO_VM};
 use sidestep_tests::packet::{Mac, Packet};
@@ -113,6 +115,7 @@ fn what_the_vm_signals_goes_into_the_vm_door() {
             vm_mac: VM_MAC,
             peer_mac: ROUTER_MAC,
             chosen_by_vm: 1,
+            tag: UNTAGGED,
         });
         assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned);
         assert_eq!(tap.programs.neighbour(VM, ANY), learned);
@@ -130,6 +133,7 @@ fn what_others_signal_to_the_vm_goes_into_the_net_door() {
             vm_mac: VM_MAC,
             peer_mac: ROUTER_MAC,
             chosen_by_vm: 0,
+            tag: UNTAGGED,
         });
         assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned);
         assert_eq!(tap.programs.neighbour(VM, ANY), learned);
@@ -348,6 +352,7 @@ fn macs_are_learned_from_taken_frames_only() {
                 vm_mac: VM_MAC,
                 peer_mac,
                 chosen_by_vm,
+                tag: UNTAGGED,
             })
         };
         for router in [ROUTER_MAC, OTHER_ROUTER_MAC] {
@@ -370,6 +375,7 @@ fn macs_are_learned_from_taken_frames_only() {
                 vm_mac: new_mac,
                 peer_mac: ROUTER_MAC,
                 chosen_by_vm: 1,
+                tag: UNTAGGED,
             })
         );
         assert_eq!(

@@ -16,6 +16,9 @@ use sidestep_tests::wire::Wire;
 const VM: &str = "10.71.1.11";
 const VM_SIP: &str = "10.71.1.11:5060";
 const GATEWAY_SIP: &str = "10.71.3.31:5060";
+const VM6: &str = "2001:db8:1::11";
+const VM6_SIP: &str = "[2001:db8:1::11]:5060";
+const GATEWAY6_SIP: &str = "[2001:db8:3::31]:5060";
 
 const VM_MAC: Mac = [0x02, 0x71, 0x01, 0, 0, 0x11];
 const ROUTER_MAC: Mac = [0x02, 0x71, 0x01, 0, 0, 0x01];
@@ -216,17 +219,119 @@ fn guarded_media_does_not_leave() {
     });
 }
 
+/// A VM whose guest tags its frames, over both IP versions, UDP and TCP: the daemon gets
+/// them without the tag, which the kernel keeps beside the frame, and what it sends has
+/// the tag again. (BPF_PROG_TEST_RUN cannot put a tag there.)
 #[test]
-fn a_tag_beside_the_frame_is_seen_too() {
+fn a_tag_is_left_at_the_door_and_given_back() {
     isolated(|| {
         let mut host = Host::set_up();
-        // The kernel takes the tag out of the frame before tcx sees it.
+        host.programs
+            .set_vm(VM6, ifindex("tap0").expect("the VM's tap"));
+        // Priority 5, VLAN 7; a service tag.
+        let tags: [fn(Packet) -> Packet; 2] = [
+            |packet| packet.vlan(5 << 13 | 7),
+            |packet| packet.service_vlan(9),
+        ];
+        let syn = |src, dst| Packet::tcp4(src, dst, 0x02);
+        let pairs = [
+            (
+                Packet::udp(VM_SIP, GATEWAY_SIP),
+                Packet::udp(GATEWAY_SIP, VM_SIP),
+            ),
+            (
+                Packet::udp(VM6_SIP, GATEWAY6_SIP),
+                Packet::udp(GATEWAY6_SIP, VM6_SIP),
+            ),
+            (
+                syn("10.71.1.11:32768", GATEWAY_SIP),
+                syn(GATEWAY_SIP, "10.71.1.11:32768"),
+            ),
+        ];
+        let own = [0x02, 9, 9, 9, 9, 9];
+        for tagged in tags {
+            for (up, down) in &pairs {
+                let (up, down) = (up.clone().payload(b"INVITE"), down.clone().payload(b"OK"));
+                // The VM's own, into its door.
+                let sent = tagged(up.clone().macs(VM_MAC, ROUTER_MAC));
+                host.vm.send(&sent.bytes()).unwrap();
+                let taken = up.clone().macs(VM_MAC, DOOR_VM_MAC);
+                assert_eq!(host.door_vm.next().unwrap(), taken.bytes());
+                // As the VM, through the bridge to the network.
+                let as_vm = up.clone().macs(DOOR_NET_MAC, own);
+                host.door_net.send(&as_vm.bytes()).unwrap();
+                assert_eq!(host.far.next().unwrap(), sent.bytes());
+                // From the network, into the other door.
+                let sent = tagged(down.clone().macs(ROUTER_MAC, VM_MAC));
+                host.far.send(&sent.bytes()).unwrap();
+                let taken = down.clone().macs(ROUTER_MAC, DOOR_NET_MAC);
+                assert_eq!(host.door_net.next().unwrap(), taken.bytes());
+                // As who sent it, to the VM.
+                let as_other = down.clone().macs(DOOR_VM_MAC, own);
+                host.door_vm.send(&as_other.bytes()).unwrap();
+                assert_eq!(host.vm.next().unwrap(), sent.bytes());
+            }
+        }
+        let counted = host.programs.counted();
+        for counter in [
+            Counter::TakenFromVm,
+            Counter::TakenToVm,
+            Counter::DoorToNet,
+            Counter::DoorToVm,
+        ] {
+            assert!(counted.contains(&(counter, 6)), "{counter:?}: {counted:?}");
+        }
+        assert!(
+            !counted
+                .iter()
+                .any(|(counter, _)| *counter == Counter::Tagged)
+        );
+    });
+}
+
+/// A large INVITE of such a guest: each fragment has the tag, and is taken without it.
+#[test]
+fn fragments_leave_their_tags_too() {
+    isolated(|| {
+        let host = Host::set_up();
+        let invite = from_vm().payload(&[b'v'; 3_000]);
+        for fragment in invite.fragments(1_400) {
+            host.vm.send(&fragment.clone().vlan(7).bytes()).unwrap();
+            let taken = fragment.macs(VM_MAC, DOOR_VM_MAC);
+            assert_eq!(host.door_vm.next().unwrap(), taken.bytes());
+        }
+    });
+}
+
+/// Without a daemon, and with media or a second tag, all is as the VM has sent it.
+#[test]
+fn what_is_not_taken_keeps_its_tags() {
+    isolated(|| {
+        let mut host = Host::set_up();
+        let (vm, far) = ("10.71.1.11:30000", "10.71.3.31:30000");
+        host.programs.set_flow(vm, far, action(FlowKind::Guard, 1));
+        let guarded = from_vm().between(vm, far).rtp(1, 160, 1, 8).vlan(7);
+        host.vm.send(&guarded.bytes()).unwrap();
+        let passing = [
+            other_from_vm().vlan(7),
+            from_vm().service_vlan(9).vlan(7),
+            from_vm().vlan(9).vlan(7),
+        ];
+        for packet in passing {
+            host.vm.send(&packet.bytes()).unwrap();
+            assert_eq!(host.far.next().unwrap(), packet.bytes(), "{packet:?}");
+        }
+        host.programs.set_lease(now_ns() - 1);
         host.vm.send(&from_vm().vlan(7).bytes()).unwrap();
-        sidestep_tests::wait::wait_for("the tagged frame", LIMIT, || {
-            let counted = host.programs.counted();
-            counted.contains(&(Counter::Tagged, 1)).then_some(())
-        })
-        .unwrap();
+        assert_eq!(host.far.next().unwrap(), from_vm().vlan(7).bytes());
+        assert_eq!(
+            host.programs.counted(),
+            [
+                (Counter::LeaseStale, 1),
+                (Counter::Guarded, 1),
+                (Counter::Tagged, 2)
+            ]
+        );
         assert_eq!(host.door_vm.waiting().unwrap(), None);
     });
 }

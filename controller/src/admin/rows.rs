@@ -69,6 +69,10 @@ pub struct FlowRow {
     /// Mean opinion score (ITU-T G.107), 1 to 4.5; `null` where the codec is not
     /// known to it.
     pub mos: Option<f64>,
+    /// How often its addresses have changed while its counters went on.
+    pub moves: u32,
+    /// When they last have.
+    pub moved: Option<String>,
     /// Time of the first packet.
     pub first_seen: Option<String>,
     /// Time of the last packet.

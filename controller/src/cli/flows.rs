@@ -245,7 +245,7 @@ const fn right(title: &'static str, rank: u8, cell: fn(&Row) -> String) -> Colum
     }
 }
 
-static COLUMNS: [Column; 22] = [
+static COLUMNS: [Column; 23] = [
     right("CALL", 0, |row| plain(row, "call")),
     left("PATH", 0, |row| plain(row, "path")),
     left("LEG", 0, |row| plain(row, "leg")),
@@ -267,6 +267,7 @@ static COLUMNS: [Column; 22] = [
     right("MOS", 4, |row| of_rtp(row, decimal, "mos")),
     right("SSRC", 8, |row| ssrc(row, "ssrc")),
     right("PT", 1, payload_type),
+    right("MOVES", 5, |row| count(row, "moves")),
     left("FIRST SEEN", 9, |row| ago(row, "first_seen")),
     left("STATE", 4, |row| plain(row, "state")),
     left("LAST SEEN", 4, |row| ago(row, "last_seen")),

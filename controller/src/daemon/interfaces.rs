@@ -94,7 +94,7 @@ impl Interfaces {
         for interface in &mut self.all {
             interface.refresh(&links);
         }
-        self.tell(datapath, door);
+        self.tell(datapath, door, &links);
         self.refresh_macs(datapath);
     }
 
@@ -138,8 +138,9 @@ impl Interfaces {
         self.all.iter().map(Interface::row).collect()
     }
 
-    /// Uplinks to their map, the smallest MTU of all taps to the door.
-    fn tell(&self, datapath: &mut Datapath, door: &mut Door) {
+    /// Uplinks and the VLANs on them to their maps, the smallest MTU of all taps to the
+    /// door.
+    fn tell(&self, datapath: &mut Datapath, door: &mut Door, links: &[Link]) {
         let of = |role| {
             let all = self
                 .all
@@ -151,6 +152,11 @@ impl Interfaces {
             .map(|link| (link.index, link.mac))
             .collect();
         if let Err(error) = datapath.maps.set_uplinks(&uplinks) {
+            tracing::error!("{error:#}");
+        }
+        let indices: Vec<u32> = uplinks.iter().map(|(index, _)| *index).collect();
+        let vlans: Vec<_> = watch::vlans_on(links, &indices).collect();
+        if let Err(error) = datapath.maps.set_vlans(&vlans) {
             tracing::error!("{error:#}");
         }
         let mtu = of(Role::Tap).map(|link| link.mtu).min();

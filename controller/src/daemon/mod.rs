@@ -26,7 +26,7 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::Server;
 use crate::clock;
 use crate::config::Config;
-use crate::datapath::{Datapath, VmAddresses};
+use crate::datapath::{Datapath, Unlearned, VmAddresses};
 use crate::door::{Door, Framers, Framing, Tls};
 use crate::journal::Journal;
 use crate::watch::Changes;
@@ -36,9 +36,11 @@ use telling::Telling;
 
 /// Requests of the admin socket that may wait.
 const QUERIES: usize = 16;
-/// Flows that a call takes at most: both ways, RTP and RTCP, and as much of the
-/// bypassed VM's own.
-const FLOWS_OF_A_CALL: usize = 8;
+/// Packets to learn from that may wait.
+const TO_LEARN: usize = 256;
+/// Flows that a call takes at most: both ways, RTP and RTCP, as much of the bypassed
+/// VM's own, and what waits for the thin client's first packets.
+const FLOWS_OF_A_CALL: usize = 10;
 /// Open files wanted: a socket per source that datagrams are sent from.
 const OPEN_FILES: u64 = 65_536;
 
@@ -68,7 +70,8 @@ async fn live(config: Config, keep: bool) -> Result<()> {
 
     let mut datapath = Datapath::load(&config.daemon.pins, config.daemon.max_flows, clock::now())?;
     let mut interfaces = Interfaces::of(&config);
-    let opened = open(&config, &mut datapath, &mut interfaces, seed);
+    let (unlearned, to_learn) = mpsc::channel(TO_LEARN);
+    let opened = open(&config, &mut datapath, &mut interfaces, seed, unlearned);
     let (door, changes, events) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -84,7 +87,7 @@ async fn live(config: Config, keep: bool) -> Result<()> {
     }
     let mut daemon = Daemon {
         started: clock::now(),
-        inbox: Inbox::new(changes, queries),
+        inbox: Inbox::new(changes, queries, to_learn),
         telling: Telling::default(),
         config,
         engine,
@@ -117,6 +120,7 @@ fn open(
     datapath: &mut Datapath,
     interfaces: &mut Interfaces,
     seed: [u8; 32],
+    unlearned: mpsc::Sender<Unlearned>,
 ) -> Result<(Door, Changes, impl Future<Output = ()> + use<>)> {
     datapath.configure(
         &config.signalling.port_classes(),
@@ -136,7 +140,7 @@ fn open(
     let changes = Changes::listen().context("cannot watch interfaces")?;
     interfaces.reconcile(datapath, &mut door);
     interfaces.all_attached()?;
-    Ok((door, changes, datapath.follow_events()?))
+    Ok((door, changes, datapath.follow_events(unlearned)?))
 }
 
 /// What finds the messages in a connection: its ports say which protocol it is of.

@@ -17,7 +17,7 @@ use super::telling::Telling;
 use crate::admin::Query;
 use crate::clock::{self, nanoseconds};
 use crate::config::Config;
-use crate::datapath::{Datapath, Refused};
+use crate::datapath::{Datapath, Refused, Unlearned};
 use crate::door::{Door, Taken};
 use crate::journal::Journal;
 use crate::watch::Changes;
@@ -53,6 +53,7 @@ pub(super) struct Daemon {
 pub(super) struct Inbox {
     changes: Changes,
     queries: mpsc::Receiver<Query>,
+    to_learn: mpsc::Receiver<Unlearned>,
     taken: VecDeque<Taken>,
     /// Messages received so far.
     pub received: u64,
@@ -61,10 +62,15 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// Nothing has come yet.
-    pub fn new(changes: Changes, queries: mpsc::Receiver<Query>) -> Self {
+    pub fn new(
+        changes: Changes,
+        queries: mpsc::Receiver<Query>,
+        to_learn: mpsc::Receiver<Unlearned>,
+    ) -> Self {
         Self {
             changes,
             queries,
+            to_learn,
             taken: VecDeque::new(),
             received: 0,
             lease_renewed: None,
@@ -102,6 +108,7 @@ impl Daemon {
                         "somebody has deleted the door's links; start anew to have them again"
                     );
                 }
+                Some(met) = self.inbox.to_learn.recv() => self.learn(met),
                 Some(query) = self.inbox.queries.recv() => {
                     let answer = self.answer(query.ask);
                     // Whoever asked may have gone.
@@ -240,6 +247,19 @@ impl Daemon {
         };
         self.engine.datapath_refused(now, *call, reason);
         true
+    }
+
+    /// A packet may show where a thin client behind a NAT sends from.
+    fn learn(&mut self, met: Unlearned) {
+        let Unlearned { call, at, from } = met;
+        let expected = self.datapath.last_seen_at(call, at);
+        if self
+            .engine
+            .media_from(clock::now(), call, (at, from), expected)
+        {
+            self.telling.count("ports-learned");
+            tracing::info!("call {call}: its thin client, behind a NAT, sends to {at} from {from}");
+        }
     }
 
     fn renew_lease(&mut self) {

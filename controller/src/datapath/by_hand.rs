@@ -18,7 +18,7 @@ use sidestep_core::engine::{Flow, FlowKind as Kind, Leg};
 use super::table::{Installed, Refused};
 use super::{Datapath, object, readout};
 use crate::admin::rows::{FlowEnds, FlowRow, FlowSpec};
-use crate::clock::Wall;
+use crate::clock::{self, Wall};
 
 /// Numbers from here on are no calls'.
 const BY_HAND: u32 = 1 << 31;
@@ -94,7 +94,7 @@ impl Datapath {
             dst: spec.to,
             clock_rate: CLOCK_RATE,
         };
-        let wanted = self.installable(&flow, &by.is_bridged)?;
+        let wanted = self.installable(&flow, &by.is_bridged, clock::now())?;
         let last = self.flows.last_call().filter(|last| is_by_hand(*last));
         let number = last.map_or(Some(BY_HAND), |last| last.checked_add(1));
         self.flows.set(number.ok_or(Refused::Full)?, &[wanted])?;

@@ -1,6 +1,8 @@
-//! What the programs say of their own accord: rare events and log lines.
+//! What the programs say of their own accord: rare events and log lines. What one of
+//! them may teach the daemon goes to it; the rest is for the operator to read.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use sidestep_abi::counter::{Event, EventKind};
 use sidestep_abi::flow::FlowKey;
 use sidestep_abi::map;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
 
 use super::maps::take;
 use crate::sockets;
@@ -19,12 +22,28 @@ use crate::sockets;
 /// Events logged in one second; the rest of it is only counted.
 const PER_SECOND: u32 = 20;
 
-/// Logs the programs' events until the task is dropped.
+/// A packet at an anchor from where its call's thin client registered, but from a port
+/// that it has not said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unlearned {
+    /// The call.
+    pub call: u32,
+    /// The anchor.
+    pub at: SocketAddr,
+    /// Where it came from.
+    pub from: SocketAddr,
+}
+
+/// Logs the programs' events until the task is dropped; tells `unlearned` of packets to
+/// learn from.
 ///
 /// # Errors
 ///
 /// The maps are not there or cannot be polled.
-pub fn follow(ebpf: &mut Ebpf) -> Result<impl Future<Output = ()> + use<>> {
+pub fn follow(
+    ebpf: &mut Ebpf,
+    unlearned: mpsc::Sender<Unlearned>,
+) -> Result<impl Future<Output = ()> + use<>> {
     let events: RingBuf<MapData> = take(ebpf, map::EVENTS)?;
     let ready = sockets::watched(events.as_fd().try_clone_to_owned()?)
         .context("cannot poll the programs' events")?;
@@ -51,7 +70,7 @@ pub fn follow(ebpf: &mut Ebpf) -> Result<impl Future<Output = ()> + use<>> {
     };
     Ok(async move {
         let ended: io::Result<()> = tokio::select! {
-            ended = log_events(ready, events) => ended,
+            ended = read_events(ready, events, unlearned) => ended,
             ended = log_lines => ended,
         };
         if let Err(error) = ended {
@@ -60,16 +79,32 @@ pub fn follow(ebpf: &mut Ebpf) -> Result<impl Future<Output = ()> + use<>> {
     })
 }
 
-async fn log_events(ready: AsyncFd<OwnedFd>, mut events: RingBuf<MapData>) -> io::Result<()> {
+async fn read_events(
+    ready: AsyncFd<OwnedFd>,
+    mut events: RingBuf<MapData>,
+    unlearned: mpsc::Sender<Unlearned>,
+) -> io::Result<()> {
     let mut rate = Rate::new(Instant::now());
     loop {
         ready.readable().await?.clear_ready();
         while let Some(bytes) = events.next() {
+            let Some(event) = parse(&bytes) else {
+                continue;
+            };
+            if event.kind == EventKind::Unlearned as u32 {
+                // While the daemon has too much to do, the next packet tells it again.
+                let _ = unlearned.try_send(Unlearned {
+                    call: event.call,
+                    at: event.key.to(),
+                    from: event.key.from(),
+                });
+                continue;
+            }
             let allowed = rate.allow(Instant::now());
             if let Some(suppressed) = rate.take_suppressed() {
                 tracing::info!("{suppressed} more events of the programs");
             }
-            if allowed && let Some(event) = parse(&bytes) {
+            if allowed {
                 log_event(&event);
             }
         }

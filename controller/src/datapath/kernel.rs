@@ -1,6 +1,7 @@
 //! The flow maps of the kernel.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
@@ -12,8 +13,18 @@ use sidestep_abi::map;
 use super::maps::take;
 use super::table::{FlowMaps, Installed, Refused};
 
+/// A program has done with an entry long before this: it takes less than a microsecond.
+const READ: Duration = Duration::from_millis(1);
+
+/// Flows that are not there are inserted (`BPF_NOEXIST`), those that are there replaced
+/// (`BPF_EXIST`).
+const NEW: u64 = 1;
+const THERE: u64 = 2;
+
 /// Flows, their statistics and their anchors.
 pub struct KernelMaps {
+    /// When a flow was last replaced.
+    replaced: Option<Instant>,
     flows4: HashMap<MapData, FlowKey4, FlowAction>,
     flows6: HashMap<MapData, FlowKey, FlowAction>,
     stats: Array<MapData, FlowStats>,
@@ -24,6 +35,7 @@ impl KernelMaps {
     /// Takes them out of a loaded object.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
         Ok(Self {
+            replaced: None,
             flows4: take(ebpf, map::FLOWS4)?,
             flows6: take(ebpf, map::FLOWS6)?,
             stats: take(ebpf, map::FLOW_STATS)?,
@@ -59,6 +71,13 @@ impl KernelMaps {
         Ok(installed)
     }
 
+    fn insert(&mut self, key: &FlowKey, action: &FlowAction, flags: u64) -> Result<(), MapError> {
+        match key.ipv4() {
+            Some(key) => self.flows4.insert(key, action, flags),
+            None => self.flows6.insert(key, action, flags),
+        }
+    }
+
     /// Flows there is room for.
     pub fn capacity(&self) -> u32 {
         self.stats.len()
@@ -66,12 +85,22 @@ impl KernelMaps {
 }
 
 impl FlowMaps for KernelMaps {
+    /// A program that meets a flow while it is replaced reads the old action or the new
+    /// one, as a whole: the kernel puts another entry into the place of the old one. But
+    /// the old one's memory is what the next replacement is written into, without regard
+    /// for programs on other CPUs that may still read it; so that waits.
     fn put_flow(&mut self, key: &FlowKey, action: &FlowAction) -> Result<(), Refused> {
-        match key.ipv4() {
-            Some(key) => self.flows4.insert(key, action, 0),
-            None => self.flows6.insert(key, action, 0),
+        match self.insert(key, action, NEW) {
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(Errno::EEXIST as i32) => {}
+            outcome => return outcome.map_err(refused),
         }
-        .map_err(refused)
+        if let Some(replaced) = self.replaced {
+            std::thread::sleep(READ.saturating_sub(replaced.elapsed()));
+        }
+        let outcome = self.insert(key, action, THERE);
+        self.replaced = Some(Instant::now());
+        outcome.map_err(refused)
     }
 
     fn remove_flow(&mut self, key: &FlowKey) {

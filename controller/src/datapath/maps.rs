@@ -13,12 +13,15 @@ use sidestep_abi::door::{
     ConnectionKey, DOOR_LISTENERS, Door, LEASE_NS, Neighbour, NeighbourKey, PortClass, Side,
     Unread, UnreadKey, UnreadSeen, VM_CONNECTIONS, Vm,
 };
-use sidestep_abi::flow::{self, Address};
+use sidestep_abi::flow::{self, Address, VlanKey};
 use sidestep_abi::map;
+
+use crate::watch;
 
 /// What the daemon writes for the tap and door programs, and reads from them.
 pub struct Maps {
     uplinks: HashMap<MapData, u32, [u8; 6]>,
+    vlans: HashMap<MapData, VlanKey, flow::Vlan>,
     signalling_ports: HashMap<MapData, u16, u8>,
     vms: HashMap<MapData, Address, Vm>,
     neighbours: HashMap<MapData, NeighbourKey, Neighbour>,
@@ -53,6 +56,7 @@ impl Maps {
     pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
         Ok(Self {
             uplinks: take(ebpf, map::UPLINKS)?,
+            vlans: take(ebpf, map::VLANS)?,
             signalling_ports: take(ebpf, map::SIGNALLING_PORTS)?,
             vms: take(ebpf, map::VMS)?,
             neighbours: take(ebpf, map::NEIGHBOURS)?,
@@ -165,6 +169,39 @@ impl Maps {
             if !uplinks.iter().any(|(wanted, _)| *wanted == index) {
                 self.uplinks.remove(&index)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The VLANs on uplinks, and no others: the uplink, the tags on it (outer first), the
+    /// host's interface.
+    pub fn set_vlans(&mut self, vlans: &[(u32, Vec<watch::Vlan>, &watch::Link)]) -> Result<()> {
+        let mut wanted = HashSet::new();
+        for (uplink, on_it, link) in vlans {
+            let mut tags = [0; 2];
+            for (tag, vlan) in tags.iter_mut().zip(on_it) {
+                *tag = flow::vlan_tag(vlan.protocol, vlan.id);
+            }
+            let key = |ifindex, tags| VlanKey { ifindex, tags };
+            let end = |ifindex, tags| flow::Vlan {
+                ifindex,
+                tags,
+                mac: link.mac,
+                reserved: 0,
+            };
+            for (key, end) in [
+                (key(*uplink, tags), end(link.index, [0; 2])),
+                (key(link.index, [0; 2]), end(*uplink, tags)),
+            ] {
+                self.vlans
+                    .insert(key, end, 0)
+                    .with_context(|| format!("cannot note {}", link.name))?;
+                wanted.insert(key);
+            }
+        }
+        let noted: Vec<VlanKey> = self.vlans.keys().filter_map(Result::ok).collect();
+        for key in noted.iter().filter(|key| !wanted.contains(key)) {
+            self.vlans.remove(key)?;
         }
         Ok(())
     }

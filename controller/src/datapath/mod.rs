@@ -25,12 +25,14 @@ use sidestep_abi::door::PortClass;
 use sidestep_abi::flow::{self, FLOW_DSCP, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowLeg};
 use sidestep_core::engine::{self, Flow, Leg, Reception};
 use sidestep_core::time::Time;
+use tokio::sync::mpsc;
 
 use crate::admin::rows::FlowRow;
 use crate::clock::{Wall, nanoseconds};
 use crate::config::{Dscp, VmConfig};
 use crate::door::Door;
 pub use by_hand::{ByHand, NotByHand, PinnedFlows};
+pub use events::Unlearned;
 use kernel::KernelMaps;
 use links::Attached;
 pub use links::{Mode, Role};
@@ -143,13 +145,16 @@ impl Datapath {
         })
     }
 
-    /// A task that logs what the programs say.
+    /// A task that logs what the programs say, and hands on what is to be learned.
     ///
     /// # Errors
     ///
     /// Called twice, or outside a runtime.
-    pub fn follow_events(&mut self) -> Result<impl Future<Output = ()> + use<>> {
-        events::follow(&mut self.ebpf)
+    pub fn follow_events(
+        &mut self,
+        unlearned: mpsc::Sender<Unlearned>,
+    ) -> Result<impl Future<Output = ()> + use<>> {
+        events::follow(&mut self.ebpf, unlearned)
     }
 
     /// Number for the first call: above those whose flows are still there.
@@ -246,7 +251,7 @@ impl Datapath {
             engine::Datapath::Set { call, flows } => {
                 let wanted = flows
                     .iter()
-                    .map(|flow| self.installable(flow, &is_bridged))
+                    .map(|flow| self.installable(flow, &is_bridged, now))
                     .collect::<Result<Vec<_>, _>>()?;
                 self.flows.set(*call, &wanted)
             }
@@ -269,6 +274,19 @@ impl Datapath {
             ))
         })
         .collect()
+    }
+
+    /// When a packet of a call's steered flow from its thin client to this anchor was
+    /// last counted. (The gateway may send to the same one.)
+    pub fn last_seen_at(&self, call: u32, anchor: SocketAddr) -> Option<Time> {
+        let is_of_tc = |flow: &Installed| {
+            let action = &flow.action;
+            action.kind == FlowKind::Steered as u8 && action.leg == FlowLeg::TcToGateway as u8
+        };
+        let seen = self.flows.last_seen(call);
+        let seen = seen.filter(|(flow, ns)| *ns != 0 && flow.key.to() == anchor && is_of_tc(flow));
+        let last = seen.map(|(_, ns)| ns).max()?;
+        Some(Time::from_origin(Duration::from_nanos(last)))
     }
 
     /// What has passed of each leg's RTP of a call that goes to its thin client, and
@@ -406,6 +424,7 @@ impl Datapath {
         &self,
         flow: &Flow,
         is_bridged: impl Fn(Ipv4Addr) -> bool,
+        now: Time,
     ) -> Result<Installed, Refused> {
         let key = FlowKey::new(flow.src, flow.dst);
         let mut action = FlowAction {
@@ -416,6 +435,7 @@ impl Datapath {
                 engine::FlowKind::Guard => FlowKind::Guard,
                 engine::FlowKind::Relay => FlowKind::Relay,
                 engine::FlowKind::Steered { .. } => FlowKind::Steered,
+                engine::FlowKind::Learn => FlowKind::Learn,
             } as u8,
             leg: match flow.leg {
                 Leg::GatewayToTc => FlowLeg::GatewayToTc,
@@ -425,6 +445,7 @@ impl Datapath {
             } as u8,
             flags: if flow.rtcp { FLOW_RTCP } else { 0 },
             clock_rate: flow.clock_rate,
+            moved_ns: nanoseconds(now),
             ..FlowAction::default()
         };
         let crosses = matches!(

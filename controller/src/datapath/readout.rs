@@ -29,7 +29,9 @@ pub fn rows(flows: &[(Installed, FlowStats)], wall: &Wall, state: &str) -> Vec<F
         }
     }
     let mut rows = Vec::with_capacity(flows.len());
-    for (flow, stats) in flows {
+    // What waits for a first packet is no flow yet.
+    let is_flow = |flow: &Installed| flow.action.kind != FlowKind::Learn as u8;
+    for (flow, stats) in flows.iter().filter(|(flow, _)| is_flow(flow)) {
         let action = &flow.action;
         let path = paths.get(&action.call).copied().unwrap_or("direct");
         let mut row = row(flow, stats, path, wall, state);
@@ -153,6 +155,8 @@ fn row(flow: &Installed, stats: &FlowStats, path: &str, wall: &Wall, state: &str
         remote_jitter_ms: None,
         round_trip_ms: None,
         mos: None,
+        moves: action.moves,
+        moved: wall.of_nanoseconds(action.moved_ns),
         first_seen: wall.of_nanoseconds(stats.first_seen_ns),
         last_seen: wall.of_nanoseconds(stats.last_seen_ns()),
         state: state.to_owned(),

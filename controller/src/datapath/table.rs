@@ -3,13 +3,13 @@
 //! New flows are in before old ones go, so that media never falls between; a
 //! change that cannot be made wholly is undone. A flow that stays what it is
 //! (leg, RTP or RTCP, and on the same kind of interface) keeps its counters when
-//! its addresses change.
+//! its addresses change, and bears a mark of that: how often, and when last.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Bound;
 
-use sidestep_abi::flow::{Address, AnchorKey, FlowAction, FlowKey, FlowKind, FlowStats};
+use sidestep_abi::flow::{Address, AnchorKey, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowStats};
 
 /// The maps that hold flows; the kernel's, or a test's.
 pub trait FlowMaps {
@@ -53,9 +53,7 @@ pub struct Installed {
 /// What makes a flow the same one after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Identity {
-    leg: u8,
-    flags: u8,
-    place: Place,
+    media: (u8, bool, Place),
     /// Among several alike, in the core's order.
     ordinal: usize,
 }
@@ -65,6 +63,7 @@ enum Place {
     Uplink,
     Guard,
     Relay,
+    Learn,
 }
 
 /// All flows, by call.
@@ -107,7 +106,8 @@ impl<M: FlowMaps> FlowTable<M> {
         table
     }
 
-    /// Makes `wanted` the flows of `call`. Their `stats` and `call` are set here.
+    /// Makes `wanted` the flows of `call`. Their `stats`, `call` and `moves` are set
+    /// here; `moved_ns` is to be now.
     ///
     /// # Errors
     ///
@@ -280,7 +280,7 @@ impl<M: FlowMaps> FlowTable<M> {
         fresh: &mut Vec<u32>,
     ) -> Result<Vec<Installed>, Refused> {
         let same = |one: &Installed, other: &Installed| {
-            let of = |flow: &Installed| (flow.key, flow.action.leg, flow.action.flags, place(flow));
+            let of = |flow: &Installed| (flow.key, kind_of_media(flow));
             of(one) == of(other)
         };
         let moved = |these: &[Installed], others: &[Installed]| -> Vec<Installed> {
@@ -288,29 +288,27 @@ impl<M: FlowMaps> FlowTable<M> {
             these.iter().filter(is_new).copied().collect()
         };
         let (gone, come) = (moved(old, wanted), moved(wanted, old));
-        let before: HashMap<Identity, u32> = identities(&gone)
-            .zip(gone.iter().map(|flow| flow.action.stats))
-            .collect();
+        let before: HashMap<Identity, &Installed> = identities(&gone).zip(&gone).collect();
         let mut come = identities(&come);
         let mut new = Vec::with_capacity(wanted.len());
         for flow in wanted {
             let stays = old.iter().find(|before| same(before, flow));
-            let stats = match stays {
-                Some(before) => Some(before.action.stats),
+            let before = match stays {
+                Some(before) => Some(before),
                 None => come.next().and_then(|id| before.get(&id).copied()),
             };
-            let stats = match stats {
-                Some(index) => index,
+            let mut flow = *flow;
+            flow.action.call = call;
+            match before {
+                Some(before) => go_on(&mut flow, before),
                 None => {
                     let index = self.allocate()?;
                     fresh.push(index);
                     self.maps.clear_stats(index)?;
-                    index
+                    (flow.action.stats, flow.action.moves) = (index, 0);
+                    flow.action.moved_ns = 0;
                 }
-            };
-            let mut flow = *flow;
-            flow.action.call = call;
-            flow.action.stats = stats;
+            }
             new.push(flow);
         }
         Ok(new)
@@ -423,6 +421,17 @@ impl<M: FlowMaps> FlowTable<M> {
     }
 }
 
+/// Gives a flow the counters of what it was before, with a mark where it was elsewhere.
+fn go_on(flow: &mut Installed, before: &Installed) {
+    let is = |flow: &Installed| (flow.key, flow.action.kind, flow.action.rewritten());
+    let moved = is(flow) != is(before);
+    flow.action.stats = before.action.stats;
+    flow.action.moves = before.action.moves.saturating_add(moved.into());
+    if !moved {
+        flow.action.moved_ns = before.action.moved_ns;
+    }
+}
+
 enum Undo {
     Flow(FlowKey, Option<FlowAction>),
     Anchor(AnchorKey, Option<u32>),
@@ -432,6 +441,7 @@ fn place(flow: &Installed) -> Place {
     match flow.action.kind {
         kind if kind == FlowKind::Guard as u8 => Place::Guard,
         kind if kind == FlowKind::Relay as u8 => Place::Relay,
+        kind if kind == FlowKind::Learn as u8 => Place::Learn,
         _ => Place::Uplink,
     }
 }
@@ -440,20 +450,20 @@ fn is_steered(flow: &Installed) -> bool {
     flow.action.kind == FlowKind::Steered as u8
 }
 
+/// Leg, whether it is RTCP, and where it is met.
+fn kind_of_media(flow: &Installed) -> (u8, bool, Place) {
+    let action = &flow.action;
+    (action.leg, action.flags & FLOW_RTCP != 0, place(flow))
+}
+
 fn identities(flows: &[Installed]) -> impl Iterator<Item = Identity> {
-    let mut alike: HashMap<(u8, u8, Place), usize> = HashMap::new();
+    let mut alike: HashMap<(u8, bool, Place), usize> = HashMap::new();
     flows.iter().map(move |flow| {
-        let action = &flow.action;
-        let place = place(flow);
-        let count = alike.entry((action.leg, action.flags, place)).or_default();
+        let media = kind_of_media(flow);
+        let count = alike.entry(media).or_default();
         let ordinal = *count;
         *count += 1;
-        Identity {
-            leg: action.leg,
-            flags: action.flags,
-            place,
-            ordinal,
-        }
+        Identity { media, ordinal }
     })
 }
 

@@ -125,6 +125,61 @@ fn a_flow_that_moves_keeps_its_counters_and_is_never_missing() {
     assert_eq!(table.len(), 1);
 }
 
+/// Its counters go on, and it says that they are of more than one pair of addresses.
+#[test]
+fn a_flow_that_moves_bears_a_mark() {
+    let mut table = table(8);
+    let at = |mut flow: Installed, now_ns: u64| {
+        flow.action.moved_ns = now_ns;
+        flow
+    };
+    let sent_to = |to: &str, now_ns: u64| {
+        let mut flow = steered(11, FlowLeg::GatewayToTc);
+        let anchor = "0.0.0.7:2".parse().unwrap();
+        flow.action.rewrite(&flow.key, anchor, to.parse().unwrap());
+        at(flow, now_ns)
+    };
+    let table_of = |table: &FlowTable<Memory>| {
+        let (flow, _) = table.flows_of(1).next().unwrap();
+        (flow.action.moves, flow.action.moved_ns, flow.action.stats)
+    };
+    let steps = [
+        // Its first addresses; the same again; another source.
+        (at(direct(10), 100), (0, 0)),
+        (at(direct(10), 200), (0, 0)),
+        (at(direct(11), 300), (1, 300)),
+        // The same key, but steered; to elsewhere; to there still.
+        (sent_to("0.0.0.9:4", 400), (2, 400)),
+        (sent_to("0.0.0.9:6", 500), (3, 500)),
+        (sent_to("0.0.0.9:6", 600), (3, 500)),
+    ];
+    let mut index = None;
+    for (flow, (moves, moved_ns)) in steps {
+        table.set(1, &[flow]).unwrap();
+        let (is_moves, is_moved_ns, stats) = table_of(&table);
+        assert_eq!((is_moves, is_moved_ns), (moves, moved_ns));
+        assert_eq!(*index.get_or_insert(stats), stats, "its counters");
+    }
+    // Another call with the same addresses begins anew.
+    table.set(2, &[sent_to("0.0.0.9:6", 700)]).unwrap();
+    let (flow, _) = table.flows_of(2).next().unwrap();
+    assert_eq!((flow.action.moves, flow.action.moved_ns), (0, 0));
+}
+
+/// To the other IP version, too.
+#[test]
+fn counters_go_on_across_ip_versions() {
+    let mut table = table(8);
+    table.set(1, &[steered(11, FlowLeg::GatewayToTc)]).unwrap();
+    let before = table.flows_of(1).next().unwrap().0.action;
+    let mut flow = steered(11, FlowLeg::GatewayToTc);
+    let ends = ["[2001:db8::7]:2", "[2001:db8::9]:4"].map(|end| end.parse().unwrap());
+    flow.action.rewrite(&flow.key, ends[0], ends[1]);
+    table.set(1, &[flow]).unwrap();
+    let after = table.flows_of(1).next().unwrap().0.action;
+    assert_eq!((after.stats, after.moves), (before.stats, 1));
+}
+
 #[test]
 fn what_stands_already_is_not_written_again() {
     let mut table = table(8);

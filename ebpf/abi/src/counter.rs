@@ -105,6 +105,9 @@ counters! {
     SignallingEncrypted = 37, "signalling-encrypted";
     /// Tap: association of SCTP between signalling ports; passed.
     SignallingSctp = 38, "signalling-sctp";
+    /// Uplink: packet to an anchor from where its thin client registered, but from
+    /// another port than it said; dropped, and the daemon told.
+    Unlearned = 39, "unlearned-at-anchor";
 }
 
 /// Size of the `COUNTERS` array.
@@ -140,6 +143,8 @@ pub enum EventKind {
     SsrcChanged = 2,
     /// First foreign packet at an anchor in a while (at most one a second and anchor).
     Foreign = 3,
+    /// Packet of a flow whose port is to be learned (at most one in 10 ms and anchor).
+    Unlearned = 4,
 }
 
 #[cfg(feature = "user")]

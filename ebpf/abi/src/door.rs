@@ -109,7 +109,7 @@ pub struct NeighbourKey {
     pub remote: Address,
 }
 
-/// MACs of a neighbourhood, as frames on the tap have them.
+/// MACs and VLAN of a neighbourhood, as frames on the tap have them.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Neighbour {
@@ -120,7 +120,25 @@ pub struct Neighbour {
     /// 1: the VM itself has sent there, and its choice of a next hop stands. 0:
     /// only what others sent is known, and the last of it counts.
     pub chosen_by_vm: u16,
+    /// The tag that the VM's guest puts on its frames.
+    pub tag: Tag,
 }
+
+/// A VLAN tag (IEEE 802.1Q): all zero where a frame has none.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tag {
+    /// Its type, 0x8100 or 0x88a8, big endian.
+    pub protocol_be: u16,
+    /// Priority, drop eligibility and VLAN identifier.
+    pub control: u16,
+}
+
+/// No tag.
+pub const UNTAGGED: Tag = Tag {
+    protocol_be: 0,
+    control: 0,
+};
 
 /// A datagram whose later fragments have to follow the first.
 #[repr(C)]

@@ -28,9 +28,9 @@ pub fn ip(address: Address) -> IpAddr {
 }
 
 /// Exact five-tuple (the protocol is UDP) of a media flow, as the packet has it
-/// when it meets the program. One exception: the source port of a guard
+/// when it meets the program. Two exceptions: the source port of a guard
 /// ([`FlowKind::Guard`]) may be zero, for all of the VM's ports, until the VM has
-/// said which one it uses.
+/// said which one it uses; that of [`FlowKind::Learn`] is.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FlowKey {
@@ -117,6 +117,10 @@ pub enum FlowKind {
     Guard = 3,
     /// Tap, both directions: media relayed by the VM; count and pass.
     Relay = 4,
+    /// Uplink, to an anchor, whatever the source port (the key's is zero): drop, and
+    /// tell the daemon, which may learn from it where a thin client behind a NAT sends
+    /// from.
+    Learn = 5,
 }
 
 /// Which way a flow goes, seen from the call. `*Vm` legs exist only for calls
@@ -174,14 +178,17 @@ pub struct FlowAction {
     /// The same of addresses and ports, for UDP's checksum. The two pseudo-headers
     /// (RFC 768, RFC 8200 §8.1) differ in nothing else that counts.
     pub udp_change: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// How often the flow has been given other addresses while its counters went on;
+    /// the daemon's own.
+    pub moves: u32,
     /// Steered, anchor at a bridged VM's address: the VM's MAC. A frame sent to
     /// it turns around on the interface it came in by, its MACs swapped. All
     /// zero where the host itself routes for the VM.
     pub anchor_mac: [u8; 6],
     /// Zero. The programs read it together with `anchor_mac`.
-    pub reserved2: u16,
+    pub reserved: u16,
+    /// When that was last, ns of bpf_ktime_get_ns; 0: never.
+    pub moved_ns: u64,
 }
 
 impl FlowAction {
@@ -268,9 +275,9 @@ fn fold(mut sum: u64) -> u32 {
 const _: () = {
     assert!(size_of::<FlowKey>() == 36);
     assert!(size_of::<FlowKey4>() == 12);
-    assert!(size_of::<FlowAction>() == 72);
+    assert!(size_of::<FlowAction>() == 80);
     assert!(offset_of!(FlowAction, new_dst_port_be) == offset_of!(FlowAction, new_src_port_be) + 2);
-    assert!(offset_of!(FlowAction, reserved2) == offset_of!(FlowAction, anchor_mac) + 6);
+    assert!(offset_of!(FlowAction, reserved) == offset_of!(FlowAction, anchor_mac) + 6);
 };
 
 /// Statistics of a flow; written by the programs only. One five-tuple lives on
@@ -387,8 +394,8 @@ pub struct AnchorKey {
     pub addr: Address,
     /// The anchor's port, big endian.
     pub port_be: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// Zero; in `FOREIGN_SEEN` the [`crate::counter::EventKind`] that was told.
+    pub told: u16,
 }
 
 impl AnchorKey {
@@ -397,7 +404,7 @@ impl AnchorKey {
         Self {
             addr: address(at.ip()),
             port_be: at.port().to_be(),
-            reserved: 0,
+            told: 0,
         }
     }
 
@@ -405,6 +412,40 @@ impl AnchorKey {
     pub fn at(&self) -> SocketAddr {
         SocketAddr::new(ip(self.addr), u16::from_be(self.port_be))
     }
+}
+
+/// Key of a VLAN on an uplink. By the uplink and the tags that its frames have there:
+/// the host's interface in that VLAN. By that interface, and no tags: the uplink and the
+/// tags.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VlanKey {
+    /// Interface index.
+    pub ifindex: u32,
+    /// Up to two tags, outer first, as [`vlan_tag`] has them; zero: none.
+    pub tags: [u32; 2],
+}
+
+/// The other end of it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vlan {
+    /// Interface index.
+    pub ifindex: u32,
+    /// The tags that frames have on the uplink.
+    pub tags: [u32; 2],
+    /// MAC of the host's interface in the VLAN.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// A tag, as its four octets stand in a frame, without priority and drop eligibility
+/// (IEEE 802.1Q): its type (0x8100, 0x88a8) and the VLAN's identifier (0 to 4095).
+pub const fn vlan_tag(protocol: u16, id: u16) -> u32 {
+    let [a, b] = protocol.to_be_bytes();
+    let [c, d] = (id & 0xfff).to_be_bytes();
+    u32::from_ne_bytes([a, b, c, d])
 }
 
 impl FlowStats {
@@ -438,7 +479,7 @@ impl FlowStats {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{AnchorKey, FlowAction, FlowKey, FlowKey4, FlowStats};
+    use super::{AnchorKey, FlowAction, FlowKey, FlowKey4, FlowStats, Vlan, VlanKey};
 
     // SAFETY: repr(C), no padding, every bit pattern is a value.
     unsafe impl aya::Pod for FlowKey {}
@@ -450,4 +491,8 @@ mod pod {
     unsafe impl aya::Pod for FlowStats {}
     // SAFETY: as above.
     unsafe impl aya::Pod for AnchorKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for VlanKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Vlan {}
 }

@@ -14,7 +14,7 @@ pub mod flow;
 
 /// Version of everything in this crate. Maps and links are pinned below a
 /// directory of this name, so that a daemon never reads maps of another layout.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Name of each map, as the object file, the pins and the tests know it.
 pub mod map {
@@ -26,10 +26,12 @@ pub mod map {
     pub const FLOW_STATS: &str = "FLOW_STATS";
     /// Anchor ports in use: (address, port) → number of the call (`u32`).
     pub const ANCHORS: &str = "ANCHORS";
-    /// When a foreign packet at an anchor was last told of; the programs' own.
+    /// When a packet of no flow at an anchor was last told of; the programs' own.
     pub const FOREIGN_SEEN: &str = "FOREIGN_SEEN";
     /// MAC of each uplink (6 octets), by interface index.
     pub const UPLINKS: &str = "UPLINKS";
+    /// VLANs of the host's on uplinks, by [`crate::flow::VlanKey`] → the other end.
+    pub const VLANS: &str = "VLANS";
     /// Signalling ports (`u16`, big endian) that the tap programs take → class (`u8`).
     pub const SIGNALLING_PORTS: &str = "SIGNALLING_PORTS";
     /// The VMs, by address.

@@ -39,6 +39,15 @@ impl Anchor {
         as_offer(at_anchor(media, anchor.map(|anchor| anchor.gateway_side)))
     }
 
+    /// Whether a port is that of the TC's RTCP (true), or of its RTP (false).
+    pub(crate) fn is_rtcp_of_tc(self, at: SocketAddr) -> Option<bool> {
+        match at {
+            at if at == self.tc_side => Some(false),
+            at if at == rtcp_of(self.tc_side) => Some(true),
+            _ => None,
+        }
+    }
+
     /// `media` of the gateway's, as the TC is offered it.
     pub(crate) fn for_tc(anchor: Option<Self>, media: &Media) -> Media {
         as_offer(at_anchor(media, anchor.map(|anchor| anchor.tc_side)))
@@ -210,6 +219,28 @@ pub(crate) fn bypass(
         flows.extend(vm.and_then(|vm| guard(vm, rtcp, clock_rate)));
     }
     flows
+}
+
+/// What waits for the first packet of a TC whose port is not known for sure: of RTP
+/// (`false`) or RTCP (`true`), from this address.
+pub(crate) fn unlearned(
+    anchor: Anchor,
+    open: impl Iterator<Item = (bool, IpAddr)>,
+) -> impl Iterator<Item = Flow> {
+    open.filter_map(move |(rtcp, from)| {
+        possible(Flow {
+            leg: Leg::TcToGateway,
+            src: SocketAddr::new(from, 0),
+            dst: if rtcp {
+                rtcp_of(anchor.tc_side)
+            } else {
+                anchor.tc_side
+            },
+            kind: FlowKind::Learn,
+            rtcp,
+            clock_rate: 8_000,
+        })
+    })
 }
 
 /// What stops the VM's own media, before anything is known of the TC's: the

@@ -1,14 +1,16 @@
 //! The path of one call's media as the datapath has it: the anchor it takes, the
 //! flows that are installed, and when they go. Calls of every protocol own one.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::flows::{self, Anchor};
+use super::learned::Learned;
 use super::{Context, Reason};
-use crate::engine::{Datapath, Flow, Output, PathChoice};
+use crate::engine::{Datapath, Flow, FlowKind, Leg, Output, PathChoice};
+use crate::media::Media;
 use crate::time::Time;
 
 /// How long the flows of a call stay after its end was answered: a softphone stops
@@ -19,6 +21,9 @@ const AFTERMATH: Duration = Duration::from_secs(1);
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct MediaPath {
     anchor: Option<Anchor>,
+    /// Where the TC's packets come from.
+    #[serde(default)]
+    learned: Learned,
     /// What the datapath was told, if anything.
     flows: Option<Vec<Flow>>,
     /// When the flows of a call that is over go.
@@ -51,6 +56,9 @@ impl MediaPath {
         tc: IpAddr,
         gateway: IpAddr,
     ) -> Result<PathChoice, Reason> {
+        if let Some(binding) = cx.binding {
+            self.learned.registered_from(binding.address.ip());
+        }
         match flows::choose(&cx.config.paths, tc, gateway) {
             PathChoice::Vm => Err(Reason::Policy),
             PathChoice::Direct if tc.is_ipv4() == gateway.is_ipv4() => Ok(PathChoice::Direct),
@@ -63,6 +71,59 @@ impl MediaPath {
                 Ok(PathChoice::Steered)
             }
         }
+    }
+
+    /// The flows of a call whose media goes between TC and gateway, which describe it
+    /// so. `vm` is the VM's media and where it believes to send to.
+    pub(crate) fn bypass(
+        &mut self,
+        now: Time,
+        tc: &Media,
+        gateway: &Media,
+        vm: Option<(&Media, SocketAddr, SocketAddr)>,
+    ) -> Vec<Flow> {
+        let Some(anchor) = self.anchor else {
+            return flows::bypass(tc, gateway, None, vm);
+        };
+        self.learned.follow(now, tc);
+        let tc = self.learned.on_the_wire(tc);
+        let mut flows = flows::bypass(&tc, gateway, Some(anchor), vm);
+        flows.extend(flows::unlearned(anchor, self.learned.open()));
+        flows
+    }
+
+    /// A packet has come to the anchor's port `at` from `from`, which is none of the
+    /// call's flows; `expected`: when one of the flow that is expected there was last
+    /// counted. True: that is where the TC sends from, and its flows have moved.
+    pub(crate) fn heard(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: u32,
+        at: SocketAddr,
+        from: SocketAddr,
+        expected: Option<Time>,
+    ) -> bool {
+        let (Some(anchor), Some(mut flows)) = (self.anchor, self.flows.clone()) else {
+            return false;
+        };
+        let Some(rtcp) = anchor.is_rtcp_of_tc(at) else {
+            return false;
+        };
+        let Some(described) = self.learned.heard(rtcp, from, expected) else {
+            return false;
+        };
+        flows.retain(|flow| flow.kind != FlowKind::Learn || flow.rtcp != rtcp);
+        for flow in flows.iter_mut().filter(|flow| flow.rtcp == rtcp) {
+            match (flow.leg, &mut flow.kind) {
+                (Leg::TcToGateway, _) if flow.src == described => flow.src = from,
+                (Leg::GatewayToTc, FlowKind::Steered { dst, .. }) if *dst == described => {
+                    *dst = from;
+                }
+                _ => {}
+            }
+        }
+        self.install(cx, call, flows);
+        true
     }
 
     /// Tells the datapath the flows of a call (its number), where they have changed.

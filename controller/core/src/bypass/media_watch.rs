@@ -63,7 +63,8 @@ impl Watched {
         sides: impl IntoIterator<Item = Option<&'a Media>>,
     ) -> Option<Self> {
         let flows = flows.unwrap_or_default().iter().copied();
-        let flows: Vec<Flow> = flows.filter(|flow| flow.kind != FlowKind::Guard).collect();
+        let carries = |flow: &Flow| !matches!(flow.kind, FlowKind::Guard | FlowKind::Learn);
+        let flows: Vec<Flow> = flows.filter(carries).collect();
         if flows.is_empty() {
             return None;
         }

@@ -11,6 +11,7 @@
 //! | `described` | descriptions of media, and `o=` versions that rise when they must |
 //! | `flows` | paths, anchor ports, flows |
 //! | `keep_alive` | the VM's media timer |
+//! | `learned` | where a thin client behind a NAT sends from |
 //! | `media_path` | the anchor and flows of one call, and when they go |
 //! | `media_watch` | whether media is seen both ways, and still comes |
 //! | `reason` | the closed list of reasons |
@@ -19,6 +20,7 @@
 pub(crate) mod described;
 pub(crate) mod flows;
 pub(crate) mod keep_alive;
+mod learned;
 pub(crate) mod media_path;
 pub(crate) mod media_watch;
 pub mod reason;

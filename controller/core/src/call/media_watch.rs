@@ -3,6 +3,8 @@
 //! to its VM ([`Reason::NoMediaSeen`]); media that has stopped is told, and may end the
 //! call.
 
+use std::net::SocketAddr;
+
 use super::state::{Exchange, Plane, Progress};
 use super::{Call, Context, Reason};
 use crate::bypass::media_watch::{Judgement, MediaWatch, Watched, may_be_silent};
@@ -60,6 +62,18 @@ impl Call {
             cx.output
                 .push_back(Output::Datapath(Datapath::Look { call }));
         }
+    }
+
+    /// A packet of none of the call's flows has come to its anchor (see
+    /// [`crate::bypass`]); true: its TC sends from there.
+    pub(crate) fn media_from(
+        &mut self,
+        cx: &mut Context<'_>,
+        at: SocketAddr,
+        from: SocketAddr,
+        expected: Option<Time>,
+    ) -> bool {
+        !self.is_over() && self.media_path.heard(cx, self.id, at, from, expected)
     }
 
     /// What has been counted: when a packet of a leg was last seen.

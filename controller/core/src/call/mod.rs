@@ -544,7 +544,7 @@ impl Call {
                 if nulls.into_iter().flatten().any(Media::is_null_address) {
                     return;
                 }
-                flows::bypass(tc, &gateway.media, self.anchor(), guarded)
+                self.media_path.bypass(cx.now, tc, &gateway.media, guarded)
             }
             _ => return,
         };

@@ -350,6 +350,9 @@ pub enum FlowKind {
     Guard,
     /// Relayed by the VM: counted at the tap.
     Relay,
+    /// From an address whose port is not known (it is zero) to an anchor: dropped, and
+    /// told of by [`super::Engine::media_from`].
+    Learn,
 }
 
 /// Which way a flow goes.

@@ -226,6 +226,30 @@ impl Engine {
         self.settle(now);
     }
 
+    /// The datapath has met a packet of a [`super::FlowKind::Learn`] flow: to a call's
+    /// anchor `at`, from `from`. `expected`: when a packet of the flow that is expected
+    /// at this anchor was last counted. True: the thin client, which is behind a NAT,
+    /// sends from there, and the call's flows have moved.
+    pub fn media_from(
+        &mut self,
+        now: Time,
+        call: u32,
+        (at, from): (SocketAddr, SocketAddr),
+        expected: Option<Time>,
+    ) -> bool {
+        let mut moved = false;
+        match self.control.vm_of(call) {
+            Some(vm) => self.with_control(now, vm, |control, cx, numbers| {
+                moved = control.media_from(cx, numbers, call, (at, from), expected);
+            }),
+            None => self.with_call(now, call, |call, cx| {
+                moved = call.media_from(cx, at, from, expected);
+            }),
+        }
+        self.settle(now);
+        moved
+    }
+
     /// Answers [`super::Datapath::Look`] as well: what has passed of each leg's RTP, and
     /// what its receiver says of it.
     pub fn media_received(&mut self, now: Time, call: u32, receptions: &[Reception]) {

@@ -376,10 +376,18 @@ impl Scene {
         );
     }
 
-    /// The flows of call 1, in a line each.
+    /// The flows of call 1 that packets have, in a line each.
     pub fn flow_lines(&self) -> Vec<String> {
         let flows = self.flows.get(&1).cloned().unwrap_or_default();
-        flows.iter().map(flow_line).collect()
+        let flows = flows.iter().filter(|flow| flow.kind != FlowKind::Learn);
+        flows.map(flow_line).collect()
+    }
+
+    /// What call 1 still has to learn, in a line each.
+    pub fn unlearned(&self) -> Vec<String> {
+        let flows = self.flows.get(&1).cloned().unwrap_or_default();
+        let flows = flows.iter().filter(|flow| flow.kind == FlowKind::Learn);
+        flows.map(flow_line).collect()
     }
 
     /// Nothing is left of any call but, for a while, its line in the list.
@@ -403,6 +411,7 @@ fn flow_line(flow: &Flow) -> String {
         FlowKind::Steered { src, dst, .. } => format!("steered {src} > {dst}"),
         FlowKind::Guard => "guard".to_owned(),
         FlowKind::Relay => "relay".to_owned(),
+        FlowKind::Learn => "learn".to_owned(),
     };
     let rtcp = if flow.rtcp { " rtcp" } else { "" };
     format!("{leg} {} > {} {kind}{rtcp}", flow.src, flow.dst)

@@ -6,6 +6,8 @@
 //! thin client, which has answered, does. A call whose media has stopped is told; to
 //! end it is the VM's controller's to do.
 
+use std::net::SocketAddr;
+
 use super::{Call, Plane, Progress};
 use crate::bypass::described::Described;
 use crate::bypass::media_watch::{Judgement, MediaWatch, Watched, may_be_silent};
@@ -49,6 +51,18 @@ impl Call {
             cx.output
                 .push_back(Output::Datapath(Datapath::Look { call }));
         }
+    }
+
+    /// A packet of none of the call's flows has come to its anchor (see
+    /// [`crate::bypass`]); true: its TC sends from there.
+    pub(in crate::control) fn media_from(
+        &mut self,
+        cx: &mut Context<'_>,
+        at: SocketAddr,
+        from: SocketAddr,
+        expected: Option<Time>,
+    ) -> bool {
+        !self.is_over() && self.media_path.heard(cx, self.id, at, from, expected)
     }
 
     /// What has been counted: when a packet of a leg was last seen.

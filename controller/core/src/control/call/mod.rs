@@ -548,10 +548,9 @@ impl Call {
                     return;
                 }
                 match tc {
-                    Some(tc) => {
-                        let anchor = self.media_path.anchor();
-                        flows::bypass(tc, &gateway.media, anchor, Some(guarded))
-                    }
+                    Some(tc) => self
+                        .media_path
+                        .bypass(cx.now, tc, &gateway.media, Some(guarded)),
                     None => flows::guards(guarded, &gateway.media),
                 }
             }

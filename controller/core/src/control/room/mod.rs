@@ -8,7 +8,7 @@ mod replies;
 mod segments;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::call::{Call, Way};
 use super::codec::{Codec, Message, Unreadable};
@@ -422,6 +422,23 @@ impl Room {
         seen: &[(Leg, Time)],
     ) {
         self.with_call(cx, numbers, id, |call, cx| call.media_seen(cx, seen));
+    }
+
+    /// A packet of none of a call's flows has come to its anchor; true: its TC sends
+    /// from there.
+    pub(crate) fn media_from(
+        &mut self,
+        cx: &mut Context<'_>,
+        numbers: &mut Numbers<'_>,
+        id: u32,
+        (at, from): (SocketAddr, SocketAddr),
+        expected: Option<Time>,
+    ) -> bool {
+        let mut moved = false;
+        self.with_call(cx, numbers, id, |call, cx| {
+            moved = call.media_from(cx, at, from, expected);
+        });
+        moved
     }
 
     /// The datapath will not have a call's flows, or Sidestep stops.
