@@ -289,6 +289,92 @@ fn a_door_that_is_gone_lets_signalling_pass() {
     });
 }
 
+/// The daemon's namespace is deleted in a call. While the daemon lives only its name
+/// goes, and all goes on; when it is killed the namespace goes, and with it the door:
+/// signalling passes, and the media that is steered loses nothing.
+#[test]
+fn a_door_whose_namespace_is_deleted_lets_signalling_pass() {
+    in_lab(|lab| {
+        lab.block_thin_clients()?;
+        let mut sidestep = Sidestep::start_with(lab, &[], steer)?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
+        sidestep.wait_call(lab, "steered")?;
+        std::process::Command::new("ip")
+            .args(["netns", "del", lab.door_namespace().name()])
+            .status()?;
+        // Another VM's call is still seen.
+        let mut far = Sipp::start(lab, Site::Tc2, &Run::new("answer"))?;
+        let mut other = phone(lab, Site::Vm2)?;
+        other.dial(&format!("sip:100@{}", sip(Site::Tc2)))?;
+        other.wait_established(1, SET_UP)?;
+        sidestep.wait_for_row(lab, "calls", "the other call", seconds(5), |row| {
+            row["vm"] == "desk-2" && row["state"] == "up"
+        })?;
+        other.hang_up()?;
+        far.finish(seconds(5))?;
+        drop(other);
+
+        sidestep.process().kill()?;
+        let passed = time_until_signalling_passes(lab)?;
+        ensure!(
+            passed <= seconds(3),
+            "signalling passes only after {passed:?}"
+        );
+        let links = lab.ip(Site::Hv, "-o link show")?;
+        ensure!(!links.contains("ssd-"), "the door is still there: {links}");
+        wait_for_packets(&wires, steered_packets(&wires)? + 50)?;
+        let trace = wires.thin_client.so_far()?;
+        let gaps = trace.rtp_between(Site::Vm1.ip(), Site::Tc1.ip()).gaps();
+        ensure!(gaps == 0, "{gaps} packets lost");
+        // The next one makes a new namespace, and knows the call.
+        sidestep.restart(lab, &[])?;
+        sidestep.wait_call(lab, "steered")?;
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)?;
+        sidestep.terminate()?;
+        nothing_left(lab)
+    });
+}
+
+/// A VM goes with all that is in it, its tap too, in a call: its thin client and the
+/// gateway go on talking, and other VMs' calls are looked after.
+#[test]
+fn a_vm_whose_namespace_is_deleted_takes_no_media_with_it() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start(lab)?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let (_gw, vm) = call_gateway(lab)?;
+        sidestep.wait_call(lab, "direct")?;
+        wires.hear_direct()?;
+        lab.namespace(Site::Vm1).delete();
+        drop(vm);
+        wait_for("the tap to go", seconds(5), || {
+            let links = lab.ip(Site::Hv, "-o link show").ok()?;
+            (!links.contains("tap1")).then_some(())
+        })?;
+        sidestep.wait_for_row(lab, "vms", "the daemon to know", seconds(5), |row| {
+            row["name"] == "desk-1" && row["attached"] == false
+        })?;
+        wires.hear_direct()?;
+        let trace = wires.thin_client.so_far()?;
+        let gaps = trace.rtp_between(Site::Gw.ip(), Site::Tc1.ip()).gaps();
+        ensure!(gaps == 0, "{gaps} packets lost");
+        let mut far = Sipp::start(lab, Site::Tc2, &Run::new("answer"))?;
+        let mut other = phone(lab, Site::Vm2)?;
+        other.dial(&format!("sip:100@{}", sip(Site::Tc2)))?;
+        other.wait_established(1, SET_UP)?;
+        sidestep.wait_for_row(lab, "calls", "the other call", seconds(5), |row| {
+            row["vm"] == "desk-2" && row["state"] == "up"
+        })?;
+        other.hang_up()?;
+        far.finish(seconds(5))
+    });
+}
+
 /// A configuration that is wrong is refused before anything is touched.
 #[test]
 fn wrong_configuration_touches_nothing() {

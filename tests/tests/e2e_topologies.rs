@@ -1,18 +1,22 @@
 //! Thin client and gateway where they are seldom thought of: behind other taps of the
 //! same host.
 
+use std::net::SocketAddrV4;
+
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use sidestep_tests::lab::{Guest, Lab, Machine, Site, in_lab, tap};
 use sidestep_tests::peers::audio;
 use sidestep_tests::peers::capture::Capture;
+use sidestep_tests::peers::load::Load;
 use sidestep_tests::peers::sidestep::Sidestep;
+use sidestep_tests::peers::sipp::{Run, SILENT_PORT, Sipp, silent};
 use sidestep_tests::peers::thin_client::{Setup, ThinClient};
 use sidestep_tests::stage::{
-    GATEWAY_TONE, SET_UP, TC_TONE, call_gateway, expect_reason, hear, phone, registrar, sip,
-    thin_client, wait_over,
+    GATEWAY_TONE, SET_UP, TC_TONE, call_gateway, expect_reason, hear, phone, registrar, sip, steer,
+    stock_client, thin_client, wait_over,
 };
-use sidestep_tests::wait::seconds;
+use sidestep_tests::wait::{seconds, wait_for};
 
 /// The second VM is not one whose calls are looked after; who is where does not matter.
 fn others_tap(config: &mut Value) {
@@ -23,6 +27,9 @@ fn others_tap(config: &mut Value) {
     }
     config["media"]["paths"] = json!([{"path": "direct"}]);
 }
+
+/// Source of a load.
+const SSRC: u32 = 0x0c0c_0c0c;
 
 /// The call's media is counted both ways where it crosses an uplink.
 fn counted(lab: &Lab, sidestep: &Sidestep) -> Result<()> {
@@ -122,6 +129,59 @@ fn the_thin_client_is_behind_another_tap() {
         counted(lab, &sidestep)?;
         let (came, right) = whole(&far, Site::Vm2)?;
         ensure!(came > 50 && right == came, "{right} of {came} are right");
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}
+
+/// A next hop's MAC is forgotten in mid-call, again and again: the stack takes the
+/// packets that the program passes it, asks once, and none is lost.
+#[test]
+fn a_neighbour_is_missing_and_no_packet_is_lost() {
+    in_lab(|lab| {
+        lab.block_thin_clients()?;
+        let sidestep = Sidestep::start_with(lab, &[], steer)?;
+        let mut vm = phone(lab, Site::Vm3)?;
+        let _tc = stock_client(lab, &sidestep, Site::Tc1, "soft3", Site::Vm3)?;
+        // It answers, and leaves its media to the load.
+        let name = silent(lab, "answer")?;
+        let mut gw = Sipp::start(lab, Site::Gw, &Run::new(&name))?;
+        vm.dial(&format!("sip:100@{}", sip(Site::Gw)))?;
+        vm.wait_established(1, SET_UP)?;
+        sidestep.wait_call(lab, "steered")?;
+        let near = Capture::start(lab, Site::Tc1, "eth0")?;
+        let anchor = SocketAddrV4::new(Site::Vm3.ip(), 40_000);
+        let load = Load::start(lab, Site::Gw, SILENT_PORT, anchor, SSRC)?;
+        let before = sidestep.counter(lab, "fib-passed")?;
+        for flushed in 1..=5 {
+            lab.ip(Site::Hv, "neigh flush dev up3")?;
+            wait_for("packets to go by the stack", seconds(5), || {
+                let passed = sidestep.counter(lab, "fib-passed").ok()?;
+                (passed >= before + flushed).then_some(())
+            })?;
+            // And by the program again.
+            let forwarded = sidestep.counter(lab, "steered-forwarded")?;
+            wait_for("the neighbour to be known", seconds(5), || {
+                let now = sidestep.counter(lab, "steered-forwarded").ok()?;
+                (now > forwarded + 50).then_some(())
+            })?;
+        }
+        let sent = load.stop()?;
+        let came = wait_for("every packet", seconds(5), || {
+            let stream = near.so_far().ok()?.rtp(|d| d.src == anchor);
+            (stream.packets >= sent).then_some(stream)
+        })?;
+        // Some wait for the neighbour while others are faster; none comes twice.
+        let mut numbers = came.sequences;
+        numbers.sort_unstable();
+        numbers.dedup();
+        ensure!(
+            came.packets == sent && numbers.len() as u64 == sent,
+            "{} of {sent}, {} different",
+            came.packets,
+            numbers.len()
+        );
         vm.hang_up()?;
         gw.finish(seconds(5))?;
         wait_over(lab, &sidestep)

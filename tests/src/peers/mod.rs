@@ -13,6 +13,7 @@ pub mod desk;
 pub mod kamailio;
 pub mod ladder;
 pub mod linphone;
+pub mod load;
 pub mod megaco;
 pub mod osmo_mgw;
 mod process;

@@ -70,6 +70,30 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Where a scenario of [`silent`] describes its media: not at a port that SIPp takes.
+pub const SILENT_PORT: u16 = 6_050;
+
+/// Makes a scenario of `tests/scenarios` one that leaves its media to somebody else; its
+/// name, for [`Run::new`].
+///
+/// # Errors
+///
+/// There is none of this name.
+pub fn silent(lab: &Lab, scenario: &str) -> Result<String> {
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let text = std::fs::read_to_string(scenarios.join(format!("{scenario}.xml")))
+        .with_context(|| format!("no scenario {scenario}"))?;
+    let port = SILENT_PORT.to_string();
+    let silent: String = text
+        .lines()
+        .filter(|line| !line.contains("rtp_stream="))
+        .map(|line| line.replace("[rtpstream_audio_port]", &port) + "\n")
+        .collect();
+    let name = format!("silent_{scenario}");
+    std::fs::write(lab.directory().join(format!("{name}.xml")), silent)?;
+    Ok(name)
+}
+
 /// [`Run::calls`] of a SIPp that takes every call until it is stopped.
 pub const NO_LIMIT: u32 = 10_000_000;
 

@@ -27,7 +27,17 @@ pub struct Speaker {
 impl Speaker {
     /// From `port` at a site to `remote`.
     pub fn start(lab: &Lab, site: Site, port: u16, remote: SocketAddrV4, hz: f64) -> Result<Self> {
-        let local = SocketAddrV4::new(site.ip(), port);
+        Self::from(lab, site, SocketAddrV4::new(site.ip(), port), remote, hz)
+    }
+
+    /// From another address of a site's.
+    pub fn from(
+        lab: &Lab,
+        site: Site,
+        local: SocketAddrV4,
+        remote: SocketAddrV4,
+        hz: f64,
+    ) -> Result<Self> {
         let bound = lab
             .namespace(site)
             .enter(move || UdpSocket::bind(local))?

@@ -1,6 +1,6 @@
 //! The project's own thin client, running in a box.
 
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub struct Setup<'a> {
     pub answer: Value,
     /// Tone it plays, Hz.
     pub tone: u32,
+    /// Address that it has, where it is not its box's: that of a network behind a NAT.
+    pub address: Option<Ipv4Addr>,
     /// Address of its RTP; `None`: its box's.
     pub media_address: Option<IpAddr>,
     /// Port of its RTP.
@@ -54,6 +56,7 @@ impl<'a> Setup<'a> {
             codecs: &["PCMU", "PCMA"],
             answer: json!("auto"),
             tone: 700,
+            address: None,
             media_address: None,
             media_port: 20_000,
             answer_port: None,
@@ -77,13 +80,14 @@ impl ThinClient {
         let name = format!("thin-client-{}", site.name());
         let config = lab.directory().join(format!("{name}.yaml"));
         let report = lab.directory().join(format!("{name}.json"));
+        let address = setup.address.unwrap_or(site.ip());
         let mut content = json!({
             "server": setup.server,
             "user": setup.user,
             "password": setup.password,
-            "bind": format!("{}:5062", site.ip()),
+            "bind": format!("{address}:5062"),
             "media": {
-                "address": setup.media_address.unwrap_or(site.ip().into()),
+                "address": setup.media_address.unwrap_or(address.into()),
                 "port": setup.media_port,
                 "codecs": setup.codecs,
                 "ptime": 20,
