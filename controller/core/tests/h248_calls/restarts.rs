@@ -145,7 +145,11 @@ fn legs_with_thin_clients_that_are_gateways_go_on() {
         let create = tc.expect(&mut control, What::Create);
         control.restart();
         is_asked_whether_it_is_there(tc, &mut control);
-        // What it has done meanwhile is heard.
+        // It is asked again, as by the run before, and what it has done is heard.
+        control.wait(150);
+        let again = tc.expect(&mut control, What::Create);
+        assert_eq!(again.text, create.text);
+        control.silence();
         tc.replies(&mut control, &create, Some(&local(9000)));
         control.restart();
         is_asked_whether_it_is_there(tc, &mut control);
@@ -168,6 +172,7 @@ fn legs_with_thin_clients_that_are_gateways_go_on() {
     }
 }
 
+#[track_caller]
 fn is_asked_whether_it_is_there(tc: gateway_tc::Tc, control: &mut Control) {
     control.wait(0);
     let audit = tc.expect(control, What::Modify);

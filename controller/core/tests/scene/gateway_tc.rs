@@ -118,6 +118,7 @@ impl Tc {
     }
 
     /// The next thing that it is asked.
+    #[track_caller]
     pub fn asked(self, scene: &mut Scene) -> Asked {
         let bytes = raw(scene);
         match self {
@@ -153,6 +154,7 @@ impl Tc {
         }
     }
 
+    #[track_caller]
     pub fn expect(self, scene: &mut Scene, what: What) -> Asked {
         let asked = self.asked(scene);
         assert_eq!(asked.what, what, "{asked:?}");
