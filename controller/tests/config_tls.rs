@@ -179,3 +179,27 @@ fn certificates_in_their_order_and_who_vouches_for_vms() {
         assert_eq!(tls.ask_gateways, Some(files.0.join("a.pem")));
     }
 }
+
+#[test]
+fn the_registrars_own_files() {
+    let files = Files::new("tls-registrar");
+    let read = |lines: &str| {
+        let text = SOUND.replace(
+            "signalling:\n  tls:\n",
+            &format!("registration:\n  tls: {lines}\n"),
+        );
+        parse(&files.0.join("x.yaml"), text.as_bytes())
+    };
+    let config = read("{certificate: a.pem, key: a.key, ask: b.pem}").expect("sound");
+    let tls = config.registration.tls.expect("its files");
+    assert_eq!(tls.shown.len(), 1);
+    assert_eq!(tls.ask, Some(files.0.join("b.pem")));
+    let errors = read("{certificate: a.pem, key: b.key, ask: text}").expect_err("faults");
+    let fields = errors
+        .faults
+        .iter()
+        .map(|fault| (fault.line, fault.field.as_str()));
+    let fields: Vec<_> = fields.collect();
+    let expected = [(7, "registration.tls.key"), (7, "registration.tls.ask")];
+    assert_eq!(fields, expected, "{errors}");
+}

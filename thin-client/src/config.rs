@@ -79,12 +79,17 @@ pub struct Config {
 }
 
 /// What signalling travels by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
     /// UDP.
     Udp,
     /// A TCP connection to the server, made again whenever it ends.
     Tcp,
+    /// The same, encrypted.
+    Tls {
+        /// PEM file of the authorities that vouch for the server, by its address.
+        trust: PathBuf,
+    },
 }
 
 /// What it speaks with its controller.
@@ -190,11 +195,17 @@ pub fn parse(text: &str) -> Result<Config, Vec<String>> {
             .map(|endpoint| Speaks::Mgcp { endpoint }),
         _ => Some(Speaks::Sip),
     };
-    let transport = match root.choice(&mut faults, "transport", &["udp", "tcp"]) {
-        Some(1) => Transport::Tcp,
-        _ => Transport::Udp,
+    let transport = match root.choice(&mut faults, "transport", &["udp", "tcp", "tls"]) {
+        Some(1) => Some(Transport::Tcp),
+        Some(2) => {
+            let trust = root.text(&mut faults, "trust");
+            trust.map(|trust| Transport::Tls {
+                trust: trust.into(),
+            })
+        }
+        _ => Some(Transport::Udp),
     };
-    if transport == Transport::Tcp && protocol == Some(2) {
+    if transport != Some(Transport::Udp) && protocol == Some(2) {
         faults.push("transport: MGCP goes by udp only".into());
     }
     let media = match root.take("media") {
@@ -246,11 +257,12 @@ pub fn parse(text: &str) -> Result<Config, Vec<String>> {
     {
         faults.push("bind: the port is also one of media's (RTP, and RTCP on the next)".into());
     }
+    let speaks = speaks.zip(transport);
     match (server, user, password.zip(speaks), bind, media, play) {
         (
             Some(server),
             Some(user),
-            Some((password, speaks)),
+            Some((password, (speaks, transport))),
             Some(bind),
             Some(media),
             Some(play),

@@ -6,16 +6,22 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use sidestep_core::h248::TpktFramer;
 use sidestep_core::sip::SipFramer;
-use sidestep_core::stream::{Limits, Part, Stream};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use sidestep_core::stream::{Framer, Limits, Part, Stream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
 
 use crate::config::{Config, Speaks, Transport};
 
@@ -23,6 +29,8 @@ use crate::config::{Config, Speaks, Transport};
 const DATAGRAM: usize = 65_535;
 /// First and longest wait before the connection is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(10);
 /// How long the server may take to read a message.
 const SEND: Duration = Duration::from_secs(5);
 
@@ -51,21 +59,35 @@ pub enum Link {
 pub struct Connection {
     local: SocketAddr,
     server: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+    speaks_sip: bool,
     state: State,
     /// Wait after the next failure.
     retry: Duration,
-    /// H.248, in TPKT; else SIP.
-    in_packets: bool,
     inbound: Stream,
 }
 
-#[derive(Debug)]
+/// A connection's octets, in the clear or out of TLS.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
 enum State {
     Waiting(Instant),
-    Making(JoinHandle<io::Result<TcpStream>>),
-    Up(TcpStream),
+    Making(JoinHandle<io::Result<Box<dyn Wire>>>),
+    Up(Box<dyn Wire>),
     /// It broke while something was sent.
     Broken,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Waiting(_) => "Waiting",
+            Self::Making(_) => "Making",
+            Self::Up(_) => "Up",
+            Self::Broken => "Broken",
+        })
+    }
 }
 
 impl Link {
@@ -73,22 +95,28 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// The address is none of this host's, or taken.
+    /// The address is none of this host's, or taken; there is nobody to trust.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let tls = match &config.transport {
+            Transport::Tls { trust } => Some(trusting(trust)?),
+            Transport::Udp | Transport::Tcp => None,
+        };
+        let speaks_sip = config.speaks == Speaks::Sip;
         Ok(match config.transport {
             Transport::Udp => Self::Udp(
                 UdpSocket::bind(config.bind)
                     .await
                     .with_context(|| format!("bind: {}", config.bind))?,
             ),
-            Transport::Tcp => Self::Tcp(Box::new(Connection {
+            Transport::Tcp | Transport::Tls { .. } => Self::Tcp(Box::new(Connection {
                 // The port of the connection before may still be taken.
                 local: SocketAddr::new(config.bind.ip(), 0),
                 server: config.server,
+                tls,
+                speaks_sip,
                 state: State::Waiting(Instant::now()),
                 retry: RETRY.0,
-                in_packets: config.speaks != Speaks::Sip,
-                inbound: stream(config.speaks != Speaks::Sip),
+                inbound: stream(speaks_sip),
             })),
         })
     }
@@ -131,18 +159,23 @@ impl Connection {
             match &mut self.state {
                 State::Waiting(at) => {
                     sleep_until(*at).await;
-                    let made = tokio::spawn(connect(self.local, self.server));
+                    let made = connect(self.local, self.server, self.tls.clone());
+                    let made = tokio::spawn(async { timeout(CONNECT, made).await? });
                     self.state = State::Making(made);
                 }
                 State::Making(made) => match made.await {
                     Ok(Ok(socket)) => {
-                        self.inbound = stream(self.in_packets);
+                        self.inbound = stream(self.speaks_sip);
                         self.retry = RETRY.0;
                         self.state = State::Up(socket);
                         return Heard::Connected;
                     }
-                    failed => {
-                        tracing::warn!(server = %self.server, ?failed, "not connected");
+                    Ok(Err(error)) => {
+                        tracing::warn!(server = %self.server, %error, "not connected");
+                        self.rest();
+                    }
+                    Err(error) => {
+                        tracing::warn!(server = %self.server, %error, "not connected");
                         self.rest();
                     }
                 },
@@ -156,15 +189,10 @@ impl Connection {
                         None => {}
                     }
                     let mut bytes = [0; 16 * 1024];
-                    let read = match socket.readable().await {
-                        Ok(()) => socket.try_read(&mut bytes),
-                        Err(error) => Err(error),
-                    };
-                    match read {
+                    match socket.read(&mut bytes).await {
                         Ok(length @ 1..) => {
                             self.inbound.push(bytes.get(..length).unwrap_or_default());
                         }
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                         Ok(0) | Err(_) => self.state = State::Broken,
                     }
                 }
@@ -187,7 +215,11 @@ impl Connection {
             return Err(io::ErrorKind::NotConnected.into());
         };
         let message = self.inbound.wrap(message);
-        let sent = timeout(SEND, socket.write_all(&message)).await;
+        let all = async {
+            socket.write_all(&message).await?;
+            socket.flush().await
+        };
+        let sent = timeout(SEND, all).await;
         let sent = sent.unwrap_or_else(|late| Err(late.into()));
         if sent.is_err() {
             self.state = State::Broken;
@@ -196,15 +228,42 @@ impl Connection {
     }
 }
 
-fn stream(in_packets: bool) -> Stream {
-    let limits = Limits::default();
-    Stream::new(Some(match in_packets {
-        true => Box::new(TpktFramer::new(limits)),
-        false => Box::new(SipFramer::new(limits)),
-    }))
+fn stream(speaks_sip: bool) -> Stream {
+    let framer: Box<dyn Framer> = match speaks_sip {
+        true => Box::new(SipFramer::new(Limits::default())),
+        false => Box::new(TpktFramer::new(Limits::default())),
+    };
+    Stream::new(Some(framer))
 }
 
-async fn connect(local: SocketAddr, server: SocketAddr) -> io::Result<TcpStream> {
+/// Trusts the authorities of a file.
+fn trusting(file: &Path) -> anyhow::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("trust: {}", file.display()))?;
+    for certificate in certificates {
+        let added = roots.add(certificate);
+        added.with_context(|| format!("trust: {}", file.display()))?;
+    }
+    anyhow::ensure!(
+        !roots.is_empty(),
+        "trust: {} holds no certificate",
+        file.display()
+    );
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+async fn connect(
+    local: SocketAddr,
+    server: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+) -> io::Result<Box<dyn Wire>> {
     let socket = match local {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -212,5 +271,11 @@ async fn connect(local: SocketAddr, server: SocketAddr) -> io::Result<TcpStream>
     socket.bind(local)?;
     let stream = socket.connect(server).await?;
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok(match tls {
+        None => Box::new(stream),
+        Some(tls) => {
+            let name = ServerName::from(server.ip());
+            Box::new(TlsConnector::from(tls).connect(name, stream).await?)
+        }
+    })
 }

@@ -382,6 +382,7 @@ fn build(draft: Draft) -> Option<Config> {
                 default: draft.expires_default?.value,
                 max: draft.expires_max?.value,
             },
+            tls: draft.registration_tls,
         },
         vms: draft
             .vms

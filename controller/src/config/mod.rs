@@ -31,6 +31,7 @@ use sidestep_core::engine::{
 
 use sidestep_core::stream::Limits;
 
+use crate::door::tls::RegistrarTlsConfig;
 use crate::door::{ConnectionLimits, TlsConfig};
 pub use fault::{ConfigErrors, Fault, located};
 
@@ -158,6 +159,8 @@ pub struct RegistrationConfig {
     pub realm: String,
     /// Bounds of a registration's expiry, s.
     pub expires: ExpiresConfig,
+    /// What it takes to come by TLS. `None`: nobody can.
+    pub tls: Option<RegistrarTlsConfig>,
 }
 
 /// A VM.

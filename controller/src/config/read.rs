@@ -14,6 +14,7 @@ use super::fault::Faults;
 use super::fields::{Fields, List};
 use super::yaml::Node;
 use crate::door::TlsConfig;
+use crate::door::tls::RegistrarTlsConfig;
 
 use super::{DEFAULT_JOURNAL, DEFAULT_PINS, DEFAULT_SOCKET, Dscp};
 
@@ -52,6 +53,7 @@ pub(super) struct Draft {
     pub header_fields: Option<usize>,
     pub registrar: Option<At<u16>>,
     pub realm: Option<At<String>>,
+    pub registration_tls: Option<RegistrarTlsConfig>,
     pub expires_min: Option<At<u32>>,
     pub expires_default: Option<At<u32>>,
     pub expires_max: Option<At<u32>>,
@@ -139,7 +141,8 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
     );
     let tls = signalling.section("tls", &super::tls::KEYS, faults);
     let websocket = signalling.section("websocket", &["ports", "tls_ports"], faults);
-    let registration = root.section("registration", &["realm", "expires"], faults);
+    let registration = root.section("registration", &["realm", "expires", "tls"], faults);
+    let registration_tls = registration.section("tls", &super::tls::REGISTRATION_KEYS, faults);
     let expires = registration.section("expires", &["min", "default", "max"], faults);
     let media = root.section(
         "media",
@@ -232,6 +235,7 @@ pub(super) fn file(root: &Node, file: &Path, faults: &mut Faults) -> Draft {
             .map(|at| at.value),
         registrar,
         realm: registration.text_or("realm", "sidestep", faults),
+        registration_tls: super::tls::read_registration(&registration_tls, folder, faults),
         expires_min: expires.number_or("min", 60, 1..=3600, SECONDS, faults),
         expires_default: expires.number_or("default", 600, 1..=604_800, SECONDS, faults),
         expires_max: expires.number_or("max", 3600, 1..=604_800, SECONDS, faults),

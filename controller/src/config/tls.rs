@@ -1,4 +1,5 @@
-//! `signalling.tls`: what it takes to look into encrypted signalling.
+//! `signalling.tls` and `registration.tls`: what it takes to look into encrypted
+//! signalling, and to have thin clients come by it.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use anyhow::Result;
 use super::fault::Faults;
 use super::fields::{Fields, List};
 use super::read::At;
-use crate::door::tls::{Identity, TlsConfig, VmTrust, files};
+use crate::door::tls::{Identity, RegistrarTlsConfig, TlsConfig, VmTrust, files};
 
 /// Its keys.
 pub(super) const KEYS: [&str; 10] = [
@@ -22,6 +23,9 @@ pub(super) const KEYS: [&str; 10] = [
     "ask_vms",
     "ask_gateways",
 ];
+
+/// Keys of the registrar's section.
+pub(super) const REGISTRATION_KEYS: [&str; 4] = ["certificate", "key", "certificates", "ask"];
 
 /// Of `vm_trust`: no file, but the tap vouches.
 const BY_TAP: &str = "tap";
@@ -39,16 +43,7 @@ pub(super) fn read(
         return None;
     }
     let has = |key: &str| tls.get(key).is_some();
-    // The first that is shown may stand by itself, or all of them in the list.
-    let single = has("certificate") || has("key") || !has("certificates");
-    let first = single.then(|| {
-        let hints = [
-            "the file of the chain that who connects is shown",
-            "the file of its private key",
-        ];
-        identity(tls, ["certificate", "key"], hints, folder, faults)
-    });
-    let further = further(tls, folder, faults);
+    let shown = shown(tls, folder, faults);
     let trust = file(
         tls,
         "trust",
@@ -81,19 +76,55 @@ pub(super) fn read(
             what,
         );
     }
-    let first = match first {
-        Some(first) => vec![first?],
-        None => Vec::new(),
-    };
     Some(TlsConfig {
         ports: own.iter().chain(websocket).map(|at| at.value).collect(),
-        shown: first.into_iter().chain(further?).collect(),
+        shown: shown?,
         trust: trust?,
         client: whole(client)?,
         vm_trust: whole(vm_trust)?,
         ask_vms: whole(ask_vms)?,
         ask_gateways: whole(ask_gateways)?,
     })
+}
+
+/// Reads the registrar's section. `None`: it is not there, or faulty, and reported.
+pub(super) fn read_registration(
+    tls: &Fields<'_>,
+    folder: &Path,
+    faults: &mut Faults,
+) -> Option<RegistrarTlsConfig> {
+    if REGISTRATION_KEYS.iter().all(|key| tls.get(key).is_none()) {
+        return None;
+    }
+    let shown = shown(tls, folder, faults);
+    let ask = tls.get("ask").map(|_| {
+        let at = file(tls, "ask", "", folder, faults)?;
+        sound(at, files::roots, faults)
+    });
+    Some(RegistrarTlsConfig {
+        shown: shown?,
+        ask: whole(ask)?,
+    })
+}
+
+/// Everything that is shown to who connects: the first may stand by itself, or all of
+/// them in the list.
+fn shown(tls: &Fields<'_>, folder: &Path, faults: &mut Faults) -> Option<Vec<Identity>> {
+    let has = |key: &str| tls.get(key).is_some();
+    let single = has("certificate") || has("key") || !has("certificates");
+    let first = single.then(|| {
+        let hints = [
+            "the file of the chain that who connects is shown",
+            "the file of its private key",
+        ];
+        identity(tls, ["certificate", "key"], hints, folder, faults)
+    });
+    let further = further(tls, folder, faults);
+    let first = match first {
+        Some(first) => vec![first?],
+        None => Vec::new(),
+    };
+    Some(first.into_iter().chain(further?).collect())
 }
 
 /// What need not be there, but is sound where it is.

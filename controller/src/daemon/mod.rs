@@ -27,7 +27,7 @@ use crate::admin::Server;
 use crate::clock;
 use crate::config::Config;
 use crate::datapath::{Datapath, Unlearned, VmAddresses};
-use crate::door::{Door, Framers, Framing, Tls};
+use crate::door::{Door, Framers, Framing, Tls, tls};
 use crate::journal::Journal;
 use crate::watch::Changes;
 use interfaces::Interfaces;
@@ -129,11 +129,13 @@ fn open(
         config.media.dscp,
     )?;
     let tls = config.signalling.tls.as_ref().map(Tls::load).transpose()?;
+    let of_clients = config.registration.tls.as_ref().map(tls::Server::load);
     let mut door = Door::open(
         &config.daemon.namespace,
         config.signalling.connections,
         framers(config, seed),
         tls,
+        of_clients.transpose()?,
     )?;
     datapath.open_door(&door)?;
     // Listening first: what changes while the list is read is not missed.

@@ -108,6 +108,7 @@ impl Door {
         limits: ConnectionLimits,
         framers: Framers,
         tls: Option<Tls>,
+        of_clients: Option<tls::Server>,
     ) -> Result<Self> {
         let host = namespace::hold_own()?;
         let inner_names = [Side::Vm, Side::Net].map(|side| links::names(side).1);
@@ -134,7 +135,7 @@ impl Door {
             Inbound::open(&namespace, Side::Net)?,
         ];
         let outbound = Outbound::open(&namespace, DEFAULT_MTU)?;
-        let connections = Connections::open(&namespace, limits, framers, tls)?;
+        let connections = Connections::open(&namespace, limits, framers, (tls, of_clients))?;
         Ok(Self {
             ends,
             connections,

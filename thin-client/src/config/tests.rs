@@ -49,25 +49,40 @@ fn defaults_are_a_telephone_that_answers() {
 }
 
 #[test]
-fn all_but_mgcp_may_go_by_a_connection() {
+fn sip_and_h248_go_by_connections() {
     let with = |more: &str| {
         parse(&format!(
-            "{{server: '10.0.0.1:5070', user: a, bind: '10.0.0.2:2944', {more}, \
-             media: {{address: 10.0.0.2, port: 4000}}}}"
+            "{{server: '10.0.0.1:5070', user: a, bind: '10.0.0.2:2944', \
+             media: {{address: 10.0.0.2, port: 4000}}, {more}}}"
         ))
     };
-    let mgcp = "protocol: mgcp, endpoint: aaln/1@tc17";
-    for (protocol, tcp) in [
-        ("password: s", true),
-        ("protocol: h248", true),
-        (mgcp, false),
+    let trust = "/etc/site.pem".into();
+    for (more, transport) in [
+        ("", Transport::Udp),
+        ("transport: tcp", Transport::Tcp),
+        (
+            "transport: tls, trust: /etc/site.pem",
+            Transport::Tls { trust },
+        ),
     ] {
-        let config = with(protocol).expect("valid");
-        assert_eq!(config.transport, Transport::Udp, "{protocol}");
-        match with(&format!("{protocol}, transport: tcp")) {
-            Ok(config) => assert!(tcp && config.transport == Transport::Tcp, "{protocol}"),
-            Err(faults) => assert_eq!(faults, ["transport: MGCP goes by udp only"]),
+        for protocol in ["password: s, ", "protocol: h248, "] {
+            let config = with(&format!("{protocol}{more}"));
+            assert_eq!(config.expect("valid").transport, transport);
         }
+    }
+    for (more, fault) in [
+        ("password: s, transport: tls", "trust: missing"),
+        ("password: s, trust: /x", "trust: unknown key"),
+        (
+            "protocol: mgcp, endpoint: aaln/1@a, transport: tcp",
+            "transport: MGCP goes by udp only",
+        ),
+    ] {
+        let faults = with(more).expect_err(more);
+        assert!(
+            faults.len() == 1 && faults[0].starts_with(fault),
+            "{faults:?}"
+        );
     }
 }
 

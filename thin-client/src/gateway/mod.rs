@@ -106,7 +106,7 @@ impl Gateway {
             server: config.server,
             stage: match config.transport {
                 Transport::Udp => Stage::Waiting(now),
-                Transport::Tcp => Stage::Down,
+                Transport::Tcp | Transport::Tls { .. } => Stage::Down,
             },
             telephone: Telephone::new(config),
             protocol,

@@ -64,6 +64,7 @@ impl UserAgent {
             transport: match config.transport {
                 config::Transport::Udp => Transport::Udp,
                 config::Transport::Tcp => Transport::Tcp(ConnectionId(0)),
+                config::Transport::Tls { .. } => Transport::Tls(ConnectionId(0)),
             },
             registration: Registration::new(now, &config),
             config,
@@ -190,6 +191,7 @@ impl UserAgent {
     fn contact(&self) -> String {
         let by = match self.transport {
             Transport::Udp => "",
+            Transport::Tls(_) => ";transport=tls",
             _ => ";transport=tcp",
         };
         format!("<sip:{}@{}{by}>", self.config.user, self.config.bind)

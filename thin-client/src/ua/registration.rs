@@ -53,7 +53,7 @@ impl Registration {
         Self {
             state: match config.transport {
                 Transport::Udp => State::Waiting(now),
-                Transport::Tcp => State::Down,
+                Transport::Tcp | Transport::Tls { .. } => State::Down,
             },
             call_id: token(),
             tag: token(),

@@ -13,7 +13,9 @@ use sidestep_core::engine::{ConnectionId, Datagram, Side, Transport};
 use sidestep_core::stream::Part;
 
 use super::super::Taken;
+use super::super::tls::Server;
 use super::half::Half;
+use super::layer::Layer;
 use super::pair::Fate;
 use crate::sockets;
 
@@ -22,6 +24,8 @@ const BUDGET: usize = 64 * 1024;
 /// Two line ends ask whether we are there, one says so (RFC 5626 §3.5.1).
 const PING: &[u8] = b"\r\n\r\n";
 const PONG: &[u8] = b"\r\n";
+/// The content type of a TLS handshake's records.
+const HANDSHAKE: u8 = 22;
 
 /// A thin client's connection.
 pub(super) struct Client {
@@ -29,6 +33,8 @@ pub(super) struct Client {
     /// The registrar's address, at the VM's, and the thin client's.
     pub ends: (SocketAddr, SocketAddr),
     half: Half,
+    /// Nothing has come yet that says whether it is encrypted.
+    undecided: bool,
     /// It has said something that is a message.
     has_spoken: bool,
     /// Messages were handed out in this turn.
@@ -45,6 +51,7 @@ impl Client {
             id,
             ends,
             half,
+            undecided: true,
             has_spoken: false,
             handed: false,
             again: false,
@@ -74,13 +81,14 @@ impl Client {
 
     /// Reads what has come and writes what waits. What was handed out in the turn
     /// before has been answered, as far as it is answered at once.
-    pub fn turn(&mut self, into: &mut VecDeque<Taken>) -> Fate {
+    pub fn turn(&mut self, tls: Option<&Server>, into: &mut VecDeque<Taken>) -> Fate {
         self.again = false;
         self.handed = false;
         if let Some(error) = self.broken.take() {
             return Fate::Broken(error);
         }
-        let done = self.half.flush().and_then(|()| self.pull(into));
+        let done = self.decide(tls).and_then(|()| self.half.flush());
+        let done = done.and_then(|()| self.pull(into));
         if let Err(error) = done {
             self.break_off(error);
         }
@@ -95,6 +103,27 @@ impl Client {
             Some(error) => Fate::Broken(error),
             None => Fate::Ended,
         }
+    }
+
+    /// One port serves all: what begins with a record of a TLS handshake (RFC 8446 §5.1)
+    /// is encrypted, and no message begins so.
+    fn decide(&mut self, tls: Option<&Server>) -> io::Result<()> {
+        let Some(tls) = tls.filter(|_| self.undecided) else {
+            self.undecided = false;
+            return Ok(());
+        };
+        let mut first = [0];
+        match self.half.socket.peek(&mut first) {
+            Ok(1) if first == [HANDSHAKE] => {
+                let accepted = tls.accept(self.ends.0.ip()).map_err(io::Error::other)?;
+                self.half.layer = Layer::Tls(Box::new(accepted));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        self.undecided = false;
+        Ok(())
     }
 
     /// Sends a message.
@@ -122,7 +151,7 @@ impl Client {
     fn pull(&mut self, into: &mut VecDeque<Taken>) -> io::Result<()> {
         let mut buffer = [0; 16 * 1024];
         let mut read = 0;
-        while self.half.takes() {
+        while self.half.takes() && !self.undecided {
             if let Some(part) = self.half.inbound.next_part() {
                 self.bring(part, into)?;
             } else if self.half.read_ended {
@@ -177,7 +206,10 @@ impl Client {
         let (registrar, src) = self.ends;
         Datagram {
             side: Side::Net,
-            transport: Transport::Tcp(self.id),
+            transport: match self.half.layer {
+                Layer::Tls(_) => Transport::Tls(self.id),
+                Layer::Plain | Layer::Awaited => Transport::Tcp(self.id),
+            },
             src,
             dst: registrar,
             payload,

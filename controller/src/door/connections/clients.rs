@@ -147,7 +147,7 @@ mod tests {
             self.peers[id as usize].write_all(message).unwrap();
             let client = self.clients.get_mut(id).unwrap();
             while !client.has_spoken() {
-                client.turn(&mut VecDeque::new());
+                client.turn(None, &mut VecDeque::new());
             }
         }
 
@@ -207,7 +207,7 @@ mod tests {
         for _ in 0..16 {
             client.send(vec![b'x'; 64 << 10]);
         }
-        let fate = client.turn(&mut VecDeque::new());
+        let fate = client.turn(None, &mut VecDeque::new());
         assert!(matches!(fate, Fate::Broken(_)));
     }
 
@@ -226,7 +226,7 @@ mod tests {
         let mut pong = [0; 2];
         peer.set_nonblocking(true).unwrap();
         while peer.read_exact(&mut pong).is_err() {
-            assert!(matches!(client.turn(&mut said), Fate::GoesOn));
+            assert!(matches!(client.turn(None, &mut said), Fate::GoesOn));
         }
         assert_eq!(&pong, b"\r\n");
         let large = format!(
@@ -236,13 +236,13 @@ mod tests {
         peer.set_nonblocking(false).unwrap();
         peer.write_all(large.as_bytes()).unwrap();
         while !client.has_spoken() {
-            assert!(matches!(client.turn(&mut said), Fate::GoesOn));
+            assert!(matches!(client.turn(None, &mut said), Fate::GoesOn));
         }
         assert!(matches!(said.pop_front(), Some(Taken::Untouched { .. })));
         assert!(matches!(said.pop_front(), Some(Taken::Message(_))));
         peer.write_all(b"\x16\x03\x01\x00").unwrap();
         let broken = loop {
-            if let Fate::Broken(error) = client.turn(&mut said) {
+            if let Fate::Broken(error) = client.turn(None, &mut said) {
                 break error;
             }
         };

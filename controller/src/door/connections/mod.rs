@@ -33,6 +33,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
 
 use super::namespace::Namespace;
+use super::tls::Server;
 use super::{Taken, Tls, links};
 use crate::clock::{self, nanoseconds};
 use crate::sockets::{self, Accepted, Listener};
@@ -130,6 +131,8 @@ pub(super) struct Connections {
     limits_changed: bool,
     framers: Framers,
     tls: Option<Tls>,
+    /// What thin clients are shown.
+    tls_of_clients: Option<Server>,
     counts: ConnectionCounts,
     warned: Option<Instant>,
 }
@@ -140,7 +143,7 @@ impl Connections {
         namespace: &Namespace,
         limits: ConnectionLimits,
         framers: Framers,
-        tls: Option<Tls>,
+        (tls, tls_of_clients): (Option<Tls>, Option<Server>),
     ) -> Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("cannot make an epoll")?;
         let watched = epoll.0.try_clone().context("cannot watch an epoll")?;
@@ -175,6 +178,7 @@ impl Connections {
             limits_changed: false,
             framers,
             tls,
+            tls_of_clients,
             counts: ConnectionCounts::default(),
             warned: None,
         })
@@ -477,7 +481,7 @@ impl Connections {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
-        match client.turn(into) {
+        match client.turn(self.tls_of_clients.as_ref(), into) {
             Fate::GoesOn => return self.settle_client(id),
             Fate::Ended => {
                 self.counts.ended += 1;

@@ -45,6 +45,16 @@ pub struct TlsConfig {
     pub ask_gateways: Option<PathBuf>,
 }
 
+/// What a thin client is shown that connects to the registrar. Files are PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrarTlsConfig {
+    /// As [`TlsConfig::shown`].
+    pub shown: Vec<Identity>,
+    /// Authorities one of which must have signed a thin client's own certificate.
+    /// `None`: it is not asked for one.
+    pub ask: Option<PathBuf>,
+}
+
 /// A certificate chain, its own certificate first, and its private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -66,9 +76,8 @@ pub enum VmTrust {
 /// The same, read.
 pub struct Tls {
     ports: Vec<u16>,
-    shown: Arc<Shown>,
     /// Toward who has connected, by his side.
-    servers: [Arc<ServerConfig>; 2],
+    servers: [Server; 2],
     /// Toward gateways.
     gateways: Arc<ClientConfig>,
     /// Toward VMs.
@@ -98,10 +107,9 @@ impl Tls {
         Ok(Self {
             ports: config.ports.clone(),
             servers: [
-                server(&provider, config.ask_vms.as_ref(), &shown)?,
-                server(&provider, config.ask_gateways.as_ref(), &shown)?,
+                Server::new(&provider, config.ask_vms.as_ref(), &shown)?,
+                Server::new(&provider, config.ask_gateways.as_ref(), &shown)?,
             ],
-            shown,
             gateways: Arc::new(gateways),
             vms: vms.transpose()?,
         })
@@ -123,9 +131,7 @@ impl Tls {
     ///
     /// Memory.
     pub fn accept(&self, side: Side, address: IpAddr) -> Result<Connection> {
-        let mut config = ServerConfig::clone(&self.servers[side as usize]);
-        config.cert_resolver = Arc::new(Choice::new(self.shown.clone(), address));
-        Ok(ServerConnection::new(Arc::new(config))?.into())
+        self.servers[side as usize].accept(address)
     }
 
     /// The end toward whom the other has asked for, on this side, by this name, or by
@@ -179,22 +185,54 @@ fn toward_vms(
     Ok(Arc::new(config))
 }
 
-/// `ask`: the authorities whose certificates are asked for.
-fn server(
-    provider: &Arc<CryptoProvider>,
-    ask: Option<&PathBuf>,
-    shown: &Arc<Shown>,
-) -> Result<Arc<ServerConfig>> {
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?;
-    let builder = match ask {
-        None => builder.with_no_client_auth(),
-        Some(file) => {
-            let roots = Arc::new(files::roots(file)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
-            builder.with_client_cert_verifier(verifier.build()?)
-        }
-    };
-    // By whom he asks for: see `Tls::accept`.
-    Ok(Arc::new(builder.with_cert_resolver(shown.first())))
+/// The end toward who connects.
+pub struct Server {
+    config: Arc<ServerConfig>,
+    shown: Arc<Shown>,
+}
+
+impl Server {
+    /// Reads the registrar's files.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tls::load`].
+    pub fn load(config: &RegistrarTlsConfig) -> Result<Self> {
+        let provider = Arc::new(ring::default_provider());
+        let shown = Arc::new(Shown::load(&config.shown)?);
+        Self::new(&provider, config.ask.as_ref(), &shown)
+    }
+
+    /// `ask`: the authorities whose certificates are asked for.
+    fn new(
+        provider: &Arc<CryptoProvider>,
+        ask: Option<&PathBuf>,
+        shown: &Arc<Shown>,
+    ) -> Result<Self> {
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()?;
+        let builder = match ask {
+            None => builder.with_no_client_auth(),
+            Some(file) => {
+                let roots = Arc::new(files::roots(file)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
+                builder.with_client_cert_verifier(verifier.build()?)
+            }
+        };
+        Ok(Self {
+            config: Arc::new(builder.with_cert_resolver(shown.first())),
+            shown: shown.clone(),
+        })
+    }
+
+    /// One connection's, which was made to this address.
+    ///
+    /// # Errors
+    ///
+    /// Memory.
+    pub fn accept(&self, address: IpAddr) -> Result<Connection> {
+        let mut config = ServerConfig::clone(&self.config);
+        config.cert_resolver = Arc::new(Choice::new(self.shown.clone(), address));
+        Ok(ServerConnection::new(Arc::new(config))?.into())
+    }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Transport;
 use crate::registrar::{Binding, destination};
 use crate::sip::identifiers::Identifiers;
 use crate::sip::transaction::Addresses;
@@ -57,9 +58,12 @@ impl Dialog {
             remote_tag: None,
             remote: [b"<", contact, b">"].concat(),
             // By a connection it is reached by that, whatever stands there.
-            contact: match to.transport.is_reliable() {
-                true => format!("sip:{USER}@{address};transport=tcp"),
-                false => format!("sip:{USER}@{address}"),
+            contact: match to.transport {
+                Transport::Udp => format!("sip:{USER}@{address}"),
+                other => {
+                    let transport = other.name().to_ascii_lowercase();
+                    format!("sip:{USER}@{address};transport={transport}")
+                }
             },
             target: contact.to_vec(),
             routes: Vec::new(),
