@@ -7,7 +7,7 @@
 //! and, of what is to go untouched, that it goes byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use sidestep_core::sip::Message;
 use sidestep_tests::lab::{Lab, Site, in_lab};
-use sidestep_tests::peers::capture::{Capture, Trace};
+use sidestep_tests::peers::capture::{Capture, Datagram, Trace};
 use sidestep_tests::peers::desk::{self, Registered};
 use sidestep_tests::peers::ladder::Ladder;
 use sidestep_tests::peers::sidestep::Sidestep;
@@ -61,12 +61,35 @@ impl Wires {
         })
     }
 
-    fn now(&self) -> Result<Before> {
+    /// What has been seen until now, and nothing of it later: what is sent last is seen
+    /// last.
+    fn now(&self, lab: &Lab) -> Result<Before> {
+        let wires = [
+            (&self.vm, Site::Vm1),
+            (&self.gateway, Site::Gw),
+            (&self.tc, Site::Tc1),
+            (&self.second, SECOND),
+        ];
+        let mut seen = [0; 4];
+        for ((wire, site), seen) in wires.into_iter().zip(&mut seen) {
+            let [a, b, c, _] = site.ip().octets();
+            let router = SocketAddrV4::new([a, b, c, 1].into(), 9);
+            let mark = lab.namespace(site).enter(move || {
+                let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+                socket.send_to(b"so far", router)?;
+                Ok::<_, anyhow::Error>(socket.local_addr()?.port())
+            })??;
+            *seen = wire.wait_for("what was sent to be seen", seconds(5), |trace| {
+                let marked = |d: &Datagram| d.src.port() == mark && d.payload == b"so far";
+                trace.datagrams.iter().position(marked)
+            })?;
+        }
+        let [vm, gateway, tc, second] = seen;
         Ok(Before {
-            vm: self.vm.so_far()?.datagrams.len(),
-            gateway: self.gateway.so_far()?.datagrams.len(),
-            tc: self.tc.so_far()?.datagrams.len(),
-            second: self.second.so_far()?.datagrams.len(),
+            vm,
+            gateway,
+            tc,
+            second,
         })
     }
 }
@@ -201,7 +224,7 @@ fn play_all(wanted: impl Fn(&Setting) -> bool) {
 }
 
 fn play(lab: &Lab, sidestep: &Sidestep, wires: &Wires, ladder: &Ladder) -> Result<()> {
-    let before = wires.now()?;
+    let before = wires.now(lab)?;
     let calls = ladder.fact("tc-calls").unwrap_or("1").parse()?;
     let start = |end: &str, site: Site, remote: SocketAddrV4, port: u16| -> Result<Sipp> {
         let scenario = format!("{}-{end}", ladder.name);
