@@ -12,9 +12,15 @@ use crate::{paths, setup, step};
 /// The target of kernel programs on a little-endian machine.
 const BPF_TARGET: &str = "bpfel-unknown-none";
 
-/// The kernel crate has a target of its own, and the core's tests run apart.
-pub const NOT_FOR_THE_HOST: [&str; 4] =
-    ["--exclude", "sidestep-ebpf", "--exclude", "sidestep-core"];
+/// The kernel crate has a target of its own, and the core's tests run apart. Named
+/// alike in every call, so that no dependency is built once more with other features.
+pub const FOR_THE_HOST: [&str; 5] = [
+    "--workspace",
+    "--exclude",
+    "sidestep-ebpf",
+    "--exclude",
+    "sidestep-core",
+];
 
 /// cargo, as the person called it. Every call names the object alike: a build
 /// script that sees another environment runs again, and all after it.
@@ -46,26 +52,37 @@ pub fn cargo_ebpf(verb: &str) -> Command {
 
 /// What a host needs: the object, `sidestep` with the object in it, `thin-client`.
 pub fn product() -> Result<()> {
-    ebpf()?;
-    step::say("building sidestep and thin-client");
-    let packages = ["--package", "sidestep", "--package", "thin-client"];
-    step::run(
-        cargo()
-            .args(["build", "--profile", "product", "--bins"])
-            .args(packages),
-    )
+    optimised(&["sidestep", "thin-client"])
 }
 
-/// The same, and lab, demo and bench; these as the tests are built, so that no
-/// dependency is built once more with other features.
+/// The same, and `bench`, which has parts of the product in itself.
+pub fn with_bench() -> Result<()> {
+    optimised(&["sidestep", "thin-client", "bench"])
+}
+
+/// The same, and lab, demo and soak, built as the tests are.
 pub fn with_lab() -> Result<()> {
     product()?;
     step::say("building the lab");
     step::run(
         cargo()
-            .args(["build", "--release", "--bins", "--workspace"])
-            .args(NOT_FOR_THE_HOST),
+            .args(["build", "--release", "--bins"])
+            .args(FOR_THE_HOST),
     )
+}
+
+/// The object, and binaries as hosts run them.
+fn optimised(binaries: &[&str]) -> Result<()> {
+    ebpf()?;
+    step::say(&format!("building {}", binaries.join(", ")));
+    let mut command = cargo();
+    command
+        .args(["build", "--profile", "product"])
+        .args(FOR_THE_HOST);
+    for binary in binaries {
+        command.args(["--bin", binary]);
+    }
+    step::run(&mut command)
 }
 
 /// The kernel programs, copied to where the controller's build script looks, and
@@ -83,8 +100,8 @@ pub fn ebpf() -> Result<()> {
 }
 
 /// Becomes a binary of the tests crate, with the binaries just built.
-pub fn run_tests_bin(name: &str, args: &[String]) -> Result<()> {
-    let mut command = Command::new(paths::release(name));
+pub fn run_tests_bin(program: &Path, args: &[String]) -> Result<()> {
+    let mut command = Command::new(program);
     step::replace_self(
         with_binaries(&mut command)
             .args(args)

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::build::{NOT_FOR_THE_HOST, cargo, cargo_ebpf, with_binaries};
+use crate::build::{FOR_THE_HOST, cargo, cargo_ebpf, with_binaries};
 use crate::step;
 
 /// The thin client's features that take libraries in.
@@ -57,8 +57,8 @@ pub fn test(filter: Option<&str>) -> Result<()> {
     step::say("tests of the daemon, the thin client, the kernel programs, and end to end");
     let mut rest = cargo();
     // Long as they are, one that fails must not hide what is behind it.
-    rest.args(["test", "--release", "--workspace", "--no-fail-fast"])
-        .args(NOT_FOR_THE_HOST)
+    rest.args(["test", "--release", "--no-fail-fast"])
+        .args(FOR_THE_HOST)
         .args(filter)
         // The machine's cores are shared with the labs that the tests make.
         .args(["--", "--test-threads", "2"]);

@@ -137,28 +137,28 @@ fn run(command: Command) -> Result<()> {
             // is built against the daemon's, which embeds them.
             setup::toolchain()?;
             build::with_lab()?;
-            build::run_tests_bin("lab", &args)
+            build::run_tests_bin(&paths::release("lab"), &args)
         }
         Command::Demo { args } => {
             step::needs_root("cargo xtask demo")?;
             setup::toolchain()?;
             setup::peers()?;
             build::with_lab()?;
-            build::run_tests_bin("demo", &args)
+            build::run_tests_bin(&paths::release("demo"), &args)
         }
         Command::Bench { args } => {
             step::needs_root("cargo xtask bench")?;
             setup::toolchain()?;
             setup::peers()?;
-            build::with_lab()?;
-            build::run_tests_bin("bench", &args)
+            build::with_bench()?;
+            build::run_tests_bin(&paths::product("bench"), &args)
         }
         Command::Soak { args } => {
             step::needs_root("cargo xtask soak")?;
             setup::toolchain()?;
             setup::peers()?;
             build::with_lab()?;
-            build::run_tests_bin("soak", &args)
+            build::run_tests_bin(&paths::release("soak"), &args)
         }
         Command::Test { filter } => test(filter.as_deref()),
         Command::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
