@@ -9,7 +9,7 @@ use aya::maps::{HashMap, Map, MapData};
 use sidestep_abi::door::{
     ConnectionKey, FragmentKey, Neighbour, NeighbourKey, UnreadKey, UnreadSeen, Vm,
 };
-use sidestep_abi::flow::{Address, AnchorKey, FlowAction, FlowKey, FlowKey4};
+use sidestep_abi::flow::{Address, AnchorKey, FlowAction, FlowKey, FlowKey4, Vlan, VlanKey};
 use sidestep_abi::map;
 
 use crate::lab::Lab;
@@ -57,6 +57,7 @@ fn count(pin: &Path, name: &str) -> Result<usize> {
         map::ANCHORS => keys::<AnchorKey, u32>(pin),
         map::FOREIGN_SEEN => keys::<AnchorKey, u64>(pin),
         map::UPLINKS => keys::<u32, [u8; 6]>(pin),
+        map::VLANS => keys::<VlanKey, Vlan>(pin),
         map::SIGNALLING_PORTS => keys::<u16, u8>(pin),
         map::VMS => keys::<Address, Vm>(pin),
         map::NEIGHBOURS => keys::<NeighbourKey, Neighbour>(pin),
