@@ -28,6 +28,8 @@ const MOST_WITH_PORTS: u32 = 10_000;
 /// Files that rtpengine and the relay open for each flow, and others.
 const FILES_OF_A_FLOW: u64 = 4;
 const OTHER_FILES: u64 = 500;
+/// Times that a turn which has lost packets is tried.
+const TRIES: u32 = 3;
 /// Differences below this are not of the paths, ns.
 const NOISE_NS: f64 = 100.0;
 /// Octets of the IP packets.
@@ -355,16 +357,24 @@ impl Bench<'_> {
             ..sweep.clone()
         };
         work(&warm_up)?;
-        let before = cpu::softirqs(self.irq_time_apart)?;
-        let (swept, relay) = work(&sweep)?;
-        let softirqs = cpu::softirqs(self.irq_time_apart)?.saturating_sub(before);
-        // A few are a result; many mean that something else was measured.
-        ensure!(
-            swept.lost() * 100 <= swept.sent,
-            "{} of {} packets were lost",
-            swept.lost(),
-            swept.sent
-        );
+        let mut tries = 0;
+        let (swept, relay, softirqs) = loop {
+            let before = cpu::softirqs(self.irq_time_apart)?;
+            let (swept, relay) = work(&sweep)?;
+            let softirqs = cpu::softirqs(self.irq_time_apart)?.saturating_sub(before);
+            tries += 1;
+            // A few lost are a result; many mean that something else was measured: a CPU
+            // that the machine's host took away for a moment, once.
+            if swept.lost() * 100 <= swept.sent {
+                break (swept, relay, softirqs);
+            }
+            ensure!(
+                tries < TRIES,
+                "{} of {} packets were lost, the last of {TRIES} times",
+                swept.lost(),
+                swept.sent
+            );
+        };
         let cpu = swept.sending + relay + softirqs;
         let us = |fraction| swept.delay(fraction).as_secs_f64() * 1e6;
         Ok(Turn {
