@@ -77,7 +77,7 @@ impl Agent {
                 let from = config.server.to_string();
                 let voice = h248::Form {
                     binary,
-                    reliable: config.transport == Transport::Tcp,
+                    reliable: config.transport != Transport::Udp,
                 };
                 Box::new(H248::new(mid, &termination, voice, from))
             }
