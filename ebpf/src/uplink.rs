@@ -286,8 +286,8 @@ fn addressed_to(ctx: &XdpContext, frame: &Frame, l3: usize) -> u32 {
 }
 
 /// Routes the packet whose IP begins at `l3` as the kernel would that has got it by
-/// `interface`: next hop, MACs, tags, TTL. Without a next hop it stays as it is, and the stack routes it and resolves
-/// the neighbour.
+/// `interface`: next hop, MACs, tags, TTL. Without a next hop it stays as it is, and the
+/// stack routes it and resolves the neighbour.
 #[inline(never)]
 fn forward<I: Ip>(ctx: &XdpContext, l3: usize, interface: u32) -> Result<(), Refusal> {
     let window = Window::of_xdp(ctx);

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use sidestep_core::engine::Held;
 
 /// A media flow in one direction, as counted where it crosses this host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -251,28 +252,7 @@ pub struct StatusRow {
     pub max_flows: u32,
     /// How much is remembered, entry by entry.
     #[serde(default)]
-    pub held: HeldRow,
-}
-
-/// What the core remembers (`docs/sip.md`): numbers of entries.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct HeldRow {
-    /// Calls, ended ones that are still listed among them.
-    pub calls: usize,
-    /// What is remembered of the calls.
-    pub of_calls: usize,
-    /// Legs with thin clients, those that still end among them.
-    pub legs: usize,
-    /// Transactions with thin clients.
-    pub transactions: usize,
-    /// Registrations, and what their challenges need.
-    pub registrar: usize,
-    /// Gateways of H.248 and MGCP with their transactions.
-    pub gateway_control: usize,
-    /// Faults that were reported.
-    pub faults: usize,
-    /// Timers of calls, and anchors.
-    pub timers: usize,
+    pub held: Held,
 }
 
 /// A tap or an uplink.

@@ -8,11 +8,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sidestep_abi::door::{Unread, UnreadSeen};
 use sidestep_core::call::Reason;
-use sidestep_core::engine::Held;
 use sidestep_core::time::Time;
 
 use super::serve::Daemon;
-use crate::admin::rows::{CounterRow, DoorRow, HeldRow, StatusRow, UnreadRow, VmRow};
+use crate::admin::rows::{CounterRow, DoorRow, StatusRow, UnreadRow, VmRow};
 use crate::admin::{Ask, List, Part, view};
 use crate::clock::{self, Wall, nanoseconds};
 use crate::config::VmConfig;
@@ -167,7 +166,7 @@ impl Daemon {
             clients: self.engine.clients().len(),
             flows,
             max_flows,
-            held: held(&self.engine.held()),
+            held: self.engine.held(),
         }
     }
 
@@ -212,29 +211,6 @@ impl Daemon {
             .chain(self.telling.counts().map(own))
             .chain(malformed)
             .collect()
-    }
-}
-
-fn held(held: &Held) -> HeldRow {
-    let Held {
-        calls,
-        of_calls,
-        legs,
-        transactions,
-        registrar,
-        gateway_control,
-        faults,
-        timers,
-    } = *held;
-    HeldRow {
-        calls,
-        of_calls,
-        legs,
-        transactions,
-        registrar,
-        gateway_control,
-        faults,
-        timers,
     }
 }
 

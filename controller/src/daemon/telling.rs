@@ -125,24 +125,20 @@ impl Telling {
         // What a call has come to is news; that it is being set up, or is ringing, is not.
         let is_news = call.state == "ended"
             || before.is_some_and(|(_, path, reason)| (path, reason) != (call.path, call.reason));
-        macro_rules! tell {
-            ($level:ident) => {
-                tracing::$level!(
-                    "call {} {} {} {}, {}: path {path}{space}{reason}",
-                    call.id,
-                    call.vm,
-                    match call.direction {
-                        "incoming" => "from",
-                        _ => "to",
-                    },
-                    call.gateway,
-                    call.state,
-                )
-            };
-        }
+        let line = format_args!(
+            "call {} {} {} {}, {}: path {path}{space}{reason}",
+            call.id,
+            call.vm,
+            match call.direction {
+                "incoming" => "from",
+                _ => "to",
+            },
+            call.gateway,
+            call.state,
+        );
         match is_news {
-            true => tell!(info),
-            false => tell!(debug),
+            true => tracing::info!("{line}"),
+            false => tracing::debug!("{line}"),
         }
     }
 }

@@ -2,8 +2,9 @@
 //! (`protocol: mgcp`), with one telephone.
 //!
 //! In: messages of its controller, whether there is a connection to it (TCP), time.
-//! Out: messages, and what becomes of registration, call and media. [`Gateway`] does what both have in common; the
-//! protocols ([`h248`], [`mgcp`]) read, write and keep transactions.
+//! Out: messages, and what becomes of registration, call and media. [`Gateway`] does what
+//! both have in common; the protocols ([`h248`], [`mgcp`]) read, write and keep
+//! transactions.
 //!
 //! The telephone's user is the configuration's: `answer` picks up when the bell
 //! rings, `hangup_after_ms` hangs up.

@@ -325,3 +325,19 @@ fn it_connects_anew_and_its_call_goes_on_meanwhile() {
         world.answered();
     }
 }
+
+/// By TCP or TLS (Annex D.2): whatever is not answered is not asked again.
+#[test]
+fn by_a_connection_nothing_is_sent_twice() {
+    for transport in ["transport: tcp", "transport: tls\ntrust: /etc/site.pem"] {
+        for form in FORMS.iter().filter(|form| form.contains("h248")) {
+            let mut world = World::new(form, transport);
+            world.client.connected(world.now);
+            assert!(world.client.poll_output().is_some(), "{form}, {transport}");
+            assert!(world.client.poll_output().is_none(), "{form}, {transport}");
+            let later = world.now + Duration::from_secs(5);
+            world.client.handle_timeout(later);
+            assert!(world.client.poll_output().is_none(), "{form}, {transport}");
+        }
+    }
+}

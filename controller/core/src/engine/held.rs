@@ -2,10 +2,12 @@
 //! numbers has a bound (`docs/sip.md`), and when the calls are over all go back to
 //! what the registrations alone need.
 
+use serde::{Deserialize, Serialize};
+
 use super::Engine;
 
 /// Entries of all that grows by what peers send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Held {
     /// Calls, ended ones that are still listed among them, and what finds them.
     pub calls: usize,
