@@ -2,7 +2,7 @@
 //! and Fig. 4 of the document on real wires.
 
 use anyhow::{Result, ensure};
-use sidestep_tests::lab::{Site, in_lab};
+use sidestep_tests::lab::{Lab, Site, in_lab};
 use sidestep_tests::peers::baresip::{self, Baresip};
 use sidestep_tests::peers::capture::Capture;
 use sidestep_tests::peers::sidestep::Sidestep;
@@ -96,18 +96,7 @@ fn incoming_call_goes_direct_to_a_stock_softphone() {
         let sidestep = Sidestep::start(lab)?;
         let mut vm = phone(lab, Site::Vm1)?;
         let mut tc = stock_client(lab, &sidestep, Site::Tc1, "soft1", Site::Vm1)?;
-        let wires = Wires::start(lab)?;
-        let mut gw = Sipp::start(lab, Site::Gw, &Run::new("call").calling(sip(Site::Vm1)))?;
-        vm.wait_for("CALL_INCOMING", SET_UP)?;
-        vm.accept()?;
-        let call = sidestep.wait_call(lab, "direct")?;
-        expect_reason(&call, None)?;
-        wires.hear_direct()?;
-        frozen(&[tc.process(), gw.process()], || {
-            let (near, far) = (Site::Tc1.ip(), Site::Gw.ip());
-            agree(lab, &sidestep, &wires.gateway, near, far)?;
-            agree(lab, &sidestep, &wires.thin_client, far, near)
-        })?;
+        let (wires, mut gw) = called_directly(lab, &sidestep, &mut vm, &mut tc)?;
         wires.nothing_past_tap()?;
         vm.hang_up()?;
         gw.finish(seconds(5))?;
@@ -126,18 +115,7 @@ fn a_stock_softphone_comes_by_tcp() {
         let mut tc = stock_client_with(lab, &sidestep, Site::Tc1, of, |setup| {
             setup.transport = "tcp"
         })?;
-        let wires = Wires::start(lab)?;
-        let mut gw = Sipp::start(lab, Site::Gw, &Run::new("call").calling(sip(Site::Vm1)))?;
-        vm.wait_for("CALL_INCOMING", SET_UP)?;
-        vm.accept()?;
-        let call = sidestep.wait_call(lab, "direct")?;
-        expect_reason(&call, None)?;
-        wires.hear_direct()?;
-        frozen(&[tc.process(), gw.process()], || {
-            let (near, far) = (Site::Tc1.ip(), Site::Gw.ip());
-            agree(lab, &sidestep, &wires.gateway, near, far)?;
-            agree(lab, &sidestep, &wires.thin_client, far, near)
-        })?;
+        let (_wires, mut gw) = called_directly(lab, &sidestep, &mut vm, &mut tc)?;
         tc.process().kill()?;
         let call = sidestep.wait_call(lab, "vm")?;
         expect_reason(&call, Some("tc-lost"))?;
@@ -145,6 +123,29 @@ fn a_stock_softphone_comes_by_tcp() {
         gw.finish(seconds(5))?;
         wait_over(lab, &sidestep)
     });
+}
+
+/// A call of the gateway's to the VM that goes direct to a stock softphone, with packets
+/// and octets counted as they are on the wire.
+fn called_directly(
+    lab: &Lab,
+    sidestep: &Sidestep,
+    vm: &mut Baresip,
+    tc: &mut Baresip,
+) -> Result<(Wires, Sipp)> {
+    let wires = Wires::start(lab)?;
+    let mut gw = Sipp::start(lab, Site::Gw, &Run::new("call").calling(sip(Site::Vm1)))?;
+    vm.wait_for("CALL_INCOMING", SET_UP)?;
+    vm.accept()?;
+    let call = sidestep.wait_call(lab, "direct")?;
+    expect_reason(&call, None)?;
+    wires.hear_direct()?;
+    frozen(&[tc.process(), gw.process()], || {
+        let (near, far) = (Site::Tc1.ip(), Site::Gw.ip());
+        agree(lab, sidestep, &wires.gateway, near, far)?;
+        agree(lab, sidestep, &wires.thin_client, far, near)
+    })?;
+    Ok((wires, gw))
 }
 
 /// Outgoing with the stock softphone, and incoming with the project's: the other

@@ -55,17 +55,9 @@ impl Toward<'_> {
     }
 }
 
-/// What its TLS module wants to know.
+/// What its TLS module wants to know, of either side of a connection.
 const TLS_CONFIG: &str = "\
-[server:default]
-method = TLSv1.2+
-verify_certificate = yes
-require_certificate = yes
-certificate = @OWN@
-private_key = @KEY@
-ca_list = @TRUSTS@
-
-[client:default]
+[@SIDE@:default]
 method = TLSv1.2+
 verify_certificate = yes
 require_certificate = yes
@@ -129,11 +121,12 @@ impl Kamailio {
                     std::fs::write(&path, text)?;
                     Ok(path.display().to_string())
                 };
-                let tls = TLS_CONFIG
+                let side = TLS_CONFIG
                     .replace("@OWN@", &write("own.pem", &own.certificate)?)
                     .replace("@KEY@", &write("own.key", &own.key)?)
                     .replace("@TRUSTS@", &write("trusts.pem", trusts)?);
-                write("tls.cfg", &tls)?;
+                let sides = ["server", "client"].map(|name| side.replace("@SIDE@", name));
+                write("tls.cfg", &sides.concat())?;
                 command.args(["-A", "WITH_TLS"]);
             }
             Toward::WebSocket(port) => {

@@ -25,9 +25,10 @@
 //! request, or with `to INVITE` to the last INVITE; `reliable` makes it one for PRACK
 //! (RFC 3262), `tag=` gives the tag of a branch, and in a request that goes to it the
 //! same. A request that is sent `once` does not come again, and may be followed by a pause
-//! before there is a response. `uri=` is a Request-URI where it is not the target, and `noroute` leaves Route
-//! to a line of its own (a strict router wants both). Numbers, tags, branches and RAck
-//! are the ladder's own affair: the VM calls with 21, the gateway with 71.
+//! before there is a response. `uri=` is a Request-URI where it is not the target, and
+//! `noroute` leaves Route to a line of its own (a strict router wants both). Numbers,
+//! tags, branches and RAck are the ladder's own affair: the VM calls with 21, the gateway
+//! with 71.
 //!
 //! A second call at the same time is one of vm2, the VM's other line, and gateway2, at
 //! a place of its own; `path2` and `reason2` are what is said of it. The two go by the

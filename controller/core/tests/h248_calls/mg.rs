@@ -9,6 +9,7 @@ use sidestep_core::h248::text;
 use sidestep_core::sdp::SessionDescription;
 use sidestep_core::sip::{Message, Method};
 
+use super::scene::gateway_tc::{Tc, What, local};
 use super::scene::{self, Scene, Ua, is_request};
 
 /// The media gateway controller.
@@ -30,6 +31,21 @@ impl DerefMut for Control {
     fn deref_mut(&mut self) -> &mut Scene {
         &mut self.0
     }
+}
+
+/// A call to a thin client that is a gateway itself, after both have been told each
+/// other's address.
+pub fn called(tc: Tc) -> Control {
+    let mut control = Control(tc.registered());
+    control.mgc_says(&add(50003, &vm_sdp()));
+    let create = tc.expect(&mut control, What::Create);
+    tc.replies(&mut control, &create, Some(&local(9000)));
+    assert_eq!(remotes(&control.at_mg()), ["10.71.2.21:9000 0 8"]);
+    control.passes_to_mgc(&added(50003, &mg_sdp()));
+    let modify = tc.expect(&mut control, What::Modify);
+    assert!(modify.names(8000), "{modify:?}");
+    tc.replies(&mut control, &modify, None);
+    control
 }
 
 /// A session description as a gateway writes it.

@@ -7,7 +7,7 @@ use sidestep_core::h248::{Encoding, text};
 use sidestep_core::registrar::Access;
 
 use super::mg::*;
-use super::scene::gateway_tc::{BOTH, What, local};
+use super::scene::gateway_tc::{BOTH, What};
 use super::scene::{self, REGISTRAR, Scene, config};
 
 const TC_GATEWAY: &str = "10.71.2.21:2944";
@@ -116,15 +116,8 @@ fn fig5_from_501_to_516_with_h248_at_both_ends() {
 #[test]
 fn fig6_steps_606_to_612_ringback_at_the_gateway_is_ringing_at_the_thin_client() {
     for tc in BOTH {
-        let mut control = Control(tc.registered());
-        control.mgc_says(&add(50003, &vm_sdp()));
         // 606, 607.
-        let create = tc.expect(&mut control, What::Create);
-        tc.replies(&mut control, &create, Some(&local(9000)));
-        control.at_mg();
-        control.passes_to_mgc(&added(50003, &mg_sdp()));
-        let modify = tc.expect(&mut control, What::Modify);
-        tc.replies(&mut control, &modify, None);
+        let mut control = called(tc);
         // 610, 611: the caller hears ringback; 608, 609: the called rings.
         control.passes_to_mg(
             "Transaction = 50004 { Context = 5000 { Modify = A5555 { Signals { cg/rt } } } }",
@@ -150,15 +143,7 @@ fn fig6_steps_606_to_612_ringback_at_the_gateway_is_ringing_at_the_thin_client()
 #[test]
 fn a_thin_client_of_either_protocol_is_called_and_let_go() {
     for tc in BOTH {
-        let mut control = Control(tc.registered());
-        control.mgc_says(&add(50003, &vm_sdp()));
-        let create = tc.expect(&mut control, What::Create);
-        tc.replies(&mut control, &create, Some(&local(9000)));
-        assert_eq!(remotes(&control.at_mg()), ["10.71.2.21:9000 0 8"]);
-        control.passes_to_mgc(&added(50003, &mg_sdp()));
-        let modify = tc.expect(&mut control, What::Modify);
-        assert!(modify.names(8000), "{modify:?}");
-        tc.replies(&mut control, &modify, None);
+        let mut control = called(tc);
         control.silence();
         control.is("up", Path::Direct, None);
 

@@ -185,14 +185,7 @@ fn is_asked_whether_it_is_there(tc: gateway_tc::Tc, control: &mut Control) {
 #[test]
 fn a_thin_client_that_has_begun_anew_meanwhile_has_lost_its_call() {
     for tc in BOTH {
-        let mut control = Control(tc.registered());
-        control.mgc_says(&add(50003, &vm_sdp()));
-        let create = tc.expect(&mut control, What::Create);
-        tc.replies(&mut control, &create, Some(&local(9000)));
-        control.at_mg();
-        control.passes_to_mgc(&added(50003, &mg_sdp()));
-        let modify = tc.expect(&mut control, What::Modify);
-        tc.replies(&mut control, &modify, None);
+        let mut control = called(tc);
         control.restart();
         is_asked_whether_it_is_there(tc, &mut control);
         tc.registers_again(&mut control);
