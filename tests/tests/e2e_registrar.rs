@@ -17,9 +17,16 @@ use sidestep_tests::wait::{seconds, wait_for};
 /// Sidestep with a certificate for the first VM's address, which an authority of the
 /// site's has signed.
 fn start(lab: &Lab, site: &Authority) -> Result<Sidestep> {
+    start_with(lab, site, |_| {})
+}
+
+fn start_with(lab: &Lab, site: &Authority, change: impl FnOnce(&mut Value)) -> Result<Sidestep> {
     let shown = site.issue(&[&Site::Vm1.ip().to_string()])?;
     let tls = shown.write(lab, "registrar")?;
-    Sidestep::start_with(lab, &[], |config| config["registration"]["tls"] = tls)
+    Sidestep::start_with(lab, &[], |config| {
+        config["registration"]["tls"] = tls;
+        change(config);
+    })
 }
 
 /// A call of the first VM's to the gateway, with its media straight to tc1.
@@ -37,6 +44,11 @@ fn whole_call(lab: &Lab, sidestep: &Sidestep) -> Result<()> {
         let count = requests(&tc, method, Site::Vm1.ip(), Site::Tc1.ip());
         ensure!(count == 0, "{count} {method} by datagrams");
     }
+    let registrar = registrar(Site::Vm1).into();
+    let datagrams = tc.datagrams.iter();
+    let ours = datagrams.filter(|d| d.src == registrar || d.dst == registrar);
+    let count = ours.count();
+    ensure!(count == 0, "{count} datagrams of the registrar's");
     Ok(())
 }
 
@@ -94,5 +106,30 @@ fn the_thin_client_over_tls() {
         sidestep.wait_registered(lab, "tc1")?;
         drop(tc);
         Ok(())
+    });
+}
+
+/// The same of H.248, in TPKT as by TCP.
+#[test]
+fn an_h248_thin_client_over_tls() {
+    in_lab(|lab| {
+        let site = Authority::new()?;
+        let sidestep = start_with(lab, &site, |config| {
+            config["thin_clients"][0] = json!({"user": "tc1", "vm": "desk-1",
+                "protocol": "h248", "mid": "<tc1>", "from": Site::Tc1.ip()});
+        })?;
+        let trust = site.write(lab, "site")?;
+        let mut tc = thin_client(lab, &sidestep, |setup| {
+            setup.gateway = Some(json!({"protocol": "h248", "mid": "<tc1>",
+                "encoding": "binary", "transport": "tls", "trust": trust}));
+        })?;
+        let client = sidestep.wait_registered(lab, "tc1")?;
+        ensure!(client["protocol"] == "h248", "{client}");
+        whole_call(lab, &sidestep)?;
+        tc.process().kill()?;
+        wait_for("the registration to end", seconds(5), || {
+            let clients = sidestep.query(lab, "clients").ok()?;
+            clients.is_empty().then_some(())
+        })
     });
 }
