@@ -44,7 +44,7 @@ fn whole_call(lab: &Lab, sidestep: &Sidestep) -> Result<()> {
         let count = requests(&tc, method, Site::Vm1.ip(), Site::Tc1.ip());
         ensure!(count == 0, "{count} {method} by datagrams");
     }
-    let registrar = registrar(Site::Vm1).into();
+    let registrar = registrar(Site::Vm1);
     let datagrams = tc.datagrams.iter();
     let ours = datagrams.filter(|d| d.src == registrar || d.dst == registrar);
     let count = ours.count();
