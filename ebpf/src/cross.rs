@@ -3,8 +3,8 @@
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{bpf_check_mtu, bpf_xdp_adjust_head, bpf_xdp_load_bytes},
-    programs::XdpContext,
+    helpers::{bpf_check_mtu, bpf_skb_load_bytes, bpf_xdp_adjust_head, bpf_xdp_load_bytes},
+    programs::{TcContext, XdpContext},
 };
 use sidestep_abi::flow::FlowAction;
 
@@ -15,7 +15,7 @@ use crate::{
     wide::{load_4, load_8, opaque, store_4, store_8},
 };
 
-const LONGER: i32 = (size_of::<Ipv6>() - size_of::<Ipv4>()) as i32;
+pub const LONGER: i32 = (size_of::<Ipv6>() - size_of::<Ipv4>()) as i32;
 
 /// A datagram without a checksum is summed up to this length, UDP header
 /// included: 1,500 octets of IPv4.
@@ -23,6 +23,32 @@ const SUMMED: usize = 1_480;
 
 /// In pieces of this length.
 const PIECE: usize = 64;
+
+/// A packet whose octets can be copied.
+pub trait Octets {
+    /// Copies `len` octets from `at` on; false: it has not so many.
+    ///
+    /// # Safety
+    ///
+    /// There is room for them.
+    unsafe fn copy(&self, at: usize, to: *mut u8, len: usize) -> bool;
+}
+
+impl Octets for XdpContext {
+    #[inline(always)]
+    unsafe fn copy(&self, at: usize, to: *mut u8, len: usize) -> bool {
+        // SAFETY: by the caller's word.
+        unsafe { bpf_xdp_load_bytes(self.ctx, at as u32, to.cast(), len as u32) >= 0 }
+    }
+}
+
+impl Octets for TcContext {
+    #[inline(always)]
+    unsafe fn copy(&self, at: usize, to: *mut u8, len: usize) -> bool {
+        // SAFETY: by the caller's word.
+        unsafe { bpf_skb_load_bytes(self.as_ptr(), at as u32, to.cast(), len as u32) >= 0 }
+    }
+}
 
 /// MACs and tags.
 #[derive(Clone, Copy)]
@@ -86,12 +112,7 @@ pub fn to_ipv6(ctx: &XdpContext, l3: usize, action: &FlowAction, hop: Hop) -> Re
     let checksum = if udp.checksum != 0 {
         udp.checksum
     } else {
-        let len = ip.octets().wrapping_sub(size_of::<Ipv4>());
-        let pseudo = u64::from(ip.src_be)
-            + u64::from(ip.dst_be)
-            + u64::from((len as u16).to_be())
-            + u64::from(u16::from_ne_bytes([0, PROTOCOL_UDP]));
-        sum(ctx, pseudo, udp_at, len)?
+        made(ctx, &ip, udp_at)?
     };
 
     let mut mtu = 0u32;
@@ -249,8 +270,18 @@ pub fn grow(ctx: &XdpContext, later: i32) -> Result<(), Refusal> {
 
 /// The checksum that the sender has not made (RFC 768), as it would be with the
 /// packet's present addresses and ports.
+#[inline(always)]
+pub fn made<C: Octets>(ctx: &C, ip: &Ipv4, udp_at: usize) -> Result<u16, Refusal> {
+    let len = ip.octets().wrapping_sub(size_of::<Ipv4>());
+    let pseudo = u64::from(ip.src_be)
+        + u64::from(ip.dst_be)
+        + u64::from((len as u16).to_be())
+        + u64::from(u16::from_ne_bytes([0, PROTOCOL_UDP]));
+    sum(ctx, pseudo, udp_at, len)
+}
+
 #[inline(never)]
-fn sum(ctx: &XdpContext, pseudo: u64, udp_at: usize, len: usize) -> Result<u16, Refusal> {
+fn sum<C: Octets>(ctx: &C, pseudo: u64, udp_at: usize, len: usize) -> Result<u16, Refusal> {
     if len > SUMMED {
         return Err(Refusal::NoUdpChecksum);
     }
@@ -280,12 +311,10 @@ fn sum(ctx: &XdpContext, pseudo: u64, udp_at: usize, len: usize) -> Result<u16, 
 
 /// Adds octets of the packet, not more than a piece; an odd one is followed by zero.
 #[inline(always)]
-fn add(ctx: &XdpContext, mut sum: u64, at: usize, octets: usize) -> Result<u64, Refusal> {
+fn add<C: Octets>(ctx: &C, mut sum: u64, at: usize, octets: usize) -> Result<u64, Refusal> {
     let mut piece = [0u64; PIECE / 8];
     // SAFETY: the piece has room for so many.
-    let loaded =
-        unsafe { bpf_xdp_load_bytes(ctx.ctx, at as u32, piece.as_mut_ptr().cast(), octets as u32) };
-    if loaded < 0 {
+    if !unsafe { ctx.copy(at, piece.as_mut_ptr().cast(), octets) } {
         return Err(Refusal::Truncated);
     }
     let mut index = 0;

@@ -10,7 +10,7 @@
 use aya_ebpf::programs::XdpContext;
 use sidestep_abi::{
     counter::Counter,
-    flow::{FLOW_TO_IPV6, FlowAction, FlowKind},
+    flow::{AT_TAP, FLOW_TO_IPV6, FlowAction, FlowKind},
 };
 
 use crate::{
@@ -46,8 +46,9 @@ struct Error<I: Ip> {
 }
 
 impl<I: Ip> Error<I> {
+    /// `AT_UPLINK`: those of flows that only a tap steers are left to it.
     #[inline(always)]
-    fn find(window: &Window, l3: usize) -> Result<Self, Refusal> {
+    fn find<const AT_UPLINK: bool>(window: &Window, l3: usize) -> Result<Self, Refusal> {
         let packet = Frame::of(window)?.packet::<I>(window, l3)?;
         let parsed = packet.parse_error(window)?;
         let inner_at = parsed.l4 + size_of::<Icmp>();
@@ -69,6 +70,9 @@ impl<I: Ip> Error<I> {
             return Err(Refusal::NotOurs);
         };
         if action.kind != STEERED || packet.ip().dst() != about.src() {
+            return Err(Refusal::NotOurs);
+        }
+        if AT_UPLINK && action.anchor_mac == AT_TAP {
             return Err(Refusal::NotOurs);
         }
         Ok(Self {
@@ -100,7 +104,7 @@ pub fn meet<I: Ip>(ctx: &XdpContext, l3: usize) -> Verdict {
 fn other_version<I: Ip>(ctx: &XdpContext, l3: usize) -> Option<&'static FlowAction> {
     let ctx = &seen(ctx);
     let window = Window::of_xdp(ctx);
-    match Error::<I>::find(&window, l3) {
+    match Error::<I>::find::<true>(&window, l3) {
         Ok(error) if (error.action.flags & FLOW_TO_IPV6 != 0) != I::IS_IPV6 => Some(error.action),
         _ => None,
     }
@@ -116,14 +120,35 @@ fn seen(ctx: &XdpContext) -> XdpContext {
 #[inline(never)]
 fn same_version<I: Ip>(ctx: &XdpContext, l3: usize) -> Verdict {
     let ctx = &seen(ctx);
-    let window = Window::of_xdp(ctx);
+    let (frame, action) = translate::<I, true>(&Window::of_xdp(ctx), l3)?;
+    send(frame, action)
+}
+
+/// What is done with what comes to the anchor that the error whose IP begins at `l3` is
+/// addressed to, where that is of the same IP version as the sender.
+#[inline(always)]
+pub fn about<I: Ip>(window: &Window, l3: usize) -> Result<&'static FlowAction, Refusal> {
+    let error = Error::<I>::find::<false>(window, l3)?;
+    if (error.action.flags & FLOW_TO_IPV6 != 0) != I::IS_IPV6 {
+        return Err(Refusal::NotOurs);
+    }
+    Ok(error.action)
+}
+
+/// The error whose IP begins at `l3`, put right for the sender that it concerns, unless that
+/// one is of the other IP version; and what is done with what comes to this one's anchor.
+#[inline(always)]
+pub fn translate<I: Ip, const AT_UPLINK: bool>(
+    window: &Window,
+    l3: usize,
+) -> Result<(Frame, &'static FlowAction), Refusal> {
     let Error {
         mut packet,
         icmp,
         inner,
         udp,
         action,
-    } = Error::<I>::find(&window, l3)?;
+    } = Error::<I>::find::<AT_UPLINK>(window, l3)?;
     let frame = packet.frame;
     // SAFETY: `find` checked the bounds; nothing else refers to these headers.
     let (icmp, inner, udp) = unsafe { (&mut *icmp, &mut *inner, &mut *udp) };
@@ -155,8 +180,7 @@ fn same_version<I: Ip>(ctx: &XdpContext, l3: usize) -> Verdict {
         change = change.and(fold(outer_change) as u32);
     }
     icmp.checksum = change.apply(icmp.checksum);
-
-    send(frame, action)
+    Ok((frame, action))
 }
 
 /// Back by the interface it came in by, or to the stack.

@@ -3,7 +3,7 @@
 //! | program | where | what comes in | what goes out |
 //! | --- | --- | --- | --- |
 //! | [`tap_from_vm`](tap::tap_from_vm) | tcx ingress of a tap | frames the VM sent | signalling into the Vm door; guarded media dropped; the rest as it came |
-//! | [`tap_to_vm`](tap::tap_to_vm) | tcx egress of a tap | frames for the VM | signalling into the Net door; the rest as it came |
+//! | [`tap_to_vm`](tap::tap_to_vm) | tcx egress of a tap | frames for the VM | signalling into the Net door; what is at an anchor rewritten and sent on; the rest as it came |
 //! | [`door_out`](door::door_out) | tcx ingress of both doors' host ends | frames from the daemon's namespace | through the VM's tap, with the MACs that taken frames had |
 //! | [`door_socket`](door::door_socket) | sk_lookup of that namespace | datagrams, whatever their port | the one socket of their side |
 //! | [`uplink`](uplink::uplink) | XDP of an uplink | everything | media flows counted, forwarded or rewritten; the rest as it came |
@@ -17,6 +17,7 @@
 // For single loads of unaligned fields, see `wide`.
 #![feature(asm_experimental_arch)]
 
+mod anchor;
 mod connections;
 mod counters;
 mod cross;
@@ -29,6 +30,7 @@ mod maps;
 mod packet;
 mod rewrite;
 mod rtp_stats;
+mod strangers;
 mod tap;
 mod unread;
 mod uplink;

@@ -7,13 +7,13 @@
 use aya_ebpf::programs::{TcContext, XdpContext};
 use sidestep_abi::flow::Address;
 
-use crate::{verdict::Refusal, wide::first_6, wide::load_8};
+use crate::{rewrite::fold, verdict::Refusal, wide::first_6, wide::load_8};
 
 mod ipv4;
 mod ipv6;
 mod media;
 
-pub use ipv4::{Ipv4, VERSION_4_IHL_5};
+pub use ipv4::{Ipv4, VERSION_4_IHL_5, mapped};
 pub use ipv6::Ipv6;
 pub use media::{Payload, ReportBlock, Rtp, SenderReport};
 
@@ -194,6 +194,14 @@ impl Frame {
         eth.dst = [a, b, c, d, e, f];
         let [a, b, c, d, e, f] = *src;
         eth.src = [a, b, c, d, e, f];
+    }
+
+    /// Another IP version.
+    #[inline(always)]
+    pub fn set_content(&mut self, is_ipv6: bool) {
+        // SAFETY: bounds checked by `of`, which is the only way to a Frame.
+        let eth = unsafe { &mut *self.eth };
+        eth.ethertype_be = if is_ipv6 { 0x86ddu16 } else { 0x0800 }.to_be();
     }
 
     /// Back to where it came from.
@@ -483,6 +491,17 @@ pub struct Datagram<I> {
 }
 
 impl<I: Ip> Datagram<I> {
+    /// Whether its checksum is still to be made: a sender on this host that leaves it to
+    /// its card puts the sum of the pseudo-header there (Linux's CHECKSUM_PARTIAL), which is
+    /// all that an XDP program sees of that. One whole packet in 65,536 looks the same.
+    #[inline(always)]
+    pub fn is_unfinished(&self) -> bool {
+        let pseudo = u64::from(!self.packet.ip().addresses_complement())
+            + u64::from(self.udp().len_be)
+            + u64::from(u16::from_ne_bytes([0, PROTOCOL_UDP]));
+        self.udp().checksum == fold(pseudo)
+    }
+
     #[inline(always)]
     pub fn udp_mut(&mut self) -> &mut Udp {
         // SAFETY: bounds checked by `Packet::udp`, the only way to a Datagram.

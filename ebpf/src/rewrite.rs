@@ -39,6 +39,12 @@ impl Change {
         Self(self.0 + sum as u64)
     }
 
+    /// As a sum of words.
+    #[inline(always)]
+    pub const fn sum(self) -> u16 {
+        fold(self.0)
+    }
+
     /// The checksum after the change.
     #[inline(always)]
     pub const fn apply(self, checksum: u16) -> u16 {
@@ -68,6 +74,18 @@ pub enum Hop {
 /// The addresses and ports of a steered flow that keeps its IP version.
 #[inline(always)]
 pub fn steer<I: Ip>(datagram: &mut Datagram<I>, action: &FlowAction, hop: Hop) {
+    readdress(datagram, action, hop);
+    let udp = datagram.udp_mut();
+    // RFC 768: zero means that the sender made none; it stays so. In IPv6 that is
+    // between the endpoints too (RFC 6936 §5).
+    if udp.checksum != 0 {
+        udp.checksum = changed(udp.checksum, action);
+    }
+}
+
+/// The same, but UDP's checksum stays as it is.
+#[inline(always)]
+pub fn readdress<I: Ip>(datagram: &mut Datagram<I>, action: &FlowAction, hop: Hop) {
     let ip = datagram.packet.ip_mut();
     ip.readdress(&action.new_addresses, action.addresses_change, hop as u8);
     let udp = datagram.udp_mut();
@@ -75,11 +93,6 @@ pub fn steer<I: Ip>(datagram: &mut Datagram<I>, action: &FlowAction, hop: Hop) {
     unsafe {
         let ports = load_4(&raw const action.new_src_port_be);
         store_4(&raw mut udp.src_port_be, ports);
-    }
-    // RFC 768: zero means that the sender made none; it stays so. In IPv6 that is
-    // between the endpoints too (RFC 6936 §5).
-    if udp.checksum != 0 {
-        udp.checksum = changed(udp.checksum, action);
     }
 }
 

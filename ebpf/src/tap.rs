@@ -1,5 +1,6 @@
 //! tcx on the taps: signalling goes into the doors, the bypassed VM's own media
-//! is dropped, relayed media is counted, and everything else passes.
+//! is dropped, relayed media is counted, what comes to an anchor is steered ([`anchor`]),
+//! and everything else passes.
 //!
 //! A frame that the daemon sent back through a tap carries that tap's mark; it
 //! passes once, without it.
@@ -16,7 +17,7 @@ use sidestep_abi::{
 };
 
 use crate::{
-    connections, fragments,
+    anchor, connections, fragments,
     maps::{DOORS, LEASE, NEIGHBOURS, SIGNALLING_PORTS, VMS},
     packet::{
         Content, Ethernet, FiveTuple, Fragment, Frame, Ip, Ipv4, Ipv6, Packet, Parsed, UNTAGGED,
@@ -87,6 +88,10 @@ enum Look {
     Stream,
     /// A packet of SCTP.
     Association,
+    /// A datagram to an anchor.
+    Anchored,
+    /// An ICMP message.
+    Error,
 }
 
 /// Several looks, each with the stack for itself.
@@ -97,6 +102,8 @@ fn one_after_the_other<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Verd
         Look::Signalling => signalling::<I>(ctx, side, ifindex),
         Look::Stream => stream::<I>(ctx, side, ifindex),
         Look::Association => association::<I>(ctx, side, ifindex),
+        Look::Anchored => anchor::meet::<I>(ctx, ifindex),
+        Look::Error => anchor::meet_error::<I>(ctx, ifindex),
     }
 }
 
@@ -110,6 +117,9 @@ fn look<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Result<Look, Refusa
     if packet.ip().is_sctp() {
         return Ok(Look::Association);
     }
+    if matches!(side, Side::Net) && packet.ip().is_icmp() {
+        return Ok(Look::Error);
+    }
     let parsed = packet.parse(&window)?;
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
@@ -118,7 +128,11 @@ fn look<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Result<Look, Refusa
     }
     let datagram = packet.udp(&window, &parsed)?;
     let key = datagram.key();
-    if let Some(action) = media(&key, side, now_ns) {
+    let action = key.action();
+    if matches!(side, Side::Net) && action.is_some_and(anchor::is_for) {
+        return Ok(Look::Anchored);
+    }
+    if let Some(action) = media(action, &key, side, now_ns) {
         if parsed.fragment == Fragment::First {
             return Err(Refusal::MediaFragment);
         }
@@ -129,10 +143,13 @@ fn look<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Result<Look, Refusa
             Handled::Passed(Counter::Relayed)
         }));
     }
-    if !is_signalling(&key, side) {
-        return Err(Refusal::NotOurs);
+    if is_signalling(&key, side) {
+        return Ok(Look::Signalling);
     }
-    Ok(Look::Signalling)
+    match side {
+        Side::Vm => Err(Refusal::NotOurs),
+        Side::Net => Ok(Look::Anchored),
+    }
 }
 
 /// The mark of frames that come back through this tap.
@@ -146,8 +163,13 @@ pub const fn own_mark(ifindex: u32) -> u32 {
 /// the port that it will send from. Such a guard holds only while the daemon lives:
 /// without it the call is set up through the VM, which is to be heard then.
 #[inline(always)]
-fn media<K: FiveTuple>(key: &K, side: Side, now_ns: u64) -> Option<&'static FlowAction> {
-    if let Some(action) = key.action()
+fn media<K: FiveTuple>(
+    action: Option<&'static FlowAction>,
+    key: &K,
+    side: Side,
+    now_ns: u64,
+) -> Option<&'static FlowAction> {
+    if let Some(action) = action
         && is_for_tap(action, side)
     {
         return Some(action);
@@ -300,7 +322,7 @@ fn ends<I: Ip>(packet: &Packet<I>, side: Side) -> (Address, Address) {
 
 /// Multicast and broadcast are for others too, and nobody's next hop.
 #[inline(always)]
-fn not_for_others(frame: Frame) -> Result<(), Refusal> {
+pub fn not_for_others(frame: Frame) -> Result<(), Refusal> {
     match (frame.eth().src[0] | frame.eth().dst[0]) & 1 {
         0 => Ok(()),
         _ => Err(Refusal::NotOurs),
@@ -383,7 +405,7 @@ fn door(side: Side) -> Result<&'static Door, Refusal> {
 
 /// The tag of a frame, which stands beside it.
 #[inline(always)]
-fn tag(ctx: &TcContext) -> Tag {
+pub fn tag(ctx: &TcContext) -> Tag {
     let skb = ctx.skb.skb;
     // SAFETY: fields of the context that every kernel with tcx has.
     unsafe {

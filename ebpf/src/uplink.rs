@@ -12,19 +12,20 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use sidestep_abi::{
-    counter::{Counter, EventKind},
-    flow::{Address, AnchorKey, FLOW_DSCP, FLOW_TO_IPV6, FlowAction, FlowKind, VlanKey},
+    counter::Counter,
+    flow::{Address, FLOW_DSCP, FLOW_TO_IPV6, FlowAction, FlowKind, VlanKey},
 };
 
 use crate::{
-    cross, errors, events,
-    maps::{ANCHORS, FOREIGN_SEEN, UPLINKS, VLANS},
+    cross, errors,
+    maps::{UPLINKS, VLANS},
     packet::{
         Content, Datagram, FiveTuple, Fragment, Frame, Ip, Ipv4, Ipv6, PROTOCOL_UDP, Parsed,
         UNTAGGED, Window,
     },
     rewrite::{self, Hop},
     rtp_stats::{self, Met},
+    strangers,
     verdict::{self, Handled, Refusal, Verdict},
     vlan::{self, Leaves},
     wide::load_8,
@@ -32,14 +33,6 @@ use crate::{
 
 const DIRECT: u8 = FlowKind::Direct as u8;
 const STEERED: u8 = FlowKind::Steered as u8;
-const LEARN: u8 = FlowKind::Learn as u8;
-
-/// At most one event about foreign packets per anchor in this time.
-const FOREIGN_EVENT_NS: u64 = 1_000_000_000;
-
-/// The same about packets to be learned from: shorter than between two of a stream, so
-/// that a late packet of another port is not told of in their place.
-const UNLEARNED_EVENT_NS: u64 = 10_000_000;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -119,7 +112,8 @@ fn meet<I: Ip, const HOT: bool>(
     let datagram = packet.udp(window, &parsed)?;
     let key = datagram.key();
     let Some(action) = key.action() else {
-        return no_flow(ctx, &datagram, &key);
+        let ifindex = ctx.ingress_ifindex() as u32;
+        return Err(strangers::meet(&datagram, &key, ifindex));
     };
     if parsed.fragment == Fragment::First {
         return Err(Refusal::MediaFragment);
@@ -150,6 +144,9 @@ fn direct<I: Ip, const HOT: bool>(
     if datagram.packet.ip().hops() <= 1 {
         return Err(Refusal::TtlExpired);
     }
+    if datagram.is_unfinished() {
+        return Err(Refusal::ChecksumUnfinished);
+    }
     forward::<I>(ctx, l3, interface)?;
     Ok(Handled::Redirected(Counter::DirectForwarded))
 }
@@ -179,6 +176,10 @@ fn steered<I: Ip, const HOT: bool>(
     count::<I, HOT>(ctx, window, &datagram, key, action, l3);
     if datagram.packet.ip().hops() <= 1 {
         return Err(Refusal::TtlExpired);
+    }
+    // As it came it gets to the VM's tap, and is steered there.
+    if !turns_around && datagram.is_unfinished() {
+        return Err(Refusal::ChecksumUnfinished);
     }
     mark(&mut datagram, action);
     if (action.flags & FLOW_TO_IPV6 != 0) != I::IS_IPV6 {
@@ -345,18 +346,8 @@ fn forward<I: Ip>(ctx: &XdpContext, l3: usize, interface: u32) -> Result<(), Ref
     if found != i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
         return Err(Refusal::NoNextHop);
     }
+    let (by, tags) = leaves_by(route.ifindex)?;
     datagram.packet.ip_mut().take_hop();
-    // SAFETY: written as a whole by the daemon, when an interface appears.
-    let by_vlan = unsafe {
-        VLANS.get(VlanKey {
-            ifindex: route.ifindex,
-            tags: [0; 2],
-        })
-    };
-    let (by, tags) = match by_vlan {
-        Some(vlan) => (vlan.ifindex, vlan.tags),
-        None => (route.ifindex, [0; 2]),
-    };
     if l3 == UNTAGGED && by == route.ifindex {
         datagram.packet.frame.set_macs(&route.dmac, &route.smac);
     } else {
@@ -373,6 +364,25 @@ fn forward<I: Ip>(ctx: &XdpContext, l3: usize, interface: u32) -> Result<(), Ref
         return Err(Refusal::KernelRefused);
     }
     Ok(())
+}
+
+/// The uplink by which packets to one of the host's interfaces leave, and their tags. What
+/// is no uplink may not take frames of XDP at all: they would vanish.
+#[inline(always)]
+fn leaves_by(ifindex: u32) -> Result<(u32, [u32; 2]), Refusal> {
+    // SAFETY: read as a word at most, by whether it is there.
+    if unsafe { UPLINKS.get(ifindex) }.is_some() {
+        return Ok((ifindex, [0; 2]));
+    }
+    let key = VlanKey {
+        ifindex,
+        tags: [0; 2],
+    };
+    // SAFETY: written as a whole by the daemon, when an interface appears.
+    match unsafe { VLANS.get(key) } {
+        Some(vlan) => Ok((vlan.ifindex, vlan.tags)),
+        None => Err(Refusal::NoNextHop),
+    }
 }
 
 /// An address as the kernel's structure has it.
@@ -392,52 +402,4 @@ const fn words(address: Address) -> [u32; 4] {
 const fn ipv4_words(address: Address) -> [u32; 4] {
     let [_, _, _, address] = words(address);
     [address, 0, 0, 0]
-}
-
-/// A packet of no flow: dropped if it is sent to an anchor, else none of ours.
-#[inline(always)]
-fn no_flow<I: Ip>(ctx: &XdpContext, datagram: &Datagram<I>, key: &I::Key) -> Verdict {
-    let anchor = AnchorKey {
-        addr: datagram.packet.ip().dst(),
-        port_be: key.dst_port_be(),
-        told: 0,
-    };
-    // SAFETY: one aligned word.
-    let Some(call) = (unsafe { ANCHORS.get(anchor) }) else {
-        return Err(Refusal::NotOurs);
-    };
-    if at_anchor(ctx, anchor, key, *call) {
-        return Err(Refusal::Unlearned);
-    }
-    Err(Refusal::ForeignAtAnchor)
-}
-
-/// The daemon hears of it once in a while; true: the thin client may have sent it,
-/// from a port that is to be learned.
-#[inline(never)]
-fn at_anchor<K: FiveTuple>(ctx: &XdpContext, mut anchor: AnchorKey, key: &K, call: u32) -> bool {
-    let unlearned = match key.with_any_source_port().action() {
-        Some(action) => action.kind == LEARN,
-        None => false,
-    };
-    let (kind, pause_ns) = if unlearned {
-        (EventKind::Unlearned, UNLEARNED_EVENT_NS)
-    } else {
-        (EventKind::Foreign, FOREIGN_EVENT_NS)
-    };
-    anchor.told = kind as u16;
-    // SAFETY: a helper without arguments.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
-    // SAFETY: one aligned word.
-    let told_lately = match unsafe { FOREIGN_SEEN.get(anchor) } {
-        Some(told_ns) => now_ns.wrapping_sub(*told_ns) < pause_ns,
-        None => false,
-    };
-    if !told_lately {
-        // When the map refuses, the next such packet is told of too.
-        let _ = FOREIGN_SEEN.insert(anchor, now_ns, 0);
-        let met = Met::by_xdp(ctx, now_ns);
-        events::tell(kind, 0, call, key, met);
-    }
-    unlearned
 }

@@ -63,8 +63,12 @@ pub enum Refusal {
     ForeignAtAnchor,
     /// Sent to an anchor from where the thin client is, whose port is not known yet.
     Unlearned,
-    /// No next hop known.
+    /// For an anchor, by a tap, and the next hop of where it goes is not known.
+    NoNextHopAtTap,
+    /// No next hop known, or not by an uplink.
     NoNextHop,
+    /// Its UDP checksum is left to a card that it does not pass.
+    ChecksumUnfinished,
     /// The TTL would run out.
     TtlExpired,
     /// Too long for the next link once it is IPv6.
@@ -73,7 +77,8 @@ pub enum Refusal {
     NoUdpChecksum,
     /// The kernel refused what the program asked of it; the packet is whole.
     KernelRefused,
-    /// The same for a frame from the namespace, which cannot go on by itself.
+    /// The same for a frame from the namespace, which cannot go on by itself, or one that is
+    /// not whole any more.
     KernelRefusedAtDoor,
 }
 
@@ -110,7 +115,9 @@ const fn refused(refusal: Refusal) -> (Action, Option<Counter>) {
         Refusal::SteeredTransit => (Action::Pass, Some(Counter::SteeredTransit)),
         Refusal::ForeignAtAnchor => (Action::Drop, Some(Counter::ForeignAtAnchor)),
         Refusal::Unlearned => (Action::Drop, Some(Counter::Unlearned)),
+        Refusal::NoNextHopAtTap => (Action::Drop, Some(Counter::AnchorNoNeighbour)),
         Refusal::NoNextHop => (Action::Pass, Some(Counter::FibPassed)),
+        Refusal::ChecksumUnfinished => (Action::Pass, Some(Counter::ChecksumUnfinished)),
         Refusal::TtlExpired => (Action::Pass, Some(Counter::TtlExpired)),
         Refusal::KernelRefused => (Action::Pass, Some(Counter::KernelRefused)),
         Refusal::KernelRefusedAtDoor => (Action::Drop, Some(Counter::KernelRefused)),

@@ -199,6 +199,19 @@ impl Packet {
         self
     }
 
+    /// As a sender leaves it whose card is to make the UDP checksum: the sum of the
+    /// pseudo-header stands there (Linux's CHECKSUM_PARTIAL).
+    pub fn unfinished(self) -> Self {
+        let sum = self.pseudo_sum();
+        self.udp_checksum(sum)
+    }
+
+    /// The sum of the pseudo-header (RFC 768, RFC 8200 §8.1).
+    pub fn pseudo_sum(&self) -> u16 {
+        // Of a datagram of which there is nothing but its length.
+        !checksum_over(self.src.ip(), self.dst.ip(), self.ip_payload().len(), &[])
+    }
+
     /// Any payload.
     pub fn payload(mut self, payload: &[u8]) -> Self {
         self.payload = payload.to_vec();
@@ -415,6 +428,10 @@ fn checksum(bytes: &[u8]) -> u16 {
 
 /// Both pseudo-headers (RFC 768, RFC 8200 §8.1) come to this.
 pub fn checksum_of_udp(src: IpAddr, dst: IpAddr, udp: &[u8]) -> u16 {
+    checksum_over(src, dst, udp.len(), udp)
+}
+
+fn checksum_over(src: IpAddr, dst: IpAddr, len: usize, octets: &[u8]) -> u16 {
     let mut pseudo = Vec::new();
     for ip in [src, dst] {
         match ip {
@@ -423,8 +440,8 @@ pub fn checksum_of_udp(src: IpAddr, dst: IpAddr, udp: &[u8]) -> u16 {
         }
     }
     pseudo.extend([0, 17]);
-    pseudo.extend((udp.len() as u16).to_be_bytes());
-    pseudo.extend(udp);
+    pseudo.extend((len as u16).to_be_bytes());
+    pseudo.extend(octets);
     checksum(&pseudo)
 }
 

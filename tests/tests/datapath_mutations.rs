@@ -3,7 +3,7 @@
 //! what a program returns must be allowed for what it has been given, and where it
 //! writes anything at all, it may only be what steering a flow writes.
 
-use sidestep_abi::door::{PortClass, Side};
+use sidestep_abi::door::{MARK, Neighbour, PortClass, Side, UNTAGGED};
 use sidestep_abi::flow::FlowKind;
 use sidestep_abi::program::{TAP_FROM_VM, TAP_TO_VM};
 use sidestep_tests::packet::{Mac, Packet};
@@ -14,6 +14,15 @@ use sidestep_tests::program::{
 const VM_MAC: Mac = [0x02, 0x71, 0x01, 0, 0, 0x11];
 const ROUTER_MAC: Mac = [0x02, 0x71, 0x01, 0, 0, 0x01];
 const DOOR_MAC: Mac = [0x02, 0xd0, 0, 0, 0, 0x01];
+const HOP_MAC: Mac = [0x02, 0x71, 0x01, 0, 0, 0x09];
+
+/// By which the VM reaches the far side of what is steered at its tap.
+const BY_HOP: Neighbour = Neighbour {
+    vm_mac: VM_MAC,
+    peer_mac: HOP_MAC,
+    chosen_by_vm: 1,
+    tag: UNTAGGED,
+};
 
 /// What comes in, and what it becomes, in both versions and between them.
 const STEERED: [[&str; 4]; 4] = [
@@ -113,6 +122,9 @@ fn set_up() -> Programs {
     }
     programs.set_flow(DIRECT[0], DIRECT[1], action(FlowKind::Direct, 10));
     programs.set_flow(GUARDED[0], GUARDED[1], action(FlowKind::Guard, 11));
+    for [_, _, vm, far] in STEERED {
+        programs.set_neighbour(ip_of(vm), ip_of(far), BY_HOP);
+    }
     programs.set_vm("10.2.0.1", LO);
     programs.set_vm("fd02::1", LO);
     programs.set_port(5060, PortClass::Gateway);
@@ -147,6 +159,40 @@ fn five_tuple(frame: &[u8]) -> Option<(Vec<u8>, usize)> {
     Some(([frame.get(addresses)?, frame.get(ports)?].concat(), l3))
 }
 
+fn ip_of(end: &str) -> &str {
+    let (ip, _) = end.rsplit_once(':').expect("address and port");
+    ip.trim_matches(['[', ']'])
+}
+
+/// A steered frame has the addresses and ports of its flow's other side, its tags stay, and
+/// so does all behind UDP's header. True, if it is one of `tuples`.
+fn is_steered(tuples: &[(Vec<u8>, Vec<u8>)], frame: &[u8], went: &[u8]) -> bool {
+    let (was, l3) = five_tuple(frame).expect("what is steered has ports");
+    let Some((_, becomes)) = tuples.iter().find(|(from, _)| *from == was) else {
+        return false;
+    };
+    let (is, new_l3) = five_tuple(went).expect("it still has");
+    assert_eq!((&is, new_l3), (becomes, l3), "{frame:02x?}");
+    assert_eq!(went[12..l3 - 2], frame[12..l3 - 2]);
+    let header = |frame: &[u8]| {
+        if frame[l3 - 1] == 0 { l3 + 28 } else { l3 + 48 }
+    };
+    assert_eq!(went[header(went)..], frame[header(frame)..]);
+    true
+}
+
+/// Whether a frame is one to an anchor.
+fn is_at_anchor(tuples: &[(Vec<u8>, Vec<u8>)], frame: &[u8]) -> bool {
+    let (was, _) = five_tuple(frame).expect("what is dropped has ports");
+    tuples.iter().any(|(from, _)| {
+        let end = from.len();
+        was.len() == end && {
+            let address = (end - 4) / 2;
+            was[address..end - 4] == from[address..end - 4] && was[end - 2..] == from[end - 2..]
+        }
+    })
+}
+
 fn steered_tuples() -> Vec<(Vec<u8>, Vec<u8>)> {
     let tuple = |src: &str, dst: &str| five_tuple(&Packet::udp(src, dst).bytes()).unwrap().0;
     STEERED
@@ -169,35 +215,17 @@ fn damaged_frames_leave_the_uplink_as_they_came_or_steered() {
             match run.action {
                 XdpAction::Tx => {
                     steered += 1;
-                    let (was, l3) = five_tuple(&frame).expect("what is steered has ports");
-                    let (_, becomes) = tuples
-                        .iter()
-                        .find(|(from, _)| *from == was)
-                        .unwrap_or_else(|| panic!("steered, but of no flow: {frame:02x?}"));
-                    let (is, new_l3) = five_tuple(&run.frame).expect("it still has");
-                    assert_eq!((&is, new_l3), (becomes, l3), "{frame:02x?}");
-                    // MACs change places, tags stay, and so does all behind UDP's header.
+                    let right = is_steered(&tuples, &frame, &run.frame);
+                    assert!(right, "steered, but of no flow: {frame:02x?}");
+                    // MACs change places.
                     assert_eq!(run.frame[..6], frame[6..12]);
                     assert_eq!(run.frame[6..12], frame[..6]);
-                    assert_eq!(run.frame[12..l3 - 2], frame[12..l3 - 2]);
-                    let header = |frame: &[u8]| {
-                        if frame[l3 - 1] == 0 { l3 + 28 } else { l3 + 48 }
-                    };
-                    assert_eq!(run.frame[header(&run.frame)..], frame[header(&frame)..]);
                 }
                 XdpAction::Pass => assert_eq!(run.frame, frame),
                 XdpAction::Drop => {
                     assert_eq!(run.frame, frame);
-                    let (was, _) = five_tuple(&frame).expect("what is dropped has ports");
-                    let is_anchor = tuples.iter().any(|(from, _)| {
-                        let end = from.len();
-                        was.len() == end && {
-                            let address = (end - 4) / 2;
-                            was[address..end - 4] == from[address..end - 4]
-                                && was[end - 2..] == from[end - 2..]
-                        }
-                    });
-                    assert!(is_anchor, "dropped, but at no anchor: {frame:02x?}");
+                    let at_anchor = is_at_anchor(&tuples, &frame);
+                    assert!(at_anchor, "dropped, but at no anchor: {frame:02x?}");
                 }
                 other => panic!("{other:?} of {frame:02x?}"),
             }
@@ -207,12 +235,13 @@ fn damaged_frames_leave_the_uplink_as_they_came_or_steered() {
 }
 
 #[test]
-fn damaged_frames_pass_the_tap_or_go_into_the_door() {
+fn damaged_frames_pass_the_tap_or_go_into_the_door_or_on_from_an_anchor() {
     isolated(|| {
         let programs = set_up();
         let mut random = Random(0x5eed_0002);
         let seeds: Vec<_> = seeds().iter().map(Packet::bytes).collect();
-        let (mut taken, mut guarded) = (0, 0);
+        let tuples = steered_tuples();
+        let (mut taken, mut guarded, mut steered) = (0, 0, 0);
         for round in 0..40_000 {
             let frame = damaged(&mut random, &seeds[round % seeds.len()]);
             // BPF_PROG_TEST_RUN makes no skb whose IP header is not whole.
@@ -227,10 +256,25 @@ fn damaged_frames_pass_the_tap_or_go_into_the_door() {
             let run = programs.tcx(name, &frame, LO, 0);
             match run.action {
                 TcxAction::Next => assert_eq!(run.frame, frame),
+                // In by the tap again, as if the VM had sent it.
+                TcxAction::Redirect if run.mark != 0 => {
+                    steered += 1;
+                    assert_eq!((name, run.mark), (TAP_TO_VM, MARK | LO));
+                    let right = is_steered(&tuples, &frame, &run.frame);
+                    assert!(right, "steered, but of no flow: {frame:02x?}");
+                    assert_eq!(run.frame[..6], HOP_MAC);
+                    assert_eq!(run.frame[6..12], VM_MAC);
+                    continue;
+                }
                 TcxAction::Redirect => {
                     taken += 1;
                     assert_eq!(run.frame[..6], DOOR_MAC);
                     assert_eq!(run.frame[6..], frame[6..]);
+                }
+                TcxAction::Drop if name == TAP_TO_VM => {
+                    assert_eq!(run.frame, frame);
+                    let at_anchor = is_at_anchor(&tuples, &frame);
+                    assert!(at_anchor, "dropped, but at no anchor: {frame:02x?}");
                 }
                 TcxAction::Drop => {
                     guarded += 1;
@@ -243,8 +287,8 @@ fn damaged_frames_pass_the_tap_or_go_into_the_door() {
             assert_eq!(run.mark, 0);
         }
         assert!(
-            taken > 100 && guarded > 100,
-            "{taken} taken, {guarded} guarded"
+            taken > 100 && guarded > 100 && steered > 500,
+            "{taken} taken, {guarded} guarded, {steered} steered"
         );
     });
 }

@@ -5,7 +5,7 @@ use sidestep_abi::counter::{Counter, EventKind};
 use sidestep_abi::flow::{FLOW_RTCP, FlowAction, FlowKind};
 use sidestep_tests::packet::{Mac, Packet};
 use sidestep_tests::program::{
-    LO, Programs, XdpAction, XdpRun, action, flow_key, ip, isolated, now_ns, steer, sysctl,
+    LO, Programs, XdpAction, XdpRun, action, flow_key, ifindex, ip, isolated, now_ns, steer, sysctl,
 };
 
 const TC: &str = "10.71.2.21:20000";
@@ -71,6 +71,13 @@ fn route_everything() {
     sysctl("ipv4/ip_forward", "1").unwrap();
 }
 
+/// Frames come in by one and leave by the other.
+fn set_uplinks(programs: &mut Programs) {
+    for interface in [LO, ifindex("out0").unwrap()] {
+        programs.set_uplink(interface, UPLINK_MAC);
+    }
+}
+
 #[test]
 fn direct_media_on_a_bridge_is_counted_and_passes_as_it_came() {
     isolated(|| {
@@ -125,7 +132,7 @@ fn direct_media_for_this_host_is_forwarded_by_the_kernels_routes() {
     isolated(|| {
         route_everything();
         let mut programs = with_flow(TC, GATEWAY, action(FlowKind::Direct, 3));
-        programs.set_uplink(LO, UPLINK_MAC);
+        set_uplinks(&mut programs);
         let packet = direct().macs(ROUTER_MAC, UPLINK_MAC).tos(0xb8);
         assert_eq!(
             programs.uplink(&packet.bytes()),
@@ -153,6 +160,54 @@ fn without_a_next_hop_the_stack_gets_the_packet() {
         assert_eq!(programs.uplink(&packet.bytes()), passed(&packet));
         assert_eq!(programs.counted(), [(Counter::FibPassed, 2)]);
         assert_eq!(programs.stats(3).packets, 2);
+    });
+}
+
+/// A tap, a bridge, a container: frames that XDP sends there may vanish.
+#[test]
+fn what_leaves_by_no_uplink_is_the_stacks_to_send() {
+    isolated(|| {
+        route_everything();
+        let mut programs = with_flow(TC, GATEWAY, action(FlowKind::Direct, 3));
+        programs.set_flow(GATEWAY, ANCHOR, steer(5, ANCHOR, TC, NONE));
+        programs.set_uplink(LO, UPLINK_MAC);
+        let direct = direct().macs(ROUTER_MAC, UPLINK_MAC);
+        assert_eq!(programs.uplink(&direct.bytes()), passed(&direct));
+        let steered = to_anchor().macs(ROUTER_MAC, UPLINK_MAC);
+        let rewritten = steered.clone().between(ANCHOR, TC);
+        assert_eq!(programs.uplink(&steered.bytes()), passed(&rewritten));
+        assert_eq!(programs.counted(), [(Counter::FibPassed, 2)]);
+        assert_eq!(
+            (programs.stats(3).packets, programs.stats(5).packets),
+            (1, 1)
+        );
+    });
+}
+
+/// A sender on this host that leaves the checksum to its card: only a socket buffer tells
+/// what is still to be made.
+#[test]
+fn a_checksum_that_is_left_to_a_card_is_the_stacks_to_make() {
+    isolated(|| {
+        route_everything();
+        let mut programs = with_flow(TC, GATEWAY, action(FlowKind::Direct, 3));
+        programs.set_flow(GATEWAY, ANCHOR, steer(5, ANCHOR, TC, NONE));
+        set_uplinks(&mut programs);
+        let packets = [direct(), to_anchor()];
+        for packet in packets.map(|packet| packet.macs(ROUTER_MAC, UPLINK_MAC)) {
+            let unfinished = packet.clone().unfinished();
+            assert_eq!(programs.uplink(&unfinished.bytes()), passed(&unfinished));
+            assert_eq!(programs.counted(), [(Counter::ChecksumUnfinished, 1)]);
+            // One off, and it is a checksum like any other.
+            let other = packet.udp_checksum(unfinished.pseudo_sum() ^ 1);
+            let run = programs.uplink(&other.bytes());
+            assert_eq!(run.action, XdpAction::Redirect);
+            programs.counted();
+        }
+        assert_eq!(
+            (programs.stats(3).packets, programs.stats(5).packets),
+            (2, 2)
+        );
     });
 }
 
@@ -267,7 +322,7 @@ fn steered_media_of_a_routed_vm_is_rewritten_and_forwarded() {
     isolated(|| {
         route_everything();
         let mut programs = with_flow(GATEWAY, ANCHOR, steer(5, ANCHOR, TC, NONE));
-        programs.set_uplink(LO, UPLINK_MAC);
+        set_uplinks(&mut programs);
         let packet = to_anchor().macs(ROUTER_MAC, UPLINK_MAC);
         assert_eq!(
             programs.uplink(&packet.bytes()),

@@ -5,7 +5,7 @@ use sidestep_abi::counter::{Counter, EventKind};
 use sidestep_abi::flow::{FLOW_DSCP, FlowAction, FlowKind};
 use sidestep_tests::packet::{Mac, Packet};
 use sidestep_tests::program::{
-    LO, Programs, XdpAction, XdpRun, action, flow_key, ip, isolated, steer, sysctl,
+    LO, Programs, XdpAction, XdpRun, action, flow_key, ifindex, ip, isolated, steer, sysctl,
 };
 
 const VM_MAC: Mac = [0x02, 0x71, 0x01, 0, 0, 0x11];
@@ -268,7 +268,9 @@ fn every_pairing_is_forwarded_by_the_kernels_routes() {
         route_everything();
         for pairing in PAIRINGS {
             let mut programs = Programs::load();
-            programs.set_uplink(LO, UPLINK_MAC);
+            for interface in [LO, ifindex("out0").unwrap()] {
+                programs.set_uplink(interface, UPLINK_MAC);
+            }
             programs.set_flow(pairing[0], pairing[1], to(pairing, [0; 6]));
             let packet = came(pairing).macs(ROUTER_MAC, UPLINK_MAC).tos(0xb8);
             let expected = went(&packet, pairing).macs(UPLINK_MAC, NEXT_HOP_MAC);

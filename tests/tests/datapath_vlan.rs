@@ -103,7 +103,10 @@ impl Side {
         if tags[0] != 0 {
             programs.set_vlan(LO, tags, ifindex(name).unwrap(), self.mac);
         } else {
-            programs.set_uplink(LO, self.mac);
+            // Frames come in by the loopback, and leave by this.
+            for uplink in [LO, ifindex(name).unwrap()] {
+                programs.set_uplink(uplink, self.mac);
+            }
         }
     }
 

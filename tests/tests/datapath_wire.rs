@@ -394,7 +394,9 @@ fn routed_media_leaves_by_the_other_uplink() {
         ip("route add 10.71.0.0/16 via 10.71.5.1").unwrap();
         ip("neigh add 10.71.5.1 lladdr 02:71:09:00:00:09 dev upb nud permanent").unwrap();
         sysctl("ipv4/ip_forward", "1").unwrap();
-        programs.set_uplink(ifindex("upa").unwrap(), UPA_MAC);
+        for (uplink, mac) in [("upa", UPA_MAC), ("upb", UPB_MAC)] {
+            programs.set_uplink(ifindex(uplink).unwrap(), mac);
+        }
         let (tc, gateway, anchor) = ("10.71.2.21:20000", "10.71.3.31:30000", "10.71.4.13:40000");
         programs.set_flow(tc, gateway, action(FlowKind::Direct, 1));
         programs.set_flow(tc, anchor, steer(2, anchor, gateway, [0; 6]));

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddrV4;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use sidestep_tests::lab::{Guest, Lab, Machine, Site, in_lab, tap};
 use sidestep_tests::peers::audio;
@@ -28,15 +28,30 @@ fn others_tap(config: &mut Value) {
     config["media"]["paths"] = json!([{"path": "direct"}]);
 }
 
+/// The same, with media by anchors.
+fn others_tap_steered(config: &mut Value) {
+    others_tap(config);
+    steer(config);
+}
+
+/// Has what is behind the second VM's tap leave checksums to a card that is not there.
+fn leave_checksums(lab: &Lab) -> Result<()> {
+    for (site, interface) in [(Site::Vm2, "eth0"), (Site::Hv, tap(Site::Vm2))] {
+        lab.namespace(site)
+            .run(&["ethtool", "-K", interface, "tx", "on"])?;
+    }
+    Ok(())
+}
+
 /// Source of a load.
 const SSRC: u32 = 0x0c0c_0c0c;
 
 /// The call's media is counted both ways where it crosses an uplink.
-fn counted(lab: &Lab, sidestep: &Sidestep) -> Result<()> {
+fn counted(lab: &Lab, sidestep: &Sidestep, kind: &str) -> Result<()> {
     for leg in ["gateway->tc", "tc->gateway"] {
         let what = format!("{leg} to be counted");
         sidestep.wait_for_row(lab, "flows", &what, seconds(5), |row| {
-            row["leg"] == leg && row["kind"] == "direct" && row["packets"].as_u64() > Some(50)
+            row["leg"] == leg && row["kind"] == kind && row["packets"].as_u64() > Some(50)
         })?;
     }
     Ok(())
@@ -51,13 +66,58 @@ fn whole(wire: &Capture, from: Site) -> Result<(usize, usize)> {
     Ok((all.len(), right.into_iter().filter(|right| *right).count()))
 }
 
+/// A sender leaves its checksums to a card, and at the far end of its media all are right.
+fn finished_on_the_way(left: (&Capture, Site), arrives: (&Capture, Site)) -> Result<()> {
+    let (sent, complete) = whole(left.0, left.1)?;
+    ensure!(
+        complete < sent,
+        "its card computes checksums itself: this proves nothing"
+    );
+    let (came, right) = whole(arrives.0, arrives.1)?;
+    ensure!(came > 50 && right == came, "{right} of {came} are right");
+    Ok(())
+}
+
+/// The bridge still knows each VM where it is.
+fn bridge_is_not_misled(lab: &Lab) -> Result<()> {
+    let known = lab
+        .namespace(Site::Hv)
+        .run(&["bridge", "fdb", "show", "br", "br0"])?;
+    let mac = lab.ip(Site::Vm1, "-o link show eth0")?;
+    let mac = mac
+        .split_whitespace()
+        .skip_while(|word| *word != "link/ether")
+        .nth(1)
+        .context("a MAC")?;
+    let at: Vec<&str> = known
+        .lines()
+        .filter(|line| line.starts_with(mac) && !line.contains("permanent"))
+        .collect();
+    let tap = format!(" dev {} ", tap(Site::Vm1));
+    ensure!(
+        at.len() == 1 && at[0].contains(&tap),
+        "{mac} is at {at:?}:\n{known}"
+    );
+    Ok(())
+}
+
 /// The gateway is a real virtual machine on the same bridge as the caller's, whose card
 /// leaves checksums to the host.
 #[test]
 fn the_gateway_is_a_real_vm_of_this_host() {
+    the_gateway_is_a_machine("direct", others_tap);
+}
+
+/// No frame of the gateway's crosses an uplink on its way to the anchor.
+#[test]
+fn the_gateway_of_a_steered_call_is_a_real_vm_of_this_host() {
+    the_gateway_is_a_machine("steered", others_tap_steered);
+}
+
+fn the_gateway_is_a_machine(path: &str, change: fn(&mut Value)) {
     in_lab(|lab| {
         Machine::wire(lab, Site::Vm2)?;
-        let sidestep = Sidestep::start_with(lab, &[], others_tap)?;
+        let sidestep = Sidestep::start_with(lab, &[], change)?;
         let tone = audio::tone_alaw(GATEWAY_TONE);
         let at = Site::Vm2.ip();
         let script = format!(
@@ -81,18 +141,18 @@ fn the_gateway_is_a_real_vm_of_this_host() {
         let mut vm = phone(lab, Site::Vm1)?;
         vm.dial(&format!("sip:100@{}", sip(Site::Vm2)))?;
         vm.wait_established(1, SET_UP)?;
-        let call = sidestep.wait_call(lab, "direct")?;
+        let call = sidestep.wait_call(lab, path)?;
         expect_reason(&call, None)?;
-        hear(&near, Site::Vm2.ip(), Site::Tc1.ip(), GATEWAY_TONE)?;
-        hear(&far, Site::Tc1.ip(), Site::Vm2.ip(), TC_TONE)?;
-        counted(lab, &sidestep)?;
-        let (sent, complete) = whole(&far, Site::Vm2)?;
-        ensure!(
-            complete < sent,
-            "the guest's card computes checksums itself: this proves nothing"
-        );
-        let (came, right) = whole(&near, Site::Vm2)?;
-        ensure!(came > 50 && right == came, "{right} of {came} are right");
+        // As whom the two see each other.
+        let [as_gateway, as_tc] = match path {
+            "steered" => [Site::Vm1, Site::Vm1],
+            _ => [Site::Vm2, Site::Tc1],
+        };
+        hear(&near, as_gateway.ip(), Site::Tc1.ip(), GATEWAY_TONE)?;
+        hear(&far, as_tc.ip(), Site::Vm2.ip(), TC_TONE)?;
+        counted(lab, &sidestep, path)?;
+        finished_on_the_way((&far, Site::Vm2), (&near, as_gateway))?;
+        bridge_is_not_misled(lab)?;
         vm.hang_up()?;
         gateway
             .process()
@@ -104,13 +164,19 @@ fn the_gateway_is_a_real_vm_of_this_host() {
 /// The thin client is behind the tap of another VM: a desktop within a desktop.
 #[test]
 fn the_thin_client_is_behind_another_tap() {
+    the_thin_client_is_on_this_host("direct", others_tap);
+}
+
+#[test]
+fn the_thin_client_of_a_steered_call_is_behind_another_tap() {
+    the_thin_client_is_on_this_host("steered", others_tap_steered);
+}
+
+fn the_thin_client_is_on_this_host(path: &str, change: fn(&mut Value)) {
     in_lab(|lab| {
-        for (site, interface) in [(Site::Vm2, "eth0"), (Site::Hv, tap(Site::Vm2))] {
-            lab.namespace(site)
-                .run(&["ethtool", "-K", interface, "tx", "on"])?;
-        }
+        leave_checksums(lab)?;
         let sidestep = Sidestep::start_with(lab, &[], |config| {
-            others_tap(config);
+            change(config);
             // An uplink sees what comes in by it: this is where the thin client's does.
             if let Some(uplinks) = config["uplinks"].as_array_mut() {
                 uplinks.push(json!(tap(Site::Vm2)));
@@ -122,17 +188,81 @@ fn the_thin_client_is_behind_another_tap() {
         let _tc = ThinClient::start(lab, Site::Vm2, &setup)?;
         sidestep.wait_registered(lab, "tc1")?;
         let (mut gw, mut vm) = call_gateway(lab)?;
-        let call = sidestep.wait_call(lab, "direct")?;
+        let call = sidestep.wait_call(lab, path)?;
         expect_reason(&call, None)?;
-        hear(&far, Site::Vm2.ip(), Site::Gw.ip(), TC_TONE)?;
-        hear(&near, Site::Gw.ip(), Site::Vm2.ip(), GATEWAY_TONE)?;
-        counted(lab, &sidestep)?;
-        let (came, right) = whole(&far, Site::Vm2)?;
-        ensure!(came > 50 && right == came, "{right} of {came} are right");
+        let [as_gateway, as_tc] = match path {
+            "steered" => [Site::Vm1, Site::Vm1],
+            _ => [Site::Gw, Site::Vm2],
+        };
+        hear(&far, as_tc.ip(), Site::Gw.ip(), TC_TONE)?;
+        hear(&near, as_gateway.ip(), Site::Vm2.ip(), GATEWAY_TONE)?;
+        counted(lab, &sidestep, path)?;
+        finished_on_the_way((&near, Site::Vm2), (&far, as_tc))?;
+        bridge_is_not_misled(lab)?;
         vm.hang_up()?;
         gw.finish(seconds(5))?;
         wait_over(lab, &sidestep)
     });
+}
+
+/// Caller and gateway are both behind interfaces that the host routes between, and the
+/// gateway leaves its checksums to a card. Its interface is an uplink or is none.
+fn the_host_routes_for_the_gateway_too(path: &str, is_uplink: bool) {
+    in_lab(|lab| {
+        leave_checksums(lab)?;
+        let near = tap(Site::Vm2);
+        lab.ip(Site::Hv, &format!("link set {near} nomaster"))?;
+        lab.ip(Site::Hv, &format!("addr add 10.71.1.254/24 dev {near}"))?;
+        lab.ip(Site::Vm2, "route replace default via 10.71.1.254")?;
+        lab.ip(Site::Net, "route add 10.71.1.12/32 via 10.71.5.2")?;
+        let sidestep = Sidestep::start_with(lab, &[], |config| {
+            others_tap(config);
+            config["media"]["paths"] = json!([{"path": path}]);
+            if is_uplink && let Some(uplinks) = config["uplinks"].as_array_mut() {
+                uplinks.push(json!(near));
+            }
+        })?;
+        let mut vm = phone(lab, Site::Vm3)?;
+        let _tc = stock_client(lab, &sidestep, Site::Tc1, "soft3", Site::Vm3)?;
+        let mut gw = Sipp::start(lab, Site::Vm2, &Run::new("answer"))?;
+        let far = Capture::start(lab, Site::Tc1, "eth0")?;
+        let near = Capture::start(lab, Site::Vm2, "eth0")?;
+        vm.dial(&format!("sip:100@{}", sip(Site::Vm2)))?;
+        vm.wait_established(1, SET_UP)?;
+        let call = sidestep.wait_call(lab, path)?;
+        expect_reason(&call, None)?;
+        let [as_gateway, as_tc] = match path {
+            "steered" => [Site::Vm3, Site::Vm3],
+            _ => [Site::Vm2, Site::Tc1],
+        };
+        hear(&far, as_gateway.ip(), Site::Tc1.ip(), GATEWAY_TONE)?;
+        hear(&near, as_tc.ip(), Site::Vm2.ip(), TC_TONE)?;
+        counted(lab, &sidestep, path)?;
+        finished_on_the_way((&near, Site::Vm2), (&far, as_gateway))?;
+        let counts = |name: &str| sidestep.counter(lab, name);
+        ensure!(
+            (counts("checksum-unfinished")? > 50) == is_uplink,
+            "where it is an uplink, its frames are the stack's to send on"
+        );
+        vm.hang_up()?;
+        gw.finish(seconds(5))?;
+        wait_over(lab, &sidestep)
+    });
+}
+
+#[test]
+fn a_steered_call_is_routed_between_two_taps() {
+    the_host_routes_for_the_gateway_too("steered", false);
+}
+
+#[test]
+fn a_steered_call_is_routed_between_two_taps_of_which_one_is_an_uplink() {
+    the_host_routes_for_the_gateway_too("steered", true);
+}
+
+#[test]
+fn a_direct_call_is_routed_for_a_gateway_whose_tap_is_an_uplink() {
+    the_host_routes_for_the_gateway_too("direct", true);
 }
 
 /// A next hop's MAC is forgotten in mid-call, again and again: the stack takes the

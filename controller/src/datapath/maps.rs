@@ -262,12 +262,19 @@ impl Maps {
     /// The VM's MAC, as its frames from this address have it; `None` before the
     /// first.
     pub fn vm_mac(&self, vm: IpAddr) -> Option<[u8; 6]> {
-        let key = NeighbourKey {
-            vm: flow::address(vm),
-            remote: [0; 16],
-        };
-        let neighbour = self.neighbours.get(&key, 0).ok()?;
-        Some(neighbour.vm_mac)
+        Some(self.neighbour(vm, [0; 16])?.vm_mac)
+    }
+
+    /// The MAC by which a VM's address and a far one reach each other; `None`: nothing of
+    /// both has been seen.
+    pub fn next_hop(&self, vm: IpAddr, remote: IpAddr) -> Option<[u8; 6]> {
+        Some(self.neighbour(vm, flow::address(remote))?.peer_mac)
+    }
+
+    fn neighbour(&self, vm: IpAddr, remote: Address) -> Option<Neighbour> {
+        let vm = flow::address(vm);
+        let key = NeighbourKey { vm, remote };
+        self.neighbours.get(&key, 0).ok()
     }
 
     /// Signalling of these addresses that passed because it cannot be read: why, how

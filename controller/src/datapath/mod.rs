@@ -22,7 +22,9 @@ use std::time::Duration;
 use anyhow::Result;
 use aya::Ebpf;
 use sidestep_abi::door::PortClass;
-use sidestep_abi::flow::{self, FLOW_DSCP, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowLeg};
+use sidestep_abi::flow::{
+    self, AT_TAP, FLOW_DSCP, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowLeg,
+};
 use sidestep_core::engine::{self, Flow, Leg, Reception};
 use sidestep_core::time::Time;
 use tokio::sync::mpsc;
@@ -465,8 +467,23 @@ impl Datapath {
                 let mac = known.and_then(|known| self.mac_of(*known));
                 action.anchor_mac = mac.ok_or(Refused::NoMac)?;
             }
+            if self.is_for_tap(flow, src, dst) {
+                action.anchor_mac = AT_TAP;
+            }
         }
         Ok(Installed { key, action })
+    }
+}
+
+impl Datapath {
+    /// Whether no uplink is to steer a flow that arrives for the VM and leaves from `src`
+    /// to `dst`: it leaves by another next hop than it came by, where an uplink would send
+    /// it back to the one that it came from, or for another VM of this host.
+    fn is_for_tap(&self, flow: &Flow, src: SocketAddr, dst: SocketAddr) -> bool {
+        let is_vm = |ip: IpAddr| self.vms.iter().any(|vm| vm.all().any(|its| its == ip));
+        let came_by = self.maps.next_hop(flow.dst.ip(), flow.src.ip());
+        let leaves_by = self.maps.next_hop(src.ip(), dst.ip());
+        leaves_by.is_some() && (is_vm(dst.ip()) || came_by.is_some() && came_by != leaves_by)
     }
 }
 

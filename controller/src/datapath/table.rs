@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Bound;
 
-use sidestep_abi::flow::{Address, AnchorKey, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowStats};
+use sidestep_abi::flow::{
+    AT_TAP, Address, AnchorKey, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowStats,
+};
 
 /// The maps that hold flows; the kernel's, or a test's.
 pub trait FlowMaps {
@@ -263,7 +265,8 @@ impl<M: FlowMaps> FlowTable<M> {
         for flow in self.calls.values_mut().flatten() {
             let action = &mut flow.action;
             let steered = action.kind == FlowKind::Steered as u8;
-            if steered && flow.key.dst == vm && action.anchor_mac != mac {
+            let stays = [mac, AT_TAP].contains(&action.anchor_mac);
+            if steered && flow.key.dst == vm && !stays {
                 action.anchor_mac = mac;
                 self.maps.put_flow(&flow.key, action)?;
             }

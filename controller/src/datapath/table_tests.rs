@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use sidestep_abi::flow::{self, AnchorKey, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats};
+use sidestep_abi::flow::{
+    self, AT_TAP, AnchorKey, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats,
+};
 
 use super::{FlowMaps, FlowTable, Installed, Refused};
 
@@ -338,6 +340,13 @@ fn a_vm_with_a_new_mac_keeps_its_steered_flows() {
     let steered_flow = table.maps.flows[&steered(10, FlowLeg::GatewayToTc).key];
     assert_eq!(steered_flow.anchor_mac, [2; 6]);
     assert_eq!(table.maps.flows[&direct(11).key].anchor_mac, [0; 6]);
+
+    // What no uplink steers stays so.
+    let mut at_tap = steered(12, FlowLeg::TcToGateway);
+    at_tap.action.anchor_mac = AT_TAP;
+    table.set(2, &[at_tap]).unwrap();
+    table.set_mac(at_tap.key.dst, [3; 6]).unwrap();
+    assert_eq!(table.maps.flows[&at_tap.key].anchor_mac, AT_TAP);
 }
 
 /// The maps give flows back in any order; two guards alike keep their own counts.

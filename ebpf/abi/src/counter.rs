@@ -63,7 +63,8 @@ counters! {
     SteeredTransit = 17, "steered-transit";
     /// Uplink: packet to an anchor port from a source that is no flow; dropped.
     ForeignAtAnchor = 18, "foreign-at-anchor";
-    /// Uplink: FIB lookup found no neighbour or no route; passed to the stack.
+    /// Uplink: FIB lookup found no neighbour, no route, or another interface than an
+    /// uplink; passed to the stack.
     FibPassed = 19, "fib-passed";
     /// Uplink: TTL would run out; passed to the stack, which answers.
     TtlExpired = 20, "ttl-expired";
@@ -108,6 +109,15 @@ counters! {
     /// Uplink: packet to an anchor from where its thin client registered, but from
     /// another port than it said; dropped, and the daemon told.
     Unlearned = 39, "unlearned-at-anchor";
+    /// Tap: steered media of a sender that no uplink had before, sent on as if the VM had
+    /// sent it.
+    SteeredAtTap = 40, "steered-at-tap";
+    /// Tap: the same, but the next hop of its destination is not known yet; dropped
+    /// uncounted in its flow.
+    AnchorNoNeighbour = 41, "anchor-no-neighbour";
+    /// Uplink: media of a sender on this host that leaves the UDP checksum to its card;
+    /// passed to the stack, which makes it.
+    ChecksumUnfinished = 42, "checksum-unfinished";
 }
 
 /// Size of the `COUNTERS` array.

@@ -145,6 +145,11 @@ pub const FLOW_TO_IPV6: u8 = 2;
 /// [`FlowAction::flags`]: [`FlowAction::dscp`] is written into the packets.
 pub const FLOW_DSCP: u8 = 4;
 
+/// [`FlowAction::anchor_mac`] of a flow that no uplink turns around or forwards, since
+/// its next hop is not the one that it came by, or is on this host: no frame with media is
+/// sent to this (a group address), so that all pass to the VM's tap and are steered there.
+pub const AT_TAP: [u8; 6] = [0x01, 0, 0, 0, 0, 0];
+
 /// What to do with a flow. Replaced as a whole by the daemon; never written by
 /// the programs.
 #[repr(C)]
@@ -183,7 +188,8 @@ pub struct FlowAction {
     pub moves: u32,
     /// Steered, anchor at a bridged VM's address: the VM's MAC. A frame sent to
     /// it turns around on the interface it came in by, its MACs swapped. All
-    /// zero where the host itself routes for the VM.
+    /// zero where the host itself routes for the VM. [`AT_TAP`] where no uplink is to
+    /// touch it.
     pub anchor_mac: [u8; 6],
     /// Zero. The programs read it together with `anchor_mac`.
     pub reserved: u16,

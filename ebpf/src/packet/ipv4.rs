@@ -107,7 +107,7 @@ impl FiveTuple for Key4 {
 
 /// As the maps have it (see [`sidestep_abi::flow::MAPPED`]).
 #[inline(always)]
-fn mapped(address_be: u32) -> Address {
+pub fn mapped(address_be: u32) -> Address {
     let [a, b, c, d] = address_be.to_ne_bytes();
     let end = u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d]);
     // SAFETY: both types have sixteen octets.

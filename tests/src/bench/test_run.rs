@@ -17,7 +17,7 @@ use sidestep_abi::program::UPLINK;
 
 use crate::packet::{Mac, Packet};
 use crate::program::{
-    LO, Programs, XdpAction, action, ip, isolated, object_path, steer, sysctl, typed,
+    LO, Programs, XdpAction, action, ifindex, ip, isolated, object_path, steer, sysctl, typed,
 };
 
 /// Flows in the map, those measured included.
@@ -140,7 +140,9 @@ fn set_up(programs: &mut Programs) -> Result<Vec<Path>> {
     ip("route add 10.71.0.0/16 via 10.71.5.1")?;
     ip("neigh add 10.71.5.1 lladdr 02:71:05:00:00:02 dev out0 nud permanent")?;
     sysctl("ipv4/ip_forward", "1")?;
-    programs.set_uplink(LO, UPLINK_MAC);
+    for interface in [LO, ifindex("out0")?] {
+        programs.set_uplink(interface, UPLINK_MAC);
+    }
 
     let (bridged, routed, transit) = ("10.71.1.11:40000", "10.71.4.13:40000", "10.71.1.12:40000");
     programs.set_flow(TC, GATEWAY, action(FlowKind::Direct, 0));
