@@ -169,6 +169,7 @@ fn learn<I: Ip>(ctx: &TcContext, datagram: &Datagram<I>) {
     let seen = Neighbour {
         vm_mac: eth.dst,
         peer_mac: eth.src,
+        seen_mac: eth.src,
         chosen_by_vm: 0,
         tag: tap::tag(ctx),
     };
@@ -197,7 +198,7 @@ fn next_hop(action: &FlowAction) -> Result<&'static Neighbour, Refusal> {
             }
         }
     };
-    // SAFETY: eighteen bytes, written whole when they change; a frame with torn MACs is
+    // SAFETY: two dozen bytes, written whole when they change; a frame with torn MACs is
     // lost like any other.
     match unsafe { NEIGHBOURS.get(key) } {
         Some(neighbour) => Ok(neighbour),

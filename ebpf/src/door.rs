@@ -168,7 +168,7 @@ fn way_back(vm: Address, remote: Address) -> Option<(u32, Neighbour)> {
         return None;
     }
     for remote in [remote, ANYWHERE] {
-        // SAFETY: eighteen bytes, written whole when they change; a frame with torn
+        // SAFETY: two dozen bytes, written whole when they change; a frame with torn
         // MACs is lost like any other and sent again.
         if let Some(neighbour) = unsafe { NEIGHBOURS.get(NeighbourKey { vm, remote }) } {
             return Some((tap, *neighbour));

@@ -452,26 +452,32 @@ fn learn(eth: &Ethernet, tag: Tag, side: Side, vm: Address, remote: Address) {
         Side::Vm => (eth.src, eth.dst),
         Side::Net => (eth.dst, eth.src),
     };
-    let seen = Neighbour {
-        vm_mac,
-        peer_mac,
-        chosen_by_vm: matches!(side, Side::Vm) as u16,
-        tag,
-    };
-    for remote in [remote, ANYWHERE] {
+    for (remote, is_one) in [(remote, true), (ANYWHERE, false)] {
         let key = NeighbourKey { vm, remote };
-        // SAFETY: eighteen bytes; a torn read costs one needless write.
-        let learned = match unsafe { NEIGHBOURS.get(key) } {
-            Some(known) if known.chosen_by_vm != 0 && matches!(side, Side::Net) => {
-                let learned = Neighbour { vm_mac, ..*known };
-                if *known == learned {
-                    continue;
-                }
-                learned
-            }
-            Some(known) if *known == seen => continue,
-            _ => seen,
+        // SAFETY: two dozen bytes; a torn read costs one needless write.
+        let known = unsafe { NEIGHBOURS.get(key) };
+        let seen_mac = match (side, known) {
+            (Side::Net, _) if is_one => peer_mac,
+            (_, Some(known)) => known.seen_mac,
+            _ => [0; 6],
         };
+        let learned = match (side, known) {
+            (Side::Net, Some(known)) if known.chosen_by_vm != 0 => Neighbour {
+                vm_mac,
+                seen_mac,
+                ..*known
+            },
+            _ => Neighbour {
+                vm_mac,
+                peer_mac,
+                seen_mac,
+                chosen_by_vm: matches!(side, Side::Vm) as u16,
+                tag,
+            },
+        };
+        if known.is_some_and(|known| *known == learned) {
+            continue;
+        }
         // When the map refuses, the next taken frame tries again.
         let _ = NEIGHBOURS.insert(key, learned, 0);
     }

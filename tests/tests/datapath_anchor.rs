@@ -39,6 +39,7 @@ const OTHER_MAC: Mac = [0x02, 0x71, 0x01, 0, 0, 0x02];
 const BY_ROUTER: Neighbour = Neighbour {
     vm_mac: VM_MAC,
     peer_mac: ROUTER_MAC,
+    seen_mac: ROUTER_MAC,
     chosen_by_vm: 0,
     tag: UNTAGGED,
 };

@@ -48,6 +48,7 @@ impl Tap {
         let known = Neighbour {
             vm_mac: [2, 0, 0, 0, 0, 1],
             peer_mac: [2, 0, 0, 0, 0, 2],
+            seen_mac: [0; 6],
             chosen_by_vm: 1,
             tag: UNTAGGED,
         };

@@ -23,12 +23,14 @@ const NS_MAC: Mac = [0x02, 0xd0, 0, 0, 0, 0x01];
 const KNOWN: Neighbour = Neighbour {
     vm_mac: [0x02, 0x71, 0x01, 0, 0, 0x11],
     peer_mac: [0x02, 0x71, 0x01, 0, 0, 0x01],
+    seen_mac: [0; 6],
     chosen_by_vm: 1,
     tag: UNTAGGED,
 };
 const LAST: Neighbour = Neighbour {
     vm_mac: [0x02, 0x71, 0x01, 0, 0, 0x11],
     peer_mac: [0x02, 0x71, 0x01, 0, 0, 0x02],
+    seen_mac: [0; 6],
     chosen_by_vm: 1,
     tag: UNTAGGED,
 };

@@ -100,10 +100,11 @@ fn to_vm(src: &str, dst: &str) -> Packet {
 fn signalling_goes_into_its_door_and_macs_are_learned() {
     isolated(|| {
         let mut host = Host::set_up();
-        let learned = |chosen_by_vm| {
+        let learned = |seen_mac, chosen_by_vm| {
             Some(Neighbour {
                 vm_mac: VM_MAC,
                 peer_mac: ROUTER_MAC,
+                seen_mac,
                 chosen_by_vm,
                 tag: UNTAGGED,
             })
@@ -113,10 +114,10 @@ fn signalling_goes_into_its_door_and_macs_are_learned() {
             host.vm_gets(&registers),
             taken(&registers, ROUTER_MAC, DOOR_NET_MAC)
         );
-        assert_eq!(host.programs.neighbour(VM, ANY), learned(0));
+        assert_eq!(host.programs.neighbour(VM, ANY), learned([0; 6], 0));
         let invite = from_vm(VM_SIP, GATEWAY_SIP);
         assert_eq!(host.vm_sends(&invite), taken(&invite, VM_MAC, DOOR_VM_MAC));
-        assert_eq!(host.programs.neighbour(VM, GATEWAY), learned(1));
+        assert_eq!(host.programs.neighbour(VM, GATEWAY), learned([0; 6], 1));
         let answer = to_vm(GATEWAY_SIP, VM_SIP);
         assert_eq!(
             host.vm_gets(&answer),

@@ -20,6 +20,7 @@ const HOP_MAC: Mac = [0x02, 0x71, 0x01, 0, 0, 0x09];
 const BY_HOP: Neighbour = Neighbour {
     vm_mac: VM_MAC,
     peer_mac: HOP_MAC,
+    seen_mac: HOP_MAC,
     chosen_by_vm: 1,
     tag: UNTAGGED,
 };

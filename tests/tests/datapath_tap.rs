@@ -63,6 +63,19 @@ impl Tap {
     }
 }
 
+/// Nothing has come from there.
+const NEVER: Mac = [0; 6];
+
+fn learned(peer_mac: Mac, seen_mac: Mac, chosen_by_vm: u16) -> Option<Neighbour> {
+    Some(Neighbour {
+        vm_mac: VM_MAC,
+        peer_mac,
+        seen_mac,
+        chosen_by_vm,
+        tag: UNTAGGED,
+    })
+}
+
 fn passed(packet: &Packet) -> TcxRun {
     TcxRun {
         action: TcxAction::Next,
@@ -111,12 +124,7 @@ fn what_the_vm_signals_goes_into_the_vm_door() {
         let expected = taken(&invite(), VM_MAC, DOOR_VM_MAC);
         assert_eq!(tap.vm_sends(&invite()), expected);
         assert_eq!(tap.programs.counted(), [(Counter::TakenFromVm, 1)]);
-        let learned = Some(Neighbour {
-            vm_mac: VM_MAC,
-            peer_mac: ROUTER_MAC,
-            chosen_by_vm: 1,
-            tag: UNTAGGED,
-        });
+        let learned = learned(ROUTER_MAC, NEVER, 1);
         assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned);
         assert_eq!(tap.programs.neighbour(VM, ANY), learned);
     });
@@ -129,14 +137,9 @@ fn what_others_signal_to_the_vm_goes_into_the_net_door() {
         let expected = taken(&answer(), ROUTER_MAC, DOOR_NET_MAC);
         assert_eq!(tap.vm_gets(&answer()), expected);
         assert_eq!(tap.programs.counted(), [(Counter::TakenToVm, 1)]);
-        let learned = Some(Neighbour {
-            vm_mac: VM_MAC,
-            peer_mac: ROUTER_MAC,
-            chosen_by_vm: 0,
-            tag: UNTAGGED,
-        });
-        assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned);
-        assert_eq!(tap.programs.neighbour(VM, ANY), learned);
+        let of = |seen_mac| learned(ROUTER_MAC, seen_mac, 0);
+        assert_eq!(tap.programs.neighbour(VM, GATEWAY), of(ROUTER_MAC));
+        assert_eq!(tap.programs.neighbour(VM, ANY), of(NEVER));
     });
 }
 
@@ -347,40 +350,31 @@ fn macs_are_learned_from_taken_frames_only() {
 
         // What others send tells of the remote, the last of it, until the VM
         // says better.
-        let learned = |peer_mac, chosen_by_vm| {
-            Some(Neighbour {
-                vm_mac: VM_MAC,
-                peer_mac,
-                chosen_by_vm,
-                tag: UNTAGGED,
-            })
-        };
         for router in [ROUTER_MAC, OTHER_ROUTER_MAC] {
             tap.vm_gets(&answer().macs(router, VM_MAC));
-            assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned(router, 0));
+            let of = |seen_mac| learned(router, seen_mac, 0);
+            assert_eq!(tap.programs.neighbour(VM, GATEWAY), of(router));
+            assert_eq!(tap.programs.neighbour(VM, ANY), of(NEVER));
         }
         tap.vm_sends(&invite());
-        assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned(ROUTER_MAC, 1));
-        assert_eq!(tap.programs.neighbour(VM, ANY), learned(ROUTER_MAC, 1));
+        let of = |seen_mac| learned(ROUTER_MAC, seen_mac, 1);
+        assert_eq!(tap.programs.neighbour(VM, GATEWAY), of(OTHER_ROUTER_MAC));
+        assert_eq!(tap.programs.neighbour(VM, ANY), of(NEVER));
+        // By which its frames come is known beside it.
+        tap.vm_gets(&answer().macs(ROUTER_MAC, VM_MAC));
+        assert_eq!(tap.programs.neighbour(VM, GATEWAY), of(ROUTER_MAC));
         tap.vm_gets(&answer().macs(OTHER_ROUTER_MAC, VM_MAC));
-        assert_eq!(tap.programs.neighbour(VM, GATEWAY), learned(ROUTER_MAC, 1));
-        assert_eq!(tap.programs.neighbour(VM, ANY), learned(ROUTER_MAC, 1));
+        assert_eq!(tap.programs.neighbour(VM, GATEWAY), of(OTHER_ROUTER_MAC));
+        assert_eq!(tap.programs.neighbour(VM, ANY), of(NEVER));
 
         // The VM's MAC is learned from both.
         let new_mac = [0x02, 0x71, 0x01, 0, 0, 0x12];
         tap.vm_gets(&answer().macs(OTHER_ROUTER_MAC, new_mac));
-        assert_eq!(
-            tap.programs.neighbour(VM, GATEWAY),
-            Some(Neighbour {
-                vm_mac: new_mac,
-                peer_mac: ROUTER_MAC,
-                chosen_by_vm: 1,
-                tag: UNTAGGED,
-            })
-        );
+        let known = tap.programs.neighbour(VM, GATEWAY).unwrap();
+        assert_eq!((known.vm_mac, known.peer_mac), (new_mac, ROUTER_MAC));
         assert_eq!(
             tap.programs.counted(),
-            [(Counter::TakenFromVm, 1), (Counter::TakenToVm, 4)]
+            [(Counter::TakenFromVm, 1), (Counter::TakenToVm, 5)]
         );
     });
 }

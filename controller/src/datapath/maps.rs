@@ -265,10 +265,10 @@ impl Maps {
         Some(self.neighbour(vm, [0; 16])?.vm_mac)
     }
 
-    /// The MAC by which a VM's address and a far one reach each other; `None`: nothing of
+    /// By which MACs a VM's address and a far one reach each other; `None`: nothing of
     /// both has been seen.
-    pub fn next_hop(&self, vm: IpAddr, remote: IpAddr) -> Option<[u8; 6]> {
-        Some(self.neighbour(vm, flow::address(remote))?.peer_mac)
+    pub fn next_hop(&self, vm: IpAddr, remote: IpAddr) -> Option<Neighbour> {
+        self.neighbour(vm, flow::address(remote))
     }
 
     fn neighbour(&self, vm: IpAddr, remote: Address) -> Option<Neighbour> {

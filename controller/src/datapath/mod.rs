@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use aya::Ebpf;
-use sidestep_abi::door::PortClass;
+use sidestep_abi::door::{Neighbour, PortClass};
 use sidestep_abi::flow::{
     self, AT_TAP, FLOW_DSCP, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowLeg,
 };
@@ -480,11 +480,18 @@ impl Datapath {
     /// to `dst`: it leaves by another next hop than it came by, where an uplink would send
     /// it back to the one that it came from, or for another VM of this host.
     fn is_for_tap(&self, flow: &Flow, src: SocketAddr, dst: SocketAddr) -> bool {
-        let is_vm = |ip: IpAddr| self.vms.iter().any(|vm| vm.all().any(|its| its == ip));
         let came_by = self.maps.next_hop(flow.dst.ip(), flow.src.ip());
-        let leaves_by = self.maps.next_hop(src.ip(), dst.ip());
-        leaves_by.is_some() && (is_vm(dst.ip()) || came_by.is_some() && came_by != leaves_by)
+        let Some(leaves_by) = self.maps.next_hop(src.ip(), dst.ip()) else {
+            return false;
+        };
+        let is_vm = |ip: IpAddr| self.vms.iter().any(|vm| vm.all().any(|its| its == ip));
+        is_vm(dst.ip()) || came_by.is_some_and(|came_by| !is_same_hop(&came_by, &leaves_by))
     }
+}
+
+/// Whether a frame that goes back to where those of `one` come from gets to the `other`.
+fn is_same_hop(one: &Neighbour, other: &Neighbour) -> bool {
+    one.seen_mac == other.seen_mac && one.seen_mac != [0; 6] || one.peer_mac == other.peer_mac
 }
 
 /// A leg as the core has it.
@@ -499,5 +506,39 @@ fn leg(leg: u8) -> Option<Leg> {
         GATEWAY_TO_VM => Some(Leg::GatewayToVm),
         VM_TO_GATEWAY => Some(Leg::VmToGateway),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sidestep_abi::door::UNTAGGED;
+
+    use super::*;
+
+    #[test]
+    fn two_routers_with_one_address_are_one_next_hop() {
+        let hop = |peer_mac: u8, seen_mac: u8| Neighbour {
+            vm_mac: [1; 6],
+            peer_mac: [peer_mac; 6],
+            seen_mac: [seen_mac; 6],
+            chosen_by_vm: 1,
+            tag: UNTAGGED,
+        };
+        let (shared, router, other, host, unseen) = (2, 3, 4, 5, 0);
+        for (one, another, same) in [
+            (hop(router, router), hop(router, router), true),
+            // What the VM chose, and what has only been seen.
+            (hop(router, router), hop(shared, router), true),
+            // Each router sends by its own, the VM to both.
+            (hop(shared, other), hop(shared, router), true),
+            (hop(router, unseen), hop(router, router), true),
+            // On the VM's own network.
+            (hop(router, router), hop(host, host), false),
+            (hop(shared, router), hop(host, host), false),
+            (hop(shared, unseen), hop(host, unseen), false),
+        ] {
+            assert_eq!(is_same_hop(&one, &another), same, "{one:?} {another:?}");
+            assert_eq!(is_same_hop(&another, &one), same, "{one:?} {another:?}");
+        }
     }
 }

@@ -117,6 +117,10 @@ pub struct Neighbour {
     pub vm_mac: [u8; 6],
     /// The MAC through which the VM reaches the far address.
     pub peer_mac: [u8; 6],
+    /// The MAC by which frames from there come; zero before the first, and for
+    /// remotes not yet seen. Routers that share an address (VRRP, RFC 9568) have another
+    /// here than above.
+    pub seen_mac: [u8; 6],
     /// 1: the VM itself has sent there, and its choice of a next hop stands. 0:
     /// only what others sent is known, and the last of it counts.
     pub chosen_by_vm: u16,
@@ -202,6 +206,8 @@ mod pod {
     use super::{
         ConnectionKey, Door, FragmentKey, Neighbour, NeighbourKey, UnreadKey, UnreadSeen, Vm,
     };
+
+    const _: () = assert!(size_of::<super::Neighbour>() == 24);
 
     // SAFETY: repr(C), no padding, every bit pattern is a value.
     unsafe impl aya::Pod for Vm {}

@@ -14,7 +14,7 @@ pub mod flow;
 
 /// Version of everything in this crate. Maps and links are pinned below a
 /// directory of this name, so that a daemon never reads maps of another layout.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Name of each map, as the object file, the pins and the tests know it.
 pub mod map {
