@@ -56,6 +56,7 @@ fn flow(leg: &str, packets: u64) -> FlowRow {
         remote_jitter_ms: None,
         round_trip_ms: Some(12.5),
         mos: Some(4.3),
+        mos_scale: Some("narrowband".to_owned()),
         moves: 0,
         moved: None,
         first_seen: Some("2026-01-02T03:04:05Z".into()),

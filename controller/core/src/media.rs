@@ -1,9 +1,13 @@
 //! What the call machine says about media: an address, codecs, a direction.
 
+mod encodings;
+
 use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+
+pub use encodings::{Encoding, Encodings};
 
 /// A codec as SDP names it (RFC 8866 §6.6; static numbers: RFC 3551 §6).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

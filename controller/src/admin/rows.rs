@@ -67,9 +67,11 @@ pub struct FlowRow {
     pub remote_jitter_ms: Option<f64>,
     /// From this host to the receiver and back, by RTCP, ms.
     pub round_trip_ms: Option<f64>,
-    /// Mean opinion score (ITU-T G.107), 1 to 4.5; `null` where the codec is not
-    /// known to it.
+    /// Mean opinion score (ITU-T G.107, G.107.1), 1 to 4.5; `null` where the codec, or
+    /// what loss does to it, is not known to them.
     pub mos: Option<f64>,
+    /// Which of the two: `narrowband`, `wideband`.
+    pub mos_scale: Option<String>,
     /// How often its addresses have changed while its counters went on.
     pub moves: u32,
     /// When they last have.

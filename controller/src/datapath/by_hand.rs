@@ -14,6 +14,7 @@ use aya::maps::{HashMap, MapData};
 use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKey4, FlowKind};
 use sidestep_abi::map;
 use sidestep_core::engine::{Flow, FlowKind as Kind, Leg};
+use sidestep_core::media::Encodings;
 
 use super::table::{Installed, Refused};
 use super::{Datapath, object, readout};
@@ -93,6 +94,7 @@ impl Datapath {
             src: spec.from,
             dst: spec.to,
             clock_rate: CLOCK_RATE,
+            encodings: Encodings::default(),
         };
         let wanted = self.installable(&flow, &by.is_bridged, clock::now())?;
         let last = self.flows.last_call().filter(|last| is_by_hand(*last));

@@ -9,6 +9,7 @@ use aya::maps::{Array, HashMap, MapData, MapError};
 use nix::errno::Errno;
 use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKey4, FlowStats};
 use sidestep_abi::map;
+use sidestep_core::media::Encodings;
 
 use super::maps::take;
 use super::table::{FlowMaps, Installed, Refused};
@@ -56,7 +57,11 @@ impl KernelMaps {
             let (key, action): (FlowKey, FlowAction) = entry.context("cannot read the flow map")?;
             if action.stats < capacity {
                 anchored.insert(AnchorKey::new(key.to()));
-                installed.push(Installed { key, action });
+                installed.push(Installed {
+                    key,
+                    action,
+                    encodings: Encodings::default(),
+                });
             }
         }
         let stray: Vec<AnchorKey> = self

@@ -471,7 +471,11 @@ impl Datapath {
                 action.anchor_mac = AT_TAP;
             }
         }
-        Ok(Installed { key, action })
+        Ok(Installed {
+            key,
+            action,
+            encodings: flow.encodings,
+        })
     }
 }
 

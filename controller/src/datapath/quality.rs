@@ -6,6 +6,7 @@
 
 use sidestep_abi::flow::{FlowStats, SEEN_SHIFT, STATE_REPORT};
 use sidestep_core::engine::{Leg, ReceiverReport, Reception};
+use sidestep_core::media::Encoding;
 
 /// What a report block (RFC 3550 §6.4.1) of the receiver's says of a flow.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,14 +75,75 @@ fn round_trip_ms(sent: &FlowStats, back: &FlowStats) -> Option<f64> {
     Some((f64::from(passed) * UNIT_MS - held_ms).max(0.0))
 }
 
-/// Mean opinion score (ITU-T G.107, Annex B) of speech in the codec of a static
-/// payload type, when of its packets so many are lost, at random, and it takes so
-/// long from mouth to ear; `None`: a codec whose impairment is not known.
-pub fn mos(payload_type: u8, loss_percent: f64, delay_ms: f64) -> Option<f64> {
-    let (equipment, robustness) = impairment(payload_type)?;
-    // G.107 §7.5, with losses at random (BurstR 1).
-    let equipment = equipment + (95.0 - equipment) * loss_percent / (loss_percent + robustness);
-    let rating = 93.2 - delay_impairment(delay_ms) - equipment;
+/// The band of speech that a score is of. The two are no measure of each other: each
+/// compares with the best that its band has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// ITU-T G.107.
+    Narrowband,
+    /// ITU-T G.107.1.
+    Wideband,
+}
+
+impl Scale {
+    /// As rows have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Narrowband => "narrowband",
+            Self::Wideband => "wideband",
+        }
+    }
+
+    /// R of a connection without delay, codec and loss, all else as these
+    /// recommendations take it to be by default.
+    const fn best(self) -> f64 {
+        match self {
+            Self::Narrowband => 93.2,
+            Self::Wideband => 129.0,
+        }
+    }
+
+    /// As a rating of G.107, Annex B: G.107.1 has it by this.
+    const fn divisor(self) -> f64 {
+        match self {
+            Self::Narrowband => 1.0,
+            Self::Wideband => 1.29,
+        }
+    }
+}
+
+/// What an encoding does to speech (ITU-T G.113).
+struct Impairment {
+    scale: Scale,
+    /// Ie, or Ie,wb.
+    equipment: f64,
+    /// Bpl, where one is published.
+    robustness: Option<f64>,
+}
+
+/// The band that an encoding's score is of.
+pub const fn scale(encoding: Encoding) -> Scale {
+    impairment(encoding).scale
+}
+
+/// Mean opinion score (ITU-T G.107, Annex B; G.107.1) of speech in an encoding, when of its
+/// packets so many are lost, at random, and it takes so long from mouth to ear; `None`: some
+/// are lost, and what that does to this encoding is not published.
+pub fn mos(encoding: Encoding, loss_percent: f64, delay_ms: f64) -> Option<f64> {
+    let Impairment {
+        scale,
+        equipment,
+        robustness,
+    } = impairment(encoding);
+    let equipment = match robustness {
+        // G.107 §7.5, with losses at random (BurstR 1).
+        Some(robustness) => {
+            equipment + (95.0 - equipment) * loss_percent / (loss_percent + robustness)
+        }
+        None if loss_percent > 0.0 => return None,
+        None => equipment,
+    };
+    let rating = (scale.best() - delay_impairment(delay_ms) - equipment) / scale.divisor();
     Some(match rating {
         rating if rating <= 0.0 => 1.0,
         rating if rating >= 100.0 => 4.5,
@@ -93,16 +155,29 @@ pub fn mos(payload_type: u8, loss_percent: f64, delay_ms: f64) -> Option<f64> {
     })
 }
 
-/// Ie and Bpl (ITU-T G.113, Appendix I), with the codec's packet-loss concealment.
-fn impairment(payload_type: u8) -> Option<(f64, f64)> {
-    match payload_type {
-        // G.711, both laws.
-        0 | 8 => Some((0.0, 25.1)),
-        // G.723.1 at 6.3 kbit/s.
-        4 => Some((15.0, 16.1)),
-        // G.729, Annex A.
-        18 => Some((11.0, 19.0)),
-        _ => None,
+/// Ie and Bpl of ITU-T G.113, Appendix I, with the codec's packet-loss concealment and
+/// random loss; Ie,wb of Appendix IV.
+const fn impairment(encoding: Encoding) -> Impairment {
+    let (scale, equipment, robustness) = match encoding {
+        Encoding::Pcm => (Scale::Narrowband, 0.0, Some(25.1)),
+        // At 6.3 kbit/s.
+        Encoding::G723 => (Scale::Narrowband, 15.0, Some(16.1)),
+        // Annex A.
+        Encoding::G729 => (Scale::Narrowband, 11.0, Some(19.0)),
+        Encoding::GsmEfr => (Scale::Narrowband, 5.0, Some(10.0)),
+        Encoding::Gsm => (Scale::Narrowband, 20.0, None),
+        Encoding::G726At40 => (Scale::Narrowband, 2.0, None),
+        Encoding::G726At32 => (Scale::Narrowband, 7.0, None),
+        Encoding::G726At24 => (Scale::Narrowband, 25.0, None),
+        Encoding::G726At16 => (Scale::Narrowband, 50.0, None),
+        Encoding::G728 => (Scale::Narrowband, 7.0, None),
+        // At 64 kbit/s, the only rate that RTP has (RFC 3551 §4.5.2).
+        Encoding::G722 => (Scale::Wideband, 13.0, None),
+    };
+    Impairment {
+        scale,
+        equipment,
+        robustness,
     }
 }
 
@@ -184,17 +259,39 @@ mod tests {
 
     #[test]
     fn speech_is_judged_as_the_recommendations_tables_have_it() {
-        let rounded = |payload_type, loss, delay| {
-            mos(payload_type, loss, delay).map(|mos| (mos * 100.0).round() / 100.0)
-        };
-        // G.107: R = 93.2 is 4.41.
-        assert_eq!(rounded(0, 0.0, 0.0), Some(4.41));
-        // G.729A without loss: R = 82.2.
-        assert_eq!(rounded(18, 0.0, 0.0), Some(4.1));
-        // Worse with loss, with delay, and never below 1.
-        assert!(mos(8, 5.0, 0.0) < mos(8, 1.0, 0.0));
-        assert!(mos(8, 0.0, 400.0) < mos(8, 0.0, 100.0));
-        assert_eq!(rounded(8, 100.0, 2_000.0), Some(1.0));
-        assert_eq!(mos(111, 0.0, 0.0), None);
+        use Encoding::{G722, G723, G726At16, G726At32, G728, G729, Gsm, GsmEfr, Pcm};
+        // Encoding, loss in %, delay in ms: the score.
+        for (encoding, loss, delay, expected) in [
+            // G.107: R = 93.2 is 4.41.
+            (Pcm, 0.0, 0.0, Some(4.41)),
+            // R = 82.2 and 78.2.
+            (G729, 0.0, 0.0, Some(4.1)),
+            (G723, 0.0, 0.0, Some(3.95)),
+            // R = 88.2; with 1 % lost 88.2 - 90 / 11.
+            (GsmEfr, 0.0, 0.0, Some(4.29)),
+            (GsmEfr, 1.0, 0.0, Some(4.02)),
+            // R = 86.2, 73.2 and 43.2.
+            (G726At32, 0.0, 0.0, Some(4.24)),
+            (G728, 0.0, 0.0, Some(4.24)),
+            (Gsm, 0.0, 0.0, Some(3.74)),
+            (G726At16, 0.0, 0.0, Some(2.22)),
+            // What loss does to these is not published.
+            (G726At32, 0.1, 0.0, None),
+            (Gsm, 0.1, 0.0, None),
+            (G722, 0.1, 0.0, None),
+            // G.107.1: R = 116, which is 89.9 of G.107's; 100 ms take 2.4 from it.
+            (G722, 0.0, 0.0, Some(4.34)),
+            (G722, 0.0, 100.0, Some(4.29)),
+            // Never below 1.
+            (Pcm, 100.0, 2_000.0, Some(1.0)),
+        ] {
+            let judged = mos(encoding, loss, delay).map(|mos| (mos * 100.0).round() / 100.0);
+            assert_eq!(judged, expected, "{encoding:?}, {loss} %, {delay} ms");
+        }
+        // Worse with loss, and with delay.
+        assert!(mos(Pcm, 5.0, 0.0) < mos(Pcm, 1.0, 0.0));
+        assert!(mos(Pcm, 0.0, 400.0) < mos(Pcm, 0.0, 100.0));
+        assert_eq!(scale(G722), Scale::Wideband);
+        assert_eq!(scale(Pcm), Scale::Narrowband);
     }
 }

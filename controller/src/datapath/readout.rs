@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use aya::maps::{Array, HashMap as BpfHashMap, MapError};
 use sidestep_abi::flow::{FLOW_RTCP, FlowAction, FlowKey, FlowKey4, FlowKind, FlowLeg, FlowStats};
 use sidestep_abi::map;
+use sidestep_core::media::{Encoding, Encodings};
+use sidestep_core::sdp::static_codec;
 
 use super::object;
 use super::quality::{self, Report};
@@ -39,7 +41,7 @@ pub fn rows(flows: &[(Installed, FlowStats)], wall: &Wall, state: &str) -> Vec<F
             let sent = rtcp.get(&(action.call, action.leg)).copied();
             let back = rtcp.get(&(action.call, opposite(action.leg)));
             let report = back.and_then(|back| quality::report(sent, back));
-            judge(&mut row, stats, action.clock_rate, report);
+            judge(&mut row, flow, stats, report);
         }
         let shared = (!row.rtcp && stats.rtcp_packets > 0).then(|| FlowRow {
             rtcp: true,
@@ -59,7 +61,8 @@ pub fn rows(flows: &[(Installed, FlowStats)], wall: &Wall, state: &str) -> Vec<F
 }
 
 /// What RTCP said of a flow's RTP, and how it may have sounded.
-fn judge(row: &mut FlowRow, stats: &FlowStats, clock_rate: u32, report: Option<Report>) {
+fn judge(row: &mut FlowRow, flow: &Installed, stats: &FlowStats, report: Option<Report>) {
+    let clock_rate = flow.action.clock_rate;
     if let Some(report) = report {
         row.remote_lost = Some(report.lost);
         row.remote_loss_percent = Some(rounded(report.loss_percent));
@@ -69,14 +72,26 @@ fn judge(row: &mut FlowRow, stats: &FlowStats, clock_rate: u32, report: Option<R
             row.remote_jitter_ms = Some(rounded(jitter));
         }
     }
-    if let Some(payload_type) = row.payload_type {
+    let encoding = row
+        .payload_type
+        .and_then(|payload_type| encoding(flow, payload_type));
+    if let Some(encoding) = encoding {
         let expected = stats.expected().max(1) as f64;
         let loss_percent = stats.lost() as f64 / expected * 100.0;
         // Of the delay only what RTCP tells: half of the way there and back.
         let delay_ms = row.round_trip_ms.unwrap_or(0.0) / 2.0;
-        row.mos = quality::mos(payload_type, loss_percent, delay_ms)
-            .map(|mos| (mos * 100.0).round() / 100.0);
+        if let Some(mos) = quality::mos(encoding, loss_percent, delay_ms) {
+            row.mos = Some((mos * 100.0).round() / 100.0);
+            row.mos_scale = Some(quality::scale(encoding).name().to_owned());
+        }
     }
+}
+
+/// What a payload type stands for: what was negotiated, else what it always does
+/// (RFC 3551 §6).
+fn encoding(flow: &Installed, payload_type: u8) -> Option<Encoding> {
+    let negotiated = flow.encodings.get(payload_type);
+    negotiated.or_else(|| Encoding::of(&static_codec(payload_type)?))
 }
 
 /// To thousandths.
@@ -115,7 +130,12 @@ pub fn flows_from_pins(pins: &Path) -> Result<Vec<FlowRow>> {
     for entry in flows4.chain(flows6.iter()) {
         let (key, action) = entry.context("cannot read the flow map")?;
         let stats = stats.get(&action.stats, 0).unwrap_or_default();
-        found.push((Installed { key, action }, stats));
+        let flow = Installed {
+            key,
+            action,
+            encodings: Encodings::default(),
+        };
+        found.push((flow, stats));
     }
     found.sort_by_key(|(flow, _)| (flow.action.call, flow.action.leg, flow.action.flags));
     Ok(rows(&found, &Wall::now(), "live"))
@@ -155,6 +175,7 @@ fn row(flow: &Installed, stats: &FlowStats, path: &str, wall: &Wall, state: &str
         remote_jitter_ms: None,
         round_trip_ms: None,
         mos: None,
+        mos_scale: None,
         moves: action.moves,
         moved: wall.of_nanoseconds(action.moved_ns),
         first_seen: wall.of_nanoseconds(stats.first_seen_ns),
@@ -202,6 +223,7 @@ fn leg(leg: u8) -> &'static str {
 #[cfg(test)]
 mod tests {
     use sidestep_abi::flow::STATE_REPORT;
+    use sidestep_core::media::Codec;
 
     use super::*;
 
@@ -215,6 +237,7 @@ mod tests {
                 clock_rate: 8_000,
                 ..FlowAction::default()
             },
+            encodings: Encodings::default(),
         }
     }
 
@@ -275,7 +298,54 @@ mod tests {
         assert_eq!(row.round_trip_ms, Some(20.005));
         // 4.76 % lost: R = 93.2 - 0.24 - 15.15 = 77.81.
         assert_eq!(row.mos, Some(3.94));
+        assert_eq!(row.mos_scale.as_deref(), Some("narrowband"));
         // Nothing has come the other way to be judged.
         assert_eq!((rows[2].mos, rows[2].remote_lost), (None, None));
+    }
+    /// A dynamic payload type is what was negotiated, a static one what it always is.
+    #[test]
+    fn speech_is_judged_by_what_was_negotiated() {
+        let codec = |payload_type, name: &str, clock_rate| Codec {
+            payload_type,
+            name: name.to_owned(),
+            clock_rate,
+            channels: None,
+            fmtp: None,
+        };
+        let codecs = [
+            codec(96, "GSM-EFR", 8_000),
+            codec(97, "G722", 8_000),
+            codec(111, "opus", 48_000),
+        ];
+        let negotiated = Encodings::of(codecs.iter());
+        let judged = |encodings, payload_type| {
+            let stats = FlowStats {
+                rtp_packets: 100,
+                max_seq: 99,
+                payload_type,
+                ..FlowStats::default()
+            };
+            let flow = Installed {
+                encodings,
+                ..flow(FlowLeg::TcToGateway, "10.0.0.1:1", "10.0.0.2:2")
+            };
+            let rows = rows(&[(flow, stats)], &Wall::now(), "live");
+            (rows[0].mos, rows[0].mos_scale.clone())
+        };
+        for (encodings, payload_type, mos) in [
+            (negotiated, 96, Some((4.29, "narrowband"))),
+            (negotiated, 97, Some((4.34, "wideband"))),
+            (negotiated, 111, None),
+            (negotiated, 9, Some((4.34, "wideband"))),
+            (negotiated, 8, Some((4.41, "narrowband"))),
+            // Without the daemon, or by hand, only numbers that never change are known.
+            (Encodings::default(), 9, Some((4.34, "wideband"))),
+            (Encodings::default(), 96, None),
+        ] {
+            let expected = mos.map_or((None, None), |(mos, scale)| {
+                (Some(mos), Some(scale.to_owned()))
+            });
+            assert_eq!(judged(encodings, payload_type), expected, "{payload_type}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::ops::Bound;
 use sidestep_abi::flow::{
     AT_TAP, Address, AnchorKey, FLOW_RTCP, FlowAction, FlowKey, FlowKind, FlowStats,
 };
+use sidestep_core::media::Encodings;
 
 /// The maps that hold flows; the kernel's, or a test's.
 pub trait FlowMaps {
@@ -50,6 +51,8 @@ pub struct Installed {
     pub key: FlowKey,
     /// What is done with it.
     pub action: FlowAction,
+    /// What its payload types stand for, where the daemon has been told.
+    pub encodings: Encodings,
 }
 
 /// What makes a flow the same one after a change.

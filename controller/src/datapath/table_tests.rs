@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use sidestep_abi::flow::{
     self, AT_TAP, AnchorKey, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats,
 };
+use sidestep_core::media::Encodings;
 
 use super::{FlowMaps, FlowTable, Installed, Refused};
 
@@ -87,6 +88,7 @@ fn flow(src: u32, leg: FlowLeg, kind: FlowKind) -> Installed {
             clock_rate: 8000,
             ..FlowAction::default()
         },
+        encodings: Encodings::default(),
     }
 }
 

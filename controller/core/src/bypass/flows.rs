@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Flow, FlowKind, Leg, PathChoice, PathRule, VmConfig};
-use crate::media::{Codec, Media};
+use crate::media::{Codec, Encodings, Media};
 
 /// Decides the path by the first rule that matches both addresses.
 pub(crate) fn choose(rules: &[PathRule], tc: IpAddr, gateway: IpAddr) -> PathChoice {
@@ -182,6 +182,7 @@ pub(crate) fn bypass(
     vm: Option<(&Media, SocketAddr, SocketAddr)>,
 ) -> Vec<Flow> {
     let clock_rate = clock_rate(&gateway.codecs, &tc.codecs);
+    let (to_tc, to_gateway) = (understood(tc, gateway), understood(gateway, tc));
     let mut flows = Vec::with_capacity(6);
     for rtcp in [false, true] {
         if rtcp && gateway.rtcp == gateway.rtp && tc.rtcp == tc.rtp {
@@ -194,6 +195,10 @@ pub(crate) fn bypass(
                 let (src, dst) = match leg {
                     Leg::GatewayToTc => (gateway, tc),
                     _ => (tc, gateway),
+                };
+                let encodings = match leg {
+                    Leg::GatewayToTc => to_tc,
+                    _ => to_gateway,
                 };
                 let (wire_dst, kind) = match anchor {
                     None => (dst, FlowKind::Direct),
@@ -213,6 +218,7 @@ pub(crate) fn bypass(
                     kind,
                     rtcp,
                     clock_rate,
+                    encodings,
                 }));
             }
         }
@@ -239,6 +245,7 @@ pub(crate) fn unlearned(
             kind: FlowKind::Learn,
             rtcp,
             clock_rate: 8_000,
+            encodings: Encodings::default(),
         })
     })
 }
@@ -267,6 +274,7 @@ pub(crate) fn guards_of_unanswered(vm: &VmConfig, offer: &Media) -> Vec<Flow> {
                 kind: FlowKind::Guard,
                 rtcp,
                 clock_rate: clock_rate(&offer.codecs, &[]),
+                encodings: Encodings::default(),
             })
         })
         .collect()
@@ -289,12 +297,14 @@ fn guard(
         kind: FlowKind::Guard,
         rtcp,
         clock_rate,
+        encodings: Encodings::default(),
     })
 }
 
 /// The flows of a call whose media the VM relays.
 pub(crate) fn relayed(vm: &Media, gateway: &Media) -> Vec<Flow> {
     let clock_rate = clock_rate(&gateway.codecs, &vm.codecs);
+    let (to_vm, to_gateway) = (understood(vm, gateway), understood(gateway, vm));
     let mut flows = Vec::with_capacity(4);
     for rtcp in [false, true] {
         if rtcp && gateway.rtcp == gateway.rtp && vm.rtcp == vm.rtp {
@@ -302,9 +312,9 @@ pub(crate) fn relayed(vm: &Media, gateway: &Media) -> Vec<Flow> {
         }
         let at = |media: &Media| live(if rtcp { media.rtcp } else { media.rtp });
         if let (Some(vm), Some(gateway)) = (at(vm), at(gateway)) {
-            for (leg, src, dst) in [
-                (Leg::GatewayToVm, gateway, vm),
-                (Leg::VmToGateway, vm, gateway),
+            for (leg, src, dst, encodings) in [
+                (Leg::GatewayToVm, gateway, vm, to_vm),
+                (Leg::VmToGateway, vm, gateway, to_gateway),
             ] {
                 flows.extend(possible(Flow {
                     leg,
@@ -313,6 +323,7 @@ pub(crate) fn relayed(vm: &Media, gateway: &Media) -> Vec<Flow> {
                     kind: FlowKind::Relay,
                     rtcp,
                     clock_rate,
+                    encodings,
                 }));
             }
         }
@@ -328,6 +339,12 @@ fn clock_rate(first: &[Codec], second: &[Codec]) -> u32 {
         .find(|codec| !codec.is_auxiliary() && second.iter().any(|o| o.same_encoding(codec)))
         .or_else(|| first.iter().find(|codec| !codec.is_auxiliary()))
         .map_or(8000, |codec| codec.clock_rate)
+}
+
+/// What payload types stand for where `receiver` hears them: as it says itself
+/// (RFC 3264 §5.1), else as `sender` does.
+fn understood(receiver: &Media, sender: &Media) -> Encodings {
+    Encodings::of(receiver.codecs.iter().chain(&sender.codecs))
 }
 
 /// An address that packets can have.
@@ -349,7 +366,7 @@ mod tests {
     use std::net::Ipv6Addr;
 
     use super::*;
-    use crate::media::Direction;
+    use crate::media::{Direction, Encoding};
 
     fn vm(last: u8, address6: Option<Ipv6Addr>) -> VmConfig {
         VmConfig {
@@ -460,6 +477,45 @@ mod tests {
                 "[2001:db8::22]:20000>[2001:db8::11]:40000 as 10.0.0.1:40000>10.71.3.31:30000",
                 "10.71.3.31:30001>10.0.0.1:40001 as [2001:db8::11]:40001>[2001:db8::22]:20001",
                 "[2001:db8::22]:20001>[2001:db8::11]:40001 as 10.0.0.1:40001>10.71.3.31:30001",
+            ]
+        );
+    }
+    /// A number that the two use for different codecs is, each way, what its receiver says.
+    #[test]
+    fn a_payload_type_is_what_the_receiver_says_it_is() {
+        let with = |at: &str, name: &str| {
+            let codec = |payload_type, name: &str| Codec {
+                payload_type,
+                name: name.to_owned(),
+                clock_rate: 8_000,
+                channels: None,
+                fmtp: None,
+            };
+            Media {
+                codecs: vec![codec(96, name), codec(97, "G726-32")],
+                ..media(at)
+            }
+        };
+        let tc = with("10.71.2.21:20000", "GSM-EFR");
+        let gateway = with("10.71.3.31:30000", "G722");
+        let of = |flows: Vec<Flow>| -> Vec<_> {
+            let rtp = flows.iter().filter(|flow| !flow.rtcp);
+            rtp.map(|flow| (flow.leg, flow.encodings.get(96), flow.encodings.get(97)))
+                .collect()
+        };
+        let g726 = Some(Encoding::G726At32);
+        assert_eq!(
+            of(bypass(&tc, &gateway, None, None)),
+            [
+                (Leg::GatewayToTc, Some(Encoding::GsmEfr), g726),
+                (Leg::TcToGateway, Some(Encoding::G722), g726),
+            ]
+        );
+        assert_eq!(
+            of(relayed(&tc, &gateway)),
+            [
+                (Leg::GatewayToVm, Some(Encoding::GsmEfr), g726),
+                (Leg::VmToGateway, Some(Encoding::G722), g726),
             ]
         );
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::CallPolicy;
 use crate::call::Reason;
-use crate::media::{Codec, Media};
+use crate::media::{Codec, Encodings, Media};
 use crate::registrar::Access;
 use crate::time::Time;
 
@@ -329,6 +329,9 @@ pub struct Flow {
     pub rtcp: bool,
     /// RTP clock rate, Hz.
     pub clock_rate: u32,
+    /// What its payload types stand for.
+    #[serde(default)]
+    pub encodings: Encodings,
 }
 
 /// What is done with a flow's packets.
