@@ -20,47 +20,8 @@ fn at(address: Ipv6Addr) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(address), 5060)
 }
 
-/// The lab's first VM, its first thin client, its gateway and the router between them
-/// get IPv6.
-fn add_ipv6(lab: &Lab) -> Result<()> {
-    for (number, (site, interface, address)) in [
-        (Site::Net, "vms", "fd71:1::1".parse::<Ipv6Addr>()?),
-        (Site::Net, "office", "fd71:2::1".parse()?),
-        (Site::Net, "dmz", "fd71:3::1".parse()?),
-        (Site::Vm1, "eth0", VM),
-        (Site::Tc1, "eth0", THIN_CLIENT),
-        (Site::Gw, "eth0", GATEWAY),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        lab.namespace(site).sysctl(&[
-            ("ipv6/conf/all/disable_ipv6", "0"),
-            (&format!("ipv6/conf/{interface}/disable_ipv6"), "0"),
-            (&format!("ipv6/conf/{interface}/accept_dad"), "0"),
-        ])?;
-        // What asks for neighbours asks from a local address.
-        for address in [format!("fe80::{:x}", number + 1), address.to_string()] {
-            lab.ip(
-                site,
-                &format!("-6 addr add {address}/64 dev {interface} nodad"),
-            )?;
-        }
-    }
-    lab.namespace(Site::Net)
-        .sysctl(&[("ipv6/conf/all/forwarding", "1")])?;
-    for (site, router) in [
-        (Site::Vm1, "fd71:1::1"),
-        (Site::Tc1, "fd71:2::1"),
-        (Site::Gw, "fd71:3::1"),
-    ] {
-        lab.ip(site, &format!("-6 route replace default via {router}"))?;
-    }
-    Ok(())
-}
-
 fn start(lab: &Lab) -> Result<Sidestep> {
-    add_ipv6(lab)?;
+    lab.add_ipv6()?;
     Sidestep::start_with(lab, &[], |config| {
         config["vms"][0]["address6"] = VM.to_string().into();
     })

@@ -19,6 +19,7 @@
 //! goes, with every process in it, when it is dropped; labs whose owner died
 //! are swept when the next one is made.
 
+mod ipv6;
 mod machine;
 mod namespace;
 mod scene;
@@ -32,6 +33,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 
+pub use ipv6::{four, six};
 pub use machine::{Guest, Machine};
 pub use namespace::Namespace;
 pub use scene::in_lab;

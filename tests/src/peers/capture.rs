@@ -1,8 +1,11 @@
-//! What was on the wire: tcpdump on an interface, read back as UDP datagrams
-//! and RTP streams.
+//! What was on the wire: tcpdump on an interface, read back as UDP datagrams, messages
+//! of SIP in connections, and RTP streams.
+//!
+//! Everybody is named by IPv4: where the lab has IPv6 beside it ([`crate::lab::six`]),
+//! by the IPv4 address of the same box.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +13,8 @@ use anyhow::{Context, Result, bail};
 
 use super::Process;
 use super::audio::{decode_alaw, decode_ulaw};
-use crate::lab::{Lab, Site};
+use super::segments::Segments;
+use crate::lab::{Lab, Site, four};
 use crate::packet::checksum_of_udp;
 use crate::wait::{seconds, wait_for};
 
@@ -24,6 +28,11 @@ pub struct Capture {
 impl Capture {
     /// Captures IPv4 on an interface of a box; listens when this returns.
     pub fn start(lab: &Lab, site: Site, interface: &str) -> Result<Self> {
+        Self::start_of(lab, site, interface, "ip")
+    }
+
+    /// The same, of what a filter of tcpdump's picks.
+    pub fn start_of(lab: &Lab, site: Site, interface: &str, filter: &str) -> Result<Self> {
         let name = format!("capture-{}-{interface}", site.name());
         let file = lab.directory().join(format!("{name}.pcap"));
         let mut process = Process::start(
@@ -33,7 +42,7 @@ impl Capture {
                 .args(["-Z", "root", "-n", "-U", "-B", "8192", "--immediate-mode"])
                 .args(["--time-stamp-precision", "nano", "-i", interface, "-w"])
                 .arg(&file)
-                .arg("ip"),
+                .arg(filter),
         )?;
         process.wait_for_text("listening on", seconds(10))?;
         Ok(Self { process, file })
@@ -81,14 +90,14 @@ impl Capture {
     }
 }
 
-/// UDP datagrams, in the order of the wire.
+/// What was said, in the order of the wire.
 #[derive(Debug, Default)]
 pub struct Trace {
-    /// All of them, reassembled.
+    /// UDP datagrams, reassembled, and messages of SIP out of connections.
     pub datagrams: Vec<Datagram>,
 }
 
-/// A UDP datagram as it was on the wire.
+/// A UDP datagram as it was on the wire, or a message out of a connection.
 #[derive(Debug, Clone)]
 pub struct Datagram {
     /// When its last fragment was captured, since the epoch.
@@ -97,14 +106,18 @@ pub struct Datagram {
     pub src: SocketAddrV4,
     /// Destination.
     pub dst: SocketAddrV4,
-    /// UDP payload.
+    /// UDP payload, or the message.
     pub payload: Vec<u8>,
-    /// Octets of its IP packets, headers included.
+    /// It came in a connection, over TCP.
+    pub connected: bool,
+    /// It came over IPv6.
+    pub six: bool,
+    /// Octets of its IP packets, headers included; of a message, those of its last.
     pub ip_bytes: usize,
-    /// IP packets it came in.
+    /// IP packets it came in; of a message, 1.
     pub fragments: usize,
     /// Whether its UDP checksum was there and right. A sender that leaves it to
-    /// its network card has only part of it in the frame.
+    /// its network card has only part of it in the frame. (Of TCP the kernel sees to it.)
     pub checksum_right: bool,
 }
 
@@ -228,6 +241,7 @@ impl Trace {
         }
         let mut datagrams = Vec::new();
         let mut pieces: BTreeMap<(u32, u32, u16), Pieces> = BTreeMap::new();
+        let mut segments = Segments::default();
         let mut at = 24;
         while at + 16 <= file.len() {
             let time = Duration::new(u64::from(word(at)), word(at + 4));
@@ -236,31 +250,45 @@ impl Trace {
                 break;
             };
             at += 16 + length;
-            if let Some(packet) = ip_packet(frame) {
-                let whole = if packet.offset == 0 && !packet.more {
-                    Some((packet.data.to_vec(), packet.length, 1))
-                } else {
-                    let key = (packet.src.into(), packet.dst.into(), packet.id);
-                    let entry = pieces.entry(key).or_default();
-                    entry.add(&packet);
-                    let whole = entry.whole();
-                    if whole.is_some() {
-                        pieces.remove(&key);
-                    }
-                    whole
-                };
-                if let Some((data, ip_bytes, fragments)) = whole {
+            let Some(packet) = ip_packet(frame) else {
+                continue;
+            };
+            let whole = if packet.offset == 0 && !packet.more {
+                Some((packet.data.to_vec(), packet.length, 1))
+            } else {
+                let key = (packet.src.into(), packet.dst.into(), packet.id);
+                let entry = pieces.entry(key).or_default();
+                entry.add(&packet);
+                let whole = entry.whole();
+                if whole.is_some() {
+                    pieces.remove(&key);
+                }
+                whole
+            };
+            match whole {
+                Some((data, ip_bytes, fragments)) if packet.protocol == UDP => {
                     datagrams.extend(udp(time, &packet, &data, ip_bytes, fragments));
                 }
+                Some((data, ..)) => {
+                    datagrams.extend(messages(time, &packet, &data, &mut segments));
+                }
+                None => {}
             }
         }
         Ok(Self { datagrams })
     }
 }
 
+/// IP's numbers of them.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
 struct IpPacket<'a> {
     src: Ipv4Addr,
     dst: Ipv4Addr,
+    /// As they are on the wire.
+    addresses: (IpAddr, IpAddr),
+    protocol: u8,
     id: u16,
     offset: usize,
     more: bool,
@@ -268,23 +296,57 @@ struct IpPacket<'a> {
     data: &'a [u8],
 }
 
-/// The UDP-carrying IPv4 packet of a frame.
+/// The IP packet of a frame, of UDP or TCP.
 fn ip_packet(frame: &[u8]) -> Option<IpPacket<'_>> {
     let ip = frame.get(14..)?;
-    if ip.len() < 20 || frame[12..14] != [8, 0] || ip[0] >> 4 != 4 || ip[9] != 17 {
+    let packet = match frame[12..14] {
+        [8, 0] => ipv4_packet(ip)?,
+        [0x86, 0xdd] => ipv6_packet(ip)?,
+        _ => return None,
+    };
+    [TCP, UDP].contains(&packet.protocol).then_some(packet)
+}
+
+fn ipv4_packet(ip: &[u8]) -> Option<IpPacket<'_>> {
+    if ip.len() < 20 || ip[0] >> 4 != 4 {
         return None;
     }
     let header = usize::from(ip[0] & 15) * 4;
     let length = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
     let fragment = u16::from_be_bytes([ip[6], ip[7]]);
+    let src = Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]);
+    let dst = Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19]);
     Some(IpPacket {
-        src: Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]),
-        dst: Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19]),
+        src,
+        dst,
+        addresses: (src.into(), dst.into()),
+        protocol: ip[9],
         id: u16::from_be_bytes([ip[4], ip[5]]),
         offset: usize::from(fragment & 0x1fff) * 8,
         more: fragment & 0x2000 != 0,
         length,
         data: ip.get(header..length)?,
+    })
+}
+
+/// One of the lab's, without extension headers.
+fn ipv6_packet(ip: &[u8]) -> Option<IpPacket<'_>> {
+    let address = |at: usize| -> Option<Ipv6Addr> {
+        let octets: [u8; 16] = ip.get(at..at + 16)?.try_into().ok()?;
+        Some(octets.into())
+    };
+    let (src, dst) = (address(8)?, address(24)?);
+    let length = 40 + usize::from(u16::from_be_bytes([ip[4], ip[5]]));
+    Some(IpPacket {
+        src: four(src)?,
+        dst: four(dst)?,
+        addresses: (src.into(), dst.into()),
+        protocol: ip[6],
+        id: 0,
+        offset: 0,
+        more: false,
+        length,
+        data: ip.get(40..length)?,
     })
 }
 
@@ -331,9 +393,42 @@ fn udp(
         src: SocketAddrV4::new(packet.src, u16::from_be_bytes([header[0], header[1]])),
         dst: SocketAddrV4::new(packet.dst, u16::from_be_bytes([header[2], header[3]])),
         payload: data.get(8..length)?.to_vec(),
+        connected: false,
+        six: packet.addresses.0.is_ipv6(),
         ip_bytes,
         fragments,
-        checksum_right: header[6..8] != [0, 0]
-            && checksum_of_udp(packet.src.into(), packet.dst.into(), data.get(..length)?) == 0,
+        checksum_right: header[6..8] != [0, 0] && {
+            let (src, dst) = packet.addresses;
+            checksum_of_udp(src, dst, data.get(..length)?) == 0
+        },
     })
+}
+
+/// The messages that are whole with a segment.
+fn messages(
+    at: Duration,
+    packet: &IpPacket<'_>,
+    segment: &[u8],
+    segments: &mut Segments,
+) -> Vec<Datagram> {
+    let Some(&[a, b, c, d]) = segment.first_chunk() else {
+        return Vec::new();
+    };
+    let src = SocketAddrV4::new(packet.src, u16::from_be_bytes([a, b]));
+    let dst = SocketAddrV4::new(packet.dst, u16::from_be_bytes([c, d]));
+    let whole = segments.saw(src, dst, segment);
+    whole
+        .into_iter()
+        .map(|payload| Datagram {
+            at,
+            src,
+            dst,
+            payload,
+            connected: true,
+            six: packet.addresses.0.is_ipv6(),
+            ip_bytes: packet.length,
+            fragments: 1,
+            checksum_right: true,
+        })
+        .collect()
 }

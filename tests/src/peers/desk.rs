@@ -1,7 +1,7 @@
 //! A thin client that takes any number of calls at once: the project's own user
 //! agent registers, and SIPp answers at its address.
 
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -23,7 +23,9 @@ pub const PORT: u16 = 5_062;
 pub enum Registered {
     /// None, as a stock telephone.
     Nothing,
-    /// Address (port 20000) and codec (PCMU), as in step 301.
+    /// Its address (port 20000) alone.
+    Address,
+    /// Address and codec (PCMU), as in step 301.
     Codecs,
 }
 
@@ -35,7 +37,7 @@ pub fn answer(
     registered: Registered,
     scenario: &str,
 ) -> Result<Sipp> {
-    register(lab, registered)?;
+    register(lab, registered, Site::Tc1.ip().into())?;
     sidestep.wait_registered(lab, "tc1")?;
     let run = Run {
         port: PORT,
@@ -45,22 +47,23 @@ pub fn answer(
     Sipp::start(lab, Site::Tc1, &run)
 }
 
-/// Registers for an hour, and leaves the port to who answers there.
+/// Registers for an hour, with media at this address, and leaves the port to who answers
+/// there.
 ///
 /// # Errors
 ///
 /// It is not registered within ten seconds.
-pub fn register(lab: &Lab, registered: Registered) -> Result<()> {
+pub fn register(lab: &Lab, registered: Registered, media: IpAddr) -> Result<()> {
     let own = SocketAddrV4::new(Site::Tc1.ip(), PORT);
     let register = match registered {
         Registered::Nothing => "none",
+        Registered::Address => "address",
         Registered::Codecs => "codecs",
     };
     let config = thin_client::config::parse(&format!(
         "server: {}\nuser: tc1\npassword: secret\nbind: {own}\nregister: {register}\nexpires: 3600\n\
-         media: {{address: {}, port: 20000, codecs: [PCMU]}}\n",
+         media: {{address: \"{media}\", port: 20000, codecs: [PCMU]}}\n",
         registrar(Site::Vm1),
-        own.ip(),
     ))
     .map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let socket = lab

@@ -5,6 +5,7 @@
 //! path: direct                  what `sidestep calls` says (path, reason); none: no call
 //! reason: tc-busy
 //! hears: INVITE ACK BYE         requests that the thin client gets
+//! over: tcp ipv6                what it is played over besides UDP and IPv4
 //!
 //! vm                            or gateway, tc, vm2, gateway2: what follows is its part
 //! > INVITE sdp                  it sends this, with a session description
@@ -33,12 +34,18 @@
 //! A second call at the same time is one of vm2, the VM's other line, and gateway2, at
 //! a place of its own; `path2` and `reason2` are what is said of it. The two go by the
 //! clock: a part may begin with a pause.
+//!
+//! Places are named by IPv4. Over IPv6 ([`Ladder::over_ipv6`]) each is the same place's
+//! IPv6 address (`lab::six`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+
+use crate::lab::{Site, six};
 
 /// Names of parts.
 const ENDS: [&str; 5] = ["vm", "gateway", "tc", "vm2", "gateway2"];
@@ -52,6 +59,8 @@ pub struct Ladder {
     pub facts: BTreeMap<String, String>,
     /// Parts: whose, and its lines.
     parts: Vec<(String, Vec<String>)>,
+    /// VM, gateway and the thin client's media have IPv6.
+    six: bool,
 }
 
 impl Ladder {
@@ -96,6 +105,16 @@ impl Ladder {
         paths.iter().map(read).collect()
     }
 
+    /// The same call, of a VM, a gateway and a thin client's media with IPv6.
+    #[must_use]
+    pub fn over_ipv6(mut self) -> Self {
+        for line in self.parts.iter_mut().flat_map(|(_, lines)| lines) {
+            *line = in_ipv6(line);
+        }
+        self.six = true;
+        self
+    }
+
     /// A fact, where it is given.
     pub fn fact(&self, key: &str) -> Option<&str> {
         self.facts.get(key).map(String::as_str)
@@ -122,7 +141,7 @@ impl Ladder {
     pub fn scenario(&self, end: &str) -> Result<String> {
         let part = self.parts.iter().find(|(name, _)| name == end);
         let (_, lines) = part.with_context(|| format!("{}: no part of {end}", self.name))?;
-        let mut writer = Writer::new(end, self.calls(end));
+        let mut writer = Writer::new(end, self.calls(end), self.six);
         let mut steps: Vec<Step<'_>> = Vec::new();
         for line in lines {
             let line = if line == "=" { "= " } else { line };
@@ -170,6 +189,7 @@ impl<'a> Step<'a> {
 struct Writer<'a> {
     end: &'a str,
     calls: bool,
+    six: bool,
     xml: String,
     variables: Vec<String>,
     /// SIPp's count of commands: [branch-N] goes N commands back.
@@ -191,7 +211,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(end: &'a str, calls: bool) -> Self {
+    fn new(end: &'a str, calls: bool, six: bool) -> Self {
         // Who is called has no number yet.
         let cseq = match (calls, end) {
             (true, "vm" | "vm2") => 20,
@@ -201,6 +221,7 @@ impl<'a> Writer<'a> {
         Self {
             end,
             calls,
+            six,
             xml: String::new(),
             variables: Vec::new(),
             index: 0,
@@ -271,6 +292,8 @@ impl<'a> Writer<'a> {
 
     fn send(&mut self, message: &str, again: bool) {
         let again = if again { " retrans=\"500\"" } else { "" };
+        // A bracket that begins no keyword of SIPp's.
+        let message = message.replace("[fd71:", "\\x5bfd71:");
         let _ = writeln!(self.xml, "<send{again}><![CDATA[\n{message}\n]]></send>");
         self.index += 1;
     }
@@ -422,8 +445,14 @@ impl<'a> Writer<'a> {
         for line in own.into_iter().chain(step.with(b'+')) {
             let _ = writeln!(body, "{line}");
         }
-        let address = step.value("c=").unwrap_or("[media_ip]");
-        let body = format!("s=-\nc=IN IP4 {address}\nt=0 0\n{body}");
+        // The thin client's signalling is IPv4 always, and so is SIPp's [media_ip] there.
+        let (version, own) = match (self.six, self.end) {
+            (true, "tc") => ("IP6", Site::Tc1.ip6().to_string()),
+            (true, _) => ("IP6", "[media_ip]".to_owned()),
+            (false, _) => ("IP4", "[media_ip]".to_owned()),
+        };
+        let address = step.value("c=").unwrap_or(&own);
+        let body = format!("s=-\nc=IN {version} {address}\nt=0 0\n{body}");
         if body != self.body {
             self.version += 1;
             self.body.clone_from(&body);
@@ -431,7 +460,7 @@ impl<'a> Writer<'a> {
         let _ = write!(
             rest,
             "Content-Type: application/sdp\nContent-Length: [len]\n\n\
-             v=0\no={} 5365 {} IN IP4 [media_ip]\n{body}",
+             v=0\no={} 5365 {} IN {version} {own}\n{body}",
             self.end, self.version
         );
         rest
@@ -521,6 +550,36 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// A line with the lab's IPv6 addresses in place of its IPv4 ones, in brackets where they
+/// are of a URI (RFC 3261 §25.1), and so the null address and the discard address (RFC
+/// 6666).
+fn in_ipv6(line: &str) -> String {
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let is_of_it = |c: char| c.is_ascii_digit() || c == '.';
+        let end = from.find(|c| !is_of_it(c)).unwrap_or(from.len());
+        let (word, after) = from.split_at(end);
+        let four = word.parse::<Ipv4Addr>().ok();
+        let address = four.and_then(|four| match four.octets() {
+            [0, 0, 0, 0] => Some(Ipv6Addr::UNSPECIFIED),
+            [192, 0, 2, 1] => Some(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1)),
+            [10, 71, ..] => Some(six(four)),
+            _ => None,
+        });
+        let _ = match address {
+            Some(address) if out.ends_with(['@', ':']) => write!(out, "[{address}]"),
+            Some(address) => write!(out, "{address}"),
+            None => write!(out, "{word}"),
+        };
+        rest = after;
+    }
+    out.push_str(rest);
+    out.replace("IN IP4 ", "IN IP6 ")
+}
+
 /// A regular expression that is this text, for an attribute of XML.
 fn literal(text: &str) -> String {
     let mut regexp = String::new();
@@ -545,4 +604,33 @@ fn literal(text: &str) -> String {
         }
     }
     regexp
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_ipv6;
+
+    #[test]
+    fn places_are_the_same_over_ipv6() {
+        for (line, expected) in [
+            ("? c=IN IP4 10.71.2.21", "? c=IN IP6 fd71:2::21"),
+            ("? c=IN IP4 192.0.2.1", "? c=IN IP6 100::1"),
+            ("> ACK sdp c=0.0.0.0", "> ACK sdp c=::"),
+            (
+                "| Contact: <sip:other@10.71.3.31>",
+                "| Contact: <sip:other@[fd71:3::31]>",
+            ),
+            (
+                "? ACK sip:10.71.3.31:5060 SIP/2.0",
+                "? ACK sip:[fd71:3::31]:5060 SIP/2.0",
+            ),
+            (
+                "+ a=candidate:1 1 UDP 2130706431 10.71.1.11 7000 typ host",
+                "+ a=candidate:1 1 UDP 2130706431 fd71:1::11 7000 typ host",
+            ),
+            ("? m=audio 20000 RTP/AVP 0 8", "? m=audio 20000 RTP/AVP 0 8"),
+        ] {
+            assert_eq!(in_ipv6(line), expected);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Its scenarios are in `tests/scenarios`. Audio is `rtp_stream` of A-law files
 //! from the directory it runs in; what it received is seen in a capture.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,7 +31,9 @@ pub struct Run<'a> {
     /// Name of a file in `tests/scenarios`, or the lab's directory, without `.xml`.
     pub scenario: &'a str,
     /// Where to call; `None`: it waits to be called.
-    pub remote: Option<SocketAddrV4>,
+    pub remote: Option<SocketAddr>,
+    /// Its own address, for signalling and media; `None`: its box's.
+    pub address: Option<IpAddr>,
     /// Its own SIP port.
     pub port: u16,
     /// Calls until it ends.
@@ -52,6 +54,7 @@ impl<'a> Run<'a> {
         Self {
             scenario,
             remote: None,
+            address: None,
             port: 5060,
             calls: 1,
             rate: 1,
@@ -64,7 +67,7 @@ impl<'a> Run<'a> {
     /// The same, calling this address.
     pub const fn calling(self, remote: SocketAddrV4) -> Self {
         Self {
-            remote: Some(remote),
+            remote: Some(SocketAddr::V4(remote)),
             ..self
         }
     }
@@ -124,7 +127,7 @@ impl Sipp {
         if !scenario.is_file() {
             bail!("no scenario {}", scenario.display());
         }
-        let address = site.ip().to_string();
+        let address = run.address.unwrap_or(site.ip().into()).to_string();
         let mut command = lab.command(site, "sipp");
         command
             .current_dir(&directory)
@@ -158,17 +161,23 @@ impl Sipp {
     }
 
     fn wait_until_bound(&mut self, lab: &Lab, site: Site, port: u16) -> Result<()> {
-        let pattern = format!(":{port:04X} ");
+        let pattern = format!(":{port:04X}");
+        // In the kernel's tables: of TCP a socket that listens (`-t t1`), of UDP one that
+        // is bound to nobody.
+        let is_it = |line: &str| {
+            let mut words = line.split_whitespace().skip(1);
+            let (own, _, state) = (words.next(), words.next(), words.next());
+            own.is_some_and(|own| own.ends_with(&pattern)) && matches!(state, Some("0A" | "07"))
+        };
         let space = lab.namespace(site);
         crate::wait::try_wait_for("SIPp to listen", Duration::from_secs(5), || {
             if let Some(status) = self.process.ended() {
                 bail!("SIPp ended ({status}): {}", self.complaints());
             }
-            // Over UDP it is bound, over TCP (`-t t1`) it listens.
-            for table in ["udp", "tcp"] {
+            for table in ["udp", "tcp", "udp6", "tcp6"] {
                 let table = format!("/proc/thread-self/net/{table}");
                 let sockets = space.enter(move || std::fs::read_to_string(table))??;
-                if sockets.contains(&pattern) {
+                if sockets.lines().any(is_it) {
                     return Ok(Some(()));
                 }
             }
