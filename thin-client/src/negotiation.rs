@@ -100,8 +100,9 @@ impl Local<'_> {
 /// formats, for which `*` stands.
 pub(crate) fn address_only(rtp: SocketAddr) -> Vec<u8> {
     let (ip, port) = (rtp.ip(), rtp.port());
+    let version = if ip.is_ipv6() { "IP6" } else { "IP4" };
     format!(
-        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
+        "v=0\r\no=- 1 1 IN {version} {ip}\r\ns=-\r\nc=IN {version} {ip}\r\nt=0 0\r\n\
          m=audio {port} RTP/AVP *\r\n"
     )
     .into_bytes()

@@ -15,10 +15,10 @@ struct Bench {
     now: Time,
 }
 
-fn config(more: &str) -> Config {
+fn config(media: &str, more: &str) -> Config {
     crate::config::parse(&format!(
         "server: {CONTROLLER}\nuser: tc17\npassword: secret\nbind: 10.71.2.21:5062\n\
-         media: {{address: 10.71.2.21, port: 20000}}\n{more}\n"
+         media: {{address: {media}, port: 20000}}\n{more}\n"
     ))
     .expect("a valid configuration")
 }
@@ -38,8 +38,13 @@ impl Bench {
     }
 
     fn unregistered(more: &str) -> Self {
+        Self::unregistered_at("10.71.2.21", more)
+    }
+
+    /// With its media at this address.
+    fn unregistered_at(media: &str, more: &str) -> Self {
         let mut bench = Self {
-            agent: UserAgent::new(config(more), Time::ZERO),
+            agent: UserAgent::new(config(media, more), Time::ZERO),
             now: Time::ZERO,
         };
         bench.agent.handle_timeout(bench.now);
@@ -157,6 +162,16 @@ fn steps_301_and_401_register_what_the_variant_says() {
             line.is_none() || sdp.contains("c=IN IP4 10.71.2.21\r\n"),
             "{sdp}"
         );
+    }
+}
+
+#[test]
+fn media_with_ipv6_is_registered_as_that() {
+    for register in ["codecs", "address"] {
+        let more = format!("register: {register}");
+        let request = Bench::unregistered_at("\"fd71:2::21\"", &more).only();
+        let sdp = body(&request);
+        assert!(sdp.contains("c=IN IP6 fd71:2::21\r\n"), "{register}: {sdp}");
     }
 }
 

@@ -289,6 +289,8 @@ impl Call {
         let path = if wanted != Security::Plain && tc.channel.security() != wanted {
             Err(Reason::MediaEncrypted)
         } else {
+            // Until now it was decided by where it registers from.
+            self.media_path.give_back_anchor(cx);
             self.decide(cx, tc.rtp, gateway)
         };
         match path {
