@@ -153,6 +153,7 @@ fn framers(config: &Config, seed: [u8; 32]) -> Framers {
     let websocket = config.signalling.websocket.clone();
     let masks = Arc::new(Masks::new(seed));
     let registrar = config.signalling.registrar;
+    let own_ports = config.media.anchor_ports.clone();
     let config = config.engine([0; 32], 0);
     let between = move |src: SocketAddr, dst: SocketAddr| {
         if websocket.has(dst.port()) {
@@ -175,6 +176,7 @@ fn framers(config: &Config, seed: [u8; 32]) -> Framers {
         between: Box::new(between),
         of_client: Box::new(move || Box::new(ThinClientFramer::new(limits))),
         registrar,
+        own_ports,
     }
 }
 

@@ -191,6 +191,7 @@ impl Daemon {
             ("send-refused", door.sent.refused),
             ("connections-open", door.connections.open),
             ("connections-accepted", door.connections.accepted),
+            ("connections-made", door.connections.made),
             ("connections-ended", door.connections.ended),
             ("connections-broken", door.connections.broken),
             ("connections-accept-failed", door.connections.accept_failed),

@@ -198,7 +198,7 @@ impl Daemon {
         self.store();
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Send(datagram) => self.door.send(&datagram),
+                Output::Send(datagram) => self.send(&datagram),
                 Output::Datapath(change) => {
                     if self.change(&change) {
                         self.store();
@@ -207,6 +207,13 @@ impl Daemon {
                 Output::Event(event) => self.telling.event(&event),
             }
         }
+    }
+
+    fn send(&mut self, datagram: &engine::Datagram) {
+        let maps = &mut self.datapath.maps;
+        self.door.send(datagram, |vm, remote| {
+            maps.take_connection(vm, remote, nanoseconds(clock::now()))
+        });
     }
 
     /// Keeps what the next run is to know, before anything follows from it.

@@ -130,6 +130,25 @@ impl Maps {
         }
     }
 
+    /// A connection is made from here, of the VM's address and the other: its segments
+    /// are taken from now on. `now_ns`: of CLOCK_MONOTONIC.
+    pub fn take_connection(
+        &mut self,
+        vm: SocketAddr,
+        remote: SocketAddr,
+        now_ns: u64,
+    ) -> Result<()> {
+        let key = ConnectionKey {
+            vm: flow::address(vm.ip()),
+            remote: flow::address(remote.ip()),
+            vm_port_be: vm.port().to_be(),
+            remote_port_be: remote.port().to_be(),
+        };
+        self.connections
+            .insert(key, now_ns, 0)
+            .with_context(|| format!("cannot have segments between {vm} and {remote} taken"))
+    }
+
     /// Forgets connections that are none of ours and of which nothing has come for
     /// a while. `now_ns`: of CLOCK_MONOTONIC; `is_ours`: by the VM's address and the
     /// other.

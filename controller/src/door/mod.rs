@@ -227,11 +227,16 @@ impl Door {
         }
     }
 
-    /// Sends a message out by its side.
-    pub fn send(&mut self, datagram: &engine::Datagram) {
+    /// Sends a message out by its side. `take`: has the taps take the segments of a
+    /// connection, of a VM's address and another, that is made for it.
+    pub fn send(
+        &mut self,
+        datagram: &engine::Datagram,
+        take: impl FnMut(SocketAddr, SocketAddr) -> Result<()>,
+    ) {
         match datagram.transport {
             engine::Transport::Udp => self.outbound.send(&self.namespace, datagram),
-            _ => self.connections.send(datagram),
+            _ => self.connections.send(&self.namespace, datagram, take),
         }
     }
 

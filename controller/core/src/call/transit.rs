@@ -139,7 +139,10 @@ impl Call {
         if body.is_some() {
             self.repeats.keep(heard, bytes.clone());
         }
-        let datagram = heard.onward(bytes);
+        let mut datagram = heard.onward(bytes);
+        if heard.message.is_request() {
+            datagram.dst = self.dialog.takes_connections_at(&datagram);
+        }
         cx.send(datagram.clone());
         datagram
     }

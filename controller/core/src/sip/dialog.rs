@@ -345,16 +345,42 @@ impl Dialog {
         if let Some(body) = own.body {
             builder = builder.sdp(body);
         }
-        Datagram {
+        let mut datagram = Datagram {
             side: toward,
             transport,
             src: from.signalling,
-            dst: match transport.connection() {
-                None => self.next_hop(toward, to),
-                Some(_) => to.signalling,
-            },
+            dst: to.signalling,
             payload: builder.build(),
-        }
+        };
+        datagram.dst = match transport {
+            Transport::Udp => self.next_hop(toward, to),
+            _ => self.takes_connections_at(&datagram),
+        };
+        datagram
+    }
+
+    /// Where a request would be sent should the connection that it goes by be gone: to
+    /// where it goes, at the port that the first route or its receiver's target names
+    /// (RFC 3261 §18.1.1). Who has connected itself does not listen where it came from.
+    pub fn takes_connections_at(&self, request: &Datagram) -> SocketAddr {
+        let Datagram {
+            side,
+            transport,
+            dst,
+            ..
+        } = *request;
+        let to = match side {
+            Side::Net => &self.gateway,
+            Side::Vm => &self.vm,
+        };
+        let port = match transport {
+            Transport::Udp => return dst,
+            Transport::Tls(_) | Transport::Wss(_) => 5061,
+            Transport::Tcp(_) | Transport::Ws(_) => 5060,
+        };
+        self.named(side, to, &transport.name().to_ascii_lowercase(), port)
+            .filter(|named| named.ip() == dst.ip())
+            .unwrap_or(dst)
     }
 
     /// How requests toward `side` go: as those of the party they seem to come
@@ -370,19 +396,25 @@ impl Dialog {
     /// Where requests toward `side` are sent over UDP: what the first route or the target
     /// says, where that is an address; else where the peer's signalling was seen.
     fn next_hop(&self, toward: Side, to: &Party) -> SocketAddr {
+        self.named(toward, to, "udp", 5060)
+            .filter(|named| named.is_ipv4())
+            .filter(|named| toward == Side::Net || named.ip() == to.signalling.ip())
+            .unwrap_or(to.signalling)
+    }
+
+    /// What the first route, or the target, of requests toward `side` names, where that is
+    /// an address and of this transport.
+    fn named(&self, toward: Side, to: &Party, transport: &str, port: u16) -> Option<SocketAddr> {
         let uri = match (toward, self.route.first()) {
             (Side::Net, Some(route)) => NameAddr::parse(route).map(|address| address.uri),
             _ => to.target.as_deref(),
-        };
-        let named = uri.and_then(|text| {
-            let udp = !has_parameter(text, "transport") || has_parameter(text, "transport=udp");
-            let uri = SipUri::parse(text)?;
-            let ip = uri.ip().filter(|ip| udp && ip.is_ipv4())?;
-            Some(SocketAddr::new(ip, uri.port.unwrap_or(5060)))
-        });
-        named
-            .filter(|named| toward == Side::Net || named.ip() == to.signalling.ip())
-            .unwrap_or(to.signalling)
+        }?;
+        let this = format!("transport={transport}");
+        if has_parameter(uri, "transport") && !has_parameter(uri, &this) {
+            return None;
+        }
+        let uri = SipUri::parse(uri)?;
+        Some(SocketAddr::new(uri.ip()?, uri.port.unwrap_or(port)))
     }
 }
 

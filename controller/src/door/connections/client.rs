@@ -1,4 +1,5 @@
-//! A thin client's connection to the registrar: Sidestep itself is its other end.
+//! A connection of which Sidestep itself is the other end: a thin client's to the
+//! registrar, or one that it has made in a party's name ([`super::made`]).
 //!
 //! In: bytes. Out: messages for the engine, in their order, and once that it is gone;
 //! the answers go back by the same connection. A thin client that does not read its
@@ -27,11 +28,16 @@ const PONG: &[u8] = b"\r\n";
 /// The content type of a TLS handshake's records.
 const HANDSHAKE: u8 = 22;
 
-/// A thin client's connection.
+/// A connection with one peer.
 pub(super) struct Client {
     id: ConnectionId,
-    /// The registrar's address, at the VM's, and the thin client's.
+    /// The VM's address and the other: those of registrar and thin client, or of the
+    /// peer and whom Sidestep stands for.
     pub ends: (SocketAddr, SocketAddr),
+    /// Where the peer is.
+    side: Side,
+    /// Whom the peer speaks to, by the address that the core knows.
+    known_as: SocketAddr,
     half: Half,
     /// Nothing has come yet that says whether it is encrypted.
     undecided: bool,
@@ -45,11 +51,13 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// `ends`: the registrar's address and the thin client's.
+    /// A thin client's. `ends`: the registrar's address and the thin client's.
     pub fn new(id: ConnectionId, ends: (SocketAddr, SocketAddr), half: Half) -> Self {
         Self {
             id,
             ends,
+            side: Side::Net,
+            known_as: ends.0,
             half,
             undecided: true,
             has_spoken: false,
@@ -57,6 +65,29 @@ impl Client {
             again: false,
             broken: None,
         }
+    }
+
+    /// One that is made toward this side, in the name of whom the core knows by
+    /// `known_as`.
+    pub fn made(
+        id: ConnectionId,
+        ends: (SocketAddr, SocketAddr),
+        (side, known_as): (Side, SocketAddr),
+        half: Half,
+    ) -> Self {
+        Self {
+            side,
+            known_as,
+            undecided: false,
+            ..Self::new(id, ends, half)
+        }
+    }
+
+    /// Whether a message can go out by it, as it is to.
+    pub fn carries(&self, message: &Datagram) -> bool {
+        let is_same =
+            std::mem::discriminant(&self.transport()) == std::mem::discriminant(&message.transport);
+        is_same && message.side == self.side && self.broken.is_none() && !self.half.read_ended
     }
 
     /// Its socket, and what is to be sent by it.
@@ -201,18 +232,24 @@ impl Client {
         Ok(())
     }
 
-    /// A message, with the addresses it has on the wire.
+    /// A message, as if it had come to whom Sidestep stands for.
     fn datagram(&self, payload: Vec<u8>) -> Datagram {
-        let (registrar, src) = self.ends;
         Datagram {
-            side: Side::Net,
-            transport: match self.half.layer {
-                Layer::Tls(_) => Transport::Tls(self.id),
-                Layer::Plain | Layer::Awaited => Transport::Tcp(self.id),
+            side: self.side,
+            transport: self.transport(),
+            src: match self.side {
+                Side::Vm => self.ends.0,
+                Side::Net => self.ends.1,
             },
-            src,
-            dst: registrar,
+            dst: self.known_as,
             payload,
+        }
+    }
+
+    fn transport(&self) -> Transport {
+        match self.half.layer {
+            Layer::Tls(_) => Transport::Tls(self.id),
+            Layer::Plain | Layer::Awaited => Transport::Tcp(self.id),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! registrar end here.
 //!
 //! In: what the two listeners of the namespace accept, bytes. Out: messages, in the
-//! order of their connection; bytes that are no messages go through here.
+//! order of their connection; bytes that are no messages go through here. Where a request
+//! is to go to one whose connection is gone, another is made ([`made`]).
 //!
 //! Nothing grows without bound. A slow peer's other end is not read; beyond a number
 //! of connections, of a VM or in all, the taps are told to let new ones pass. Thin
@@ -14,11 +15,13 @@ mod client;
 mod clients;
 mod half;
 mod layer;
+mod made;
 mod pair;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -61,6 +64,8 @@ pub struct Framers {
     pub of_client: Box<dyn Fn() -> Box<dyn Framer> + Send>,
     /// which has this port.
     pub registrar: u16,
+    /// Ports at which Sidestep may make connections in anybody's name.
+    pub own_ports: RangeInclusive<u16>,
 }
 
 /// What finds the messages of one connection.
@@ -87,6 +92,8 @@ pub struct ConnectionCounts {
     pub open: u64,
     /// Accepted so far.
     pub accepted: u64,
+    /// Made for requests whose connection was gone.
+    pub made: u64,
     /// Ended by both sides.
     pub ended: u64,
     /// Broken: reset by one side, not to be made to the other, or given up.
@@ -114,6 +121,10 @@ pub(super) struct Connections {
     pairs: HashMap<u64, Pair>,
     /// Those of thin clients to the registrar.
     clients: Clients,
+    /// Those that Sidestep has made.
+    made: HashMap<u64, Client>,
+    /// How many of its own ports have been used: the next is another.
+    ports_used: u16,
     by_ends: HashMap<(SocketAddr, SocketAddr), u64>,
     per_vm: HashMap<IpAddr, usize>,
     /// What passes because it cannot be read, by VM.
@@ -165,6 +176,8 @@ impl Connections {
             listeners,
             pairs: HashMap::new(),
             clients: Clients::default(),
+            made: HashMap::new(),
+            ports_used: 0,
             by_ends: HashMap::new(),
             per_vm: HashMap::new(),
             unread: HashMap::new(),
@@ -192,7 +205,7 @@ impl Connections {
     /// What became of them.
     pub fn counts(&self) -> ConnectionCounts {
         ConnectionCounts {
-            open: (self.pairs.len() + self.clients.len()) as u64,
+            open: (self.pairs.len() + self.made.len() + self.clients.len()) as u64,
             ..self.counts
         }
     }
@@ -251,20 +264,36 @@ impl Connections {
             }
         }
         for id in std::mem::take(&mut self.waiting) {
-            match self.clients.contains(id) {
-                true => self.turn_of_client(id, into),
-                false => self.turn(id, into),
+            if self.clients.contains(id) {
+                self.turn_of_client(id, into);
+            } else if self.made.contains_key(&id) {
+                self.turn_of_made(id, into);
+            } else {
+                self.turn(id, into);
             }
         }
     }
 
     /// Sends a message by its connection, or where that is gone by a later one
-    /// between the same two. A thin client that connects anew registers anew.
-    pub fn send(&mut self, datagram: &Datagram) {
+    /// between the same two; a request by one that is made for it. A thin client that
+    /// connects anew registers anew. `take`: has the taps take the segments of a
+    /// connection, of a VM's address and another.
+    pub fn send(
+        &mut self,
+        namespace: &Namespace,
+        datagram: &Datagram,
+        take: impl FnMut(SocketAddr, SocketAddr) -> Result<()>,
+    ) {
         if datagram.side == Side::Net && datagram.src.port() == self.framers.registrar {
             return self.send_to_client(datagram);
         }
-        let Some(id) = self.carrier(datagram) else {
+        let speaks = |pair: &Pair| pair.speaks(datagram.side);
+        let carrier = self
+            .carrier(datagram, speaks)
+            .or_else(|| self.make(namespace, datagram, take))
+            // Its peer has said that it says no more, and may hear all the same.
+            .or_else(|| self.carrier(datagram, |_| true));
+        let Some(id) = carrier else {
             self.counts.undeliverable += 1;
             tracing::debug!("no connection from {} to {}", datagram.src, datagram.dst);
             return;
@@ -272,22 +301,31 @@ impl Connections {
         if let Some(pair) = self.pairs.get_mut(&id) {
             pair.send(datagram.side, datagram.payload.clone());
             self.settle(id);
+        } else if let Some(made) = self.made.get_mut(&id) {
+            made.send(datagram.payload.clone());
+            self.settle_made(id);
         }
     }
 
     /// Resets every connection.
     pub fn reset_all(&mut self) {
         self.pairs.clear();
+        self.made.clear();
         self.clients = Clients::default();
         self.by_ends.clear();
         self.per_vm.clear();
         self.waiting.clear();
     }
 
-    fn carrier(&self, datagram: &Datagram) -> Option<u64> {
+    /// What a message goes by: `fits` says which of the pairs may do.
+    fn carrier(&self, datagram: &Datagram, fits: impl Fn(&Pair) -> bool) -> Option<u64> {
         let ConnectionId(id) = datagram.transport.connection()?;
-        let open = |pair: &Pair| pair.carries(datagram);
-        if self.pairs.get(&id).is_some_and(open) {
+        let open = |id: &u64| match (self.pairs.get(id), self.made.get(id)) {
+            (Some(pair), _) => pair.carries(datagram) && fits(pair),
+            (_, Some(made)) => made.carries(datagram),
+            _ => false,
+        };
+        if open(&id) {
             return Some(id);
         }
         let (vm, remote) = match datagram.side {
@@ -298,7 +336,7 @@ impl Connections {
             |ends: &(SocketAddr, SocketAddr)| ends.0.ip() == vm.ip() && ends.1.ip() == remote.ip();
         self.by_ends
             .iter()
-            .filter(|(ends, id)| same(ends) && self.pairs.get(id).is_some_and(open))
+            .filter(|(ends, id)| same(ends) && open(id))
             .map(|(_, id)| *id)
             .max()
     }
@@ -446,10 +484,7 @@ impl Connections {
             }
         }
         self.pairs.insert(id, pair);
-        self.by_ends.insert(ends, id);
-        *self.per_vm.entry(ends.0.ip()).or_default() += 1;
-        self.note_room(ends.0.ip());
-        self.waiting.insert(id);
+        self.note(id, ends);
     }
 
     fn turn(&mut self, id: u64, into: &mut VecDeque<Taken>) {
@@ -520,6 +555,11 @@ impl Connections {
         if client.wants_turn() {
             self.waiting.insert(id);
         }
+        self.wait_for(id, client);
+    }
+
+    /// Has the kernel tell of what a connection with one peer waits for.
+    fn wait_for(&self, id: u64, client: &Client) {
         let interest = client.interest();
         let mut event = EpollEvent::new(interest | EpollFlags::EPOLLONESHOT, token(id, Side::Net));
         if !interest.is_empty()
@@ -564,11 +604,25 @@ impl Connections {
 
     fn remove(&mut self, id: u64) -> Option<Pair> {
         let pair = self.pairs.remove(&id)?;
+        self.forget(id, pair.ends);
+        Some(pair)
+    }
+
+    /// A connection of a VM has come about.
+    fn note(&mut self, id: u64, ends: (SocketAddr, SocketAddr)) {
+        self.by_ends.insert(ends, id);
+        *self.per_vm.entry(ends.0.ip()).or_default() += 1;
+        self.note_room(ends.0.ip());
+        self.waiting.insert(id);
+    }
+
+    /// It is gone.
+    fn forget(&mut self, id: u64, ends: (SocketAddr, SocketAddr)) {
         self.waiting.remove(&id);
-        if self.by_ends.get(&pair.ends) == Some(&id) {
-            self.by_ends.remove(&pair.ends);
+        if self.by_ends.get(&ends) == Some(&id) {
+            self.by_ends.remove(&ends);
         }
-        let vm = pair.ends.0.ip();
+        let vm = ends.0.ip();
         if let Some(count) = self.per_vm.get_mut(&vm) {
             *count -= 1;
             if *count == 0 {
@@ -576,7 +630,6 @@ impl Connections {
             }
         }
         self.note_room(vm);
-        Some(pair)
     }
 
     /// A limit is reached, or there is clearly room again.
@@ -587,7 +640,11 @@ impl Connections {
             true => self.full.insert(vm),
             false => self.full.remove(&vm),
         };
-        let all_full = is_full(self.all_full, self.pairs.len(), self.limits.all);
+        let all_full = is_full(
+            self.all_full,
+            self.pairs.len() + self.made.len(),
+            self.limits.all,
+        );
         if changed || all_full != self.all_full {
             self.all_full = all_full;
             self.limits_changed = true;

@@ -89,6 +89,12 @@ impl Pair {
         is_same && self.broken.is_none() && self.half(message.side).is_open()
     }
 
+    /// Whether the end on this side still says something: one that does not has closed,
+    /// as a rule.
+    pub fn speaks(&self, side: Side) -> bool {
+        !self.half(side).read_ended
+    }
+
     /// What an end waits for.
     pub fn interest(&self, side: Side) -> nix::sys::epoll::EpollFlags {
         let other = &self.halves[1 - side as usize];
