@@ -146,9 +146,18 @@ impl Wires {
     }
 }
 
+/// What has been seen since, but for what comes again late of an earlier call.
 fn since(wire: &Capture, before: usize) -> Result<Trace> {
     let mut trace = wire.so_far()?;
-    trace.datagrams.drain(..before);
+    let call = |datagram: &Datagram| header(&datagram.sip()?, "Call-ID");
+    let earlier: BTreeSet<String> = trace
+        .datagrams
+        .drain(..before)
+        .filter_map(|d| call(&d))
+        .collect();
+    trace
+        .datagrams
+        .retain(|datagram| call(datagram).is_none_or(|id| !earlier.contains(&id)));
     Ok(trace)
 }
 

@@ -17,8 +17,8 @@ type Asker = (Vec<u8>, Vec<u8>);
 struct Asked {
     /// The number of its last request.
     last: Option<u32>,
-    /// What had that number, to tell it from what has it again.
-    bytes: Vec<u8>,
+    /// Its requests, to tell what comes again, however late, from what has their number.
+    said: BTreeSet<Vec<u8>>,
     /// The numbers of its INVITEs.
     invites: BTreeSet<u32>,
 }
@@ -92,17 +92,14 @@ impl Asked {
             );
             return Ok(());
         }
-        match self.last {
-            Some(last) if number == last => {
-                ensure!(datagram.payload == self.bytes, "another request of {last}");
-                ensure!(!datagram.connected, "{last} comes twice by a connection");
-                return Ok(());
-            }
-            Some(last) if number != last + 1 => bail!("{number} after {last}"),
-            _ => {}
+        if !self.said.insert(datagram.payload.clone()) {
+            ensure!(!datagram.connected, "{number} comes twice by a connection");
+            return Ok(());
+        }
+        if let Some(last) = self.last {
+            ensure!(number == last + 1, "{number} after {last}");
         }
         self.last = Some(number);
-        self.bytes.clone_from(&datagram.payload);
         if *method == Method::Invite {
             self.invites.insert(number);
         }
