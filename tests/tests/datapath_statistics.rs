@@ -283,3 +283,38 @@ fn without_a_clock_rate_there_is_no_division_by_it() {
         assert_eq!(stats.jitter_ms(0), 0.0);
     });
 }
+
+/// A trunk's flow may stand for weeks: what counts for ever has 64 bits.
+#[test]
+fn what_counts_for_ever_goes_on_past_32_bits() {
+    isolated(|| {
+        const FULL: u64 = u32::MAX as u64;
+        let mut programs = programs(8_000);
+        programs.uplink(&packet().rtp(1, 160, SSRC, 0).bytes());
+        let started = programs.stats(STATS);
+        programs.set_stats(
+            STATS,
+            FlowStats {
+                packets: FULL,
+                bytes: FULL,
+                rtp_packets: FULL,
+                late: FULL,
+                duplicate: FULL,
+                expected_before: FULL,
+                ..started
+            },
+        );
+        // One that comes next, the same again, and one that comes late.
+        for seq in [3, 3, 2] {
+            programs.uplink(&packet().rtp(seq, 160, SSRC, 0).bytes());
+        }
+        let stats = programs.stats(STATS);
+        assert_eq!((stats.packets, stats.rtp_packets), (FULL + 3, FULL + 3));
+        assert_eq!(stats.bytes, FULL + 3 * 200);
+        assert_eq!((stats.late, stats.duplicate), (FULL + 1, FULL + 1));
+        assert_eq!(stats.expected(), FULL + 3);
+        // Another source: what was expected of this one is kept.
+        programs.uplink(&packet().rtp(9, 160, SSRC + 1, 0).bytes());
+        assert_eq!(programs.stats(STATS).expected_before, FULL + 3);
+    });
+}

@@ -12,8 +12,8 @@ use sidestep_tests::peers::capture::Capture;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, Sipp};
 use sidestep_tests::stage::{
-    GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, Wires, call_gateway, dial_gateway, gateway, hear,
-    phone, sip, steer, thin_client, wait_over,
+    GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, Wires, call_gateway, dial_gateway, expect_reason,
+    gateway, hear, phone, sip, steer, thin_client, wait_over,
 };
 use sidestep_tests::wait::{seconds, wait_for};
 
@@ -367,6 +367,41 @@ fn a_vm_whose_namespace_is_deleted_takes_no_media_with_it() {
         let gaps = trace.rtp_between(Site::Gw.ip(), Site::Tc1.ip()).gaps();
         ensure!(gaps == 0, "{gaps} packets lost");
         another_vms_call_is_seen(lab, &sidestep)
+    });
+}
+
+/// A machine is switched off, or loses its card, in a call, and its tap stays without a
+/// carrier: a bridge takes nothing from such a port, neither what the VM would send nor what
+/// is sent in its name, and gives it nothing. Media goes on, and when the machine is back
+/// so does its call.
+#[test]
+fn a_tap_without_a_carrier_takes_no_media_with_it() {
+    in_lab(|lab| {
+        lab.block_thin_clients()?;
+        let sidestep = Sidestep::start_with(lab, &[], steer)?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let wires = Wires::start(lab)?;
+        let (mut gw, mut vm) = call_gateway(lab)?;
+        sidestep.wait_call(lab, "steered")?;
+        wait_for_packets(&wires, steered_packets(&wires)? + 50)?;
+        lab.ip(Site::Vm1, "link set eth0 down")?;
+        wait_for("the bridge to have closed the port", seconds(5), || {
+            let port = lab.namespace(Site::Hv);
+            let port = port.run(&["bridge", "link", "show", "dev", "tap1"]).ok()?;
+            port.contains("state disabled").then_some(())
+        })?;
+        wait_for_packets(&wires, steered_packets(&wires)? + 100)?;
+        let call = sidestep.wait_call(lab, "steered")?;
+        expect_reason(&call, None)?;
+        lab.ip(Site::Vm1, "link set eth0 up")?;
+        lab.ip(Site::Vm1, "route replace default via 10.71.1.1")?;
+        wait_for_packets(&wires, steered_packets(&wires)? + 50)?;
+        let trace = wires.thin_client.so_far()?;
+        let gaps = trace.rtp_between(Site::Vm1.ip(), Site::Tc1.ip()).gaps();
+        ensure!(gaps == 0, "{gaps} packets lost");
+        vm.hang_up()?;
+        gw.finish(seconds(10))?;
+        wait_over(lab, &sidestep)
     });
 }
 

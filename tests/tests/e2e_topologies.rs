@@ -7,14 +7,15 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use sidestep_tests::lab::{Guest, Lab, Machine, Site, in_lab, tap};
 use sidestep_tests::peers::audio;
-use sidestep_tests::peers::capture::Capture;
+use sidestep_tests::peers::baresip::{self, Baresip};
+use sidestep_tests::peers::capture::{Capture, Trace};
 use sidestep_tests::peers::load::Load;
 use sidestep_tests::peers::sidestep::Sidestep;
 use sidestep_tests::peers::sipp::{Run, SILENT_PORT, Sipp, silent};
 use sidestep_tests::peers::thin_client::{Setup, ThinClient};
 use sidestep_tests::stage::{
-    GATEWAY_TONE, SET_UP, TC_TONE, call_gateway, expect_reason, hear, phone, registrar, sip, steer,
-    stock_client, thin_client, wait_over,
+    GATEWAY_TONE, SET_UP, TC_TONE, VM_TONE, call_gateway, expect_reason, hear, phone, registrar,
+    requests, sip, steer, stock_client, thin_client, wait_over,
 };
 use sidestep_tests::wait::{seconds, wait_for};
 
@@ -263,6 +264,55 @@ fn a_steered_call_is_routed_between_two_taps_of_which_one_is_an_uplink() {
 #[test]
 fn a_direct_call_is_routed_for_a_gateway_whose_tap_is_an_uplink() {
     the_host_routes_for_the_gateway_too("direct", true);
+}
+
+/// Both ends are VMs that are looked after, of which one has its thin client: the other's
+/// call goes through its VM, and what would be counted there takes nothing from the first.
+#[test]
+fn a_steered_call_to_another_vm_that_is_looked_after() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start_with(lab, &[], steer)?;
+        let near = Capture::start(lab, Site::Tc1, "eth0")?;
+        let far = Capture::start(lab, Site::Hv, tap(Site::Vm2))?;
+        let _tc = thin_client(lab, &sidestep, |_| {})?;
+        let mut called = Baresip::start(
+            lab,
+            Site::Vm2,
+            &baresip::Setup {
+                auto_answer: true,
+                ..baresip::Setup::default()
+            },
+        )?;
+        let mut vm = phone(lab, Site::Vm1)?;
+        vm.dial(&format!("sip:desk@{}", sip(Site::Vm2)))?;
+        vm.wait_established(1, SET_UP)?;
+        called.wait_established(1, SET_UP)?;
+        sidestep.wait_call(lab, "steered")?;
+        let through = sidestep.wait_call(lab, "vm")?;
+        expect_reason(&through, Some("tc-not-registered"))?;
+        hear(&near, Site::Vm1.ip(), Site::Tc1.ip(), VM_TONE)?;
+        hear(&far, Site::Vm1.ip(), Site::Vm2.ip(), TC_TONE)?;
+        counted(lab, &sidestep, "steered")?;
+        // The one called offers anew: its own call is the last to hear the answer.
+        for (nth, on) in [(1, true), (2, false)] {
+            called.hold(on)?;
+            far.wait_for("an offer to be answered", seconds(5), |trace| {
+                let acknowledged = requests(trace, "ACK", Site::Vm2.ip(), Site::Vm1.ip());
+                (acknowledged >= nth).then_some(())
+            })?;
+        }
+        for (wire, to) in [(&near, Site::Tc1), (&far, Site::Vm2)] {
+            let so_far = |trace: &Trace| trace.rtp_between(Site::Vm1.ip(), to.ip()).packets;
+            let before = so_far(&wire.so_far()?);
+            wire.wait_for("media to go on", seconds(5), |trace| {
+                (so_far(trace) > before + 60).then_some(())
+            })?;
+        }
+        hear(&near, Site::Vm1.ip(), Site::Tc1.ip(), VM_TONE)?;
+        hear(&far, Site::Vm1.ip(), Site::Vm2.ip(), TC_TONE)?;
+        vm.hang_up()?;
+        wait_over(lab, &sidestep)
+    });
 }
 
 /// A next hop's MAC is forgotten in mid-call, again and again: the stack takes the

@@ -141,6 +141,34 @@ fn every_kind_of_interface_gets_its_mode_and_doctor_says_why() {
     });
 }
 
+/// What steering would stumble over is told of before it does.
+#[test]
+fn doctor_tells_of_what_steering_stumbles_over() {
+    in_lab(|lab| {
+        let sidestep = Sidestep::start_with(lab, &[], |config| {
+            if let Some(uplinks) = config["uplinks"].as_array_mut() {
+                uplinks.push(json!("u-tap"));
+            }
+        })?;
+        lab.namespace(Site::Hv).ip_batch(
+            "tuntap add dev u-tap mode tap\n\
+             link set u-tap up\n",
+        )?;
+        let told = |subject: &str, words: &str| -> Result<bool> {
+            Ok(says(&doctor(lab, &sidestep)?, subject, "warn", words))
+        };
+        let (checksums, filter) = ("leave UDP checksums to a card", "up3 filters strictly");
+        ensure!(!told("u-tap", checksums)? && !told("rp_filter", filter)?);
+        lab.ip(Site::Hv, "link set u-tap master br0")?;
+        lab.namespace(Site::Hv)
+            .sysctl(&[("ipv4/conf/up3/rp_filter", "1")])?;
+        ensure!(told("u-tap", checksums)? && told("rp_filter", filter)?);
+        // A port of a bridge filters nothing.
+        ensure!(!told("rp_filter", "up0")?);
+        Ok(())
+    });
+}
+
 /// Where no driver takes the program, since the far ends have jumbo frames, the stack
 /// runs it: media is steered and counted all the same.
 #[test]

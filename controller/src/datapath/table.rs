@@ -119,6 +119,9 @@ impl<M: FlowMaps> FlowTable<M> {
     /// Not all could be installed; those of before stand.
     pub fn set(&mut self, call: u32, wanted: &[Installed]) -> Result<(), Refused> {
         let old = self.calls.get(&call).cloned().unwrap_or_default();
+        let carried = |flow: &&Installed| !self.is_carried_for_another(call, flow);
+        let wanted: Vec<Installed> = wanted.iter().filter(carried).copied().collect();
+        let wanted = wanted.as_slice();
         let mut fresh = Vec::new();
         let new = match self.number(call, wanted, &old, &mut fresh) {
             Ok(new) => new,
@@ -396,6 +399,18 @@ impl<M: FlowMaps> FlowTable<M> {
                 self.owners.remove(&flow.key);
             }
         }
+    }
+
+    /// Whether a flow is only to be counted on its way to a VM, and another call, of a VM
+    /// of this host that talks to this one, has it sent on: that goes before.
+    fn is_carried_for_another(&self, call: u32, flow: &Installed) -> bool {
+        if place(flow) != Place::Relay {
+            return false;
+        }
+        let owner = self.owners.get(&flow.key).filter(|owner| **owner != call);
+        let flows = owner.and_then(|owner| self.calls.get(owner));
+        let mut flows = flows.into_iter().flatten();
+        flows.any(|other| other.key == flow.key && place(other) == Place::Uplink)
     }
 
     /// A five-tuple belongs to the call that asked for it last.

@@ -434,3 +434,26 @@ fn flows_are_listed_some_at_a_time() {
     assert_eq!(table.owner(&direct(71).key), Some(7));
     assert_eq!(table.owner(&direct(51).key), None);
 }
+
+/// Two VMs of this host talk to each other, one by its thin client: what is sent on for
+/// its call is what the other's would count on its way to the VM.
+#[test]
+fn what_is_only_counted_takes_no_place_of_what_is_sent_on() {
+    let mut table = table(8);
+    let carried = steered(10, FlowLeg::GatewayToTc);
+    let relayed = flow(10, FlowLeg::VmToGateway, FlowKind::Relay);
+    let alone = flow(11, FlowLeg::VmToGateway, FlowKind::Relay);
+    table.set(2, &[relayed, alone]).unwrap();
+    table.set(1, &[carried]).unwrap();
+    for _ in 0..2 {
+        let installed = table.maps.flows[&carried.key];
+        assert_eq!(installed.kind, FlowKind::Steered as u8);
+        assert_eq!((installed.call, table.owner(&carried.key)), (1, Some(1)));
+        assert_eq!(table.owner(&alone.key), Some(2));
+        table.set(2, &[relayed, alone]).unwrap();
+    }
+    // When it is over there is nothing but to count.
+    table.remove(1);
+    table.set(2, &[relayed, alone]).unwrap();
+    assert_eq!(table.owner(&relayed.key), Some(2));
+}

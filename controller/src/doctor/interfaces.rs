@@ -53,7 +53,12 @@ pub(super) fn examine(config: &Config, host: &Host, area: &mut Area<'_>) {
     }
     for name in &config.uplinks {
         match host.link(name) {
-            Some(link) => uplink(link, area),
+            Some(link) => {
+                uplink(link, area);
+                if config.vms.iter().any(|vm| is_routed(vm, host)) {
+                    accepts_anchors(link, area);
+                }
+            }
             None => area.warn(
                 name,
                 "this uplink is not there",
@@ -101,7 +106,7 @@ fn uplink(link: &Link, area: &mut Area<'_>) {
         (Some("vlan"), _) => area.warn(
             name,
             format!("{found}, a VLAN: XDP runs in generic mode, at a higher cost per packet"),
-            "keep it nevertheless: tagged frames on its parent are not looked into",
+            "name the interface below it: frames are looked at behind their tags there",
         ),
         (_, Some(driver)) if NATIVE_XDP.contains(&driver) => {
             area.ok(name, format!("{found}, {driver}: XDP in the driver"));
@@ -123,7 +128,36 @@ fn uplink(link: &Link, area: &mut Area<'_>) {
             format!("name {master} as the uplink: XDP belongs to the bond, not to its parts"),
         );
     }
+    if link.kind() == Some("tun") && link.master.is_some() {
+        area.warn(
+            name,
+            "is a machine's tap on a bridge: the machine may leave UDP checksums to a card, \
+             which steering at this tap does not always see",
+            "name it only where what is behind it has direct calls to be counted: steered ones \
+             do not need it",
+        );
+    }
     offloads(name, area);
+}
+
+fn is_routed(vm: &VmConfig, host: &Host) -> bool {
+    host.link(&vm.tap).is_some_and(|tap| tap.master.is_none())
+}
+
+/// What is steered at a routed VM's anchor and waits for its next hop's MAC, or leaves by no
+/// uplink, is given to the stack, and comes from the VM's address by then.
+fn accepts_anchors(link: &Link, area: &mut Area<'_>) {
+    let name = link.ifname.as_str();
+    if link.master.is_none() && filters_strictly(name) {
+        area.warn(
+            "rp_filter",
+            format!(
+                "{name} filters strictly, and steered packets that wait for a neighbour come \
+                 from a VM's address"
+            ),
+            format!("sysctl -w net.ipv4.conf.{name}.rp_filter=2"),
+        );
+    }
 }
 
 /// Why the kernel runs an uplink's program in generic mode.
@@ -236,12 +270,7 @@ fn routing(vm: &VmConfig, link: &Link, area: &mut Area<'_>) {
             "sysctl -w net.ipv4.ip_forward=1",
         );
     }
-    let filter = |of: &str| -> u8 {
-        let value = sysctl(&format!("ipv4/conf/{of}/rp_filter"));
-        value.and_then(|value| value.parse().ok()).unwrap_or(0)
-    };
-    // The kernel takes the greater of the two; 1 is strict.
-    if filter("all").max(filter(name)) == 1 && !routed(vm, link) {
+    if filters_strictly(name) && !routed(vm, link) {
         area.fail(
             "rp_filter",
             format!(
@@ -254,6 +283,15 @@ fn routing(vm: &VmConfig, link: &Link, area: &mut Area<'_>) {
             ),
         );
     }
+}
+
+fn filters_strictly(name: &str) -> bool {
+    let filter = |of: &str| -> u8 {
+        let value = sysctl(&format!("ipv4/conf/{of}/rp_filter"));
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    };
+    // The kernel takes the greater of the two; 1 is strict.
+    filter("all").max(filter(name)) == 1
 }
 
 /// How its frames go on.
