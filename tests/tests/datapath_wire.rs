@@ -4,8 +4,8 @@
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode};
 use sidestep_abi::counter::Counter;
-use sidestep_abi::door::{LEASE_NS, PortClass, Side};
-use sidestep_abi::flow::FlowKind;
+use sidestep_abi::door::{LEASE_NS, Neighbour, PortClass, Side, UNTAGGED};
+use sidestep_abi::flow::{AT_TAP, FlowKind};
 use sidestep_abi::program::{DOOR_OUT, TAP_FROM_VM, TAP_TO_VM, UPLINK};
 use sidestep_tests::packet::{Mac, Packet};
 use sidestep_tests::program::{
@@ -424,5 +424,69 @@ fn routed_media_leaves_by_the_other_uplink() {
                 (Counter::SteeredForwarded, 1)
             ]
         );
+    });
+}
+
+/// A sender on the VM's bridge leaves its checksums to a card; what is steered at the VM's tap
+/// leaves by the uplink with whole ones, in every pairing of IP versions.
+#[test]
+fn a_checksum_that_is_left_to_a_card_is_made_on_the_way_out() {
+    const SENDER_MAC: Mac = [0x02, 0x71, 0x01, 0, 0, 0x12];
+    let (v4, v6) = (
+        ["10.71.1.12:3000", "10.71.1.11:40000", "10.71.2.21:2000"],
+        [
+            "[2001:db8:1::12]:3000",
+            "[2001:db8:1::11]:40000",
+            "[2001:db8:2::21]:2000",
+        ],
+    );
+    isolated(|| {
+        let mut host = Host::set_up();
+        pair("tap9", "vm9");
+        ip("link set tap9 master br0").unwrap();
+        let card = std::process::Command::new("ethtool")
+            .args(["-K", "up0", "tx", "off"])
+            .status()
+            .expect("ethtool");
+        assert!(card.success());
+        let sender = Wire::open("vm9").unwrap();
+        // The kernel's own ends of the bridge tell it of their groups (IGMP).
+        let is_for_all = |frame: &[u8]| frame[0] & 1 != 0;
+        let tap = ifindex("tap0").unwrap();
+        let router = Neighbour {
+            vm_mac: VM_MAC,
+            peer_mac: ROUTER_MAC,
+            seen_mac: ROUTER_MAC,
+            chosen_by_vm: 0,
+            tag: UNTAGGED,
+        };
+        for (vm, far) in [(VM, "10.71.2.21"), (VM6, "2001:db8:2::21")] {
+            host.programs.set_vm(vm, tap);
+            host.programs.set_neighbour(vm, far, router);
+        }
+        for (came, went) in [(v4, v4), (v6, v6), (v4, v6), (v6, v4)] {
+            let ([from, anchor, _], [_, sent_from, to]) = (came, went);
+            host.programs
+                .set_flow(from, anchor, steer(3, sent_from, to, AT_TAP));
+            for seq in 0..20 {
+                let packet = Packet::udp(from, anchor)
+                    .macs(SENDER_MAC, VM_MAC)
+                    .rtp(seq, 160, 7, 8);
+                let unfinished = packet.clone().unfinished().bytes();
+                sender.send_unfinished(&unfinished).unwrap();
+                let went = packet
+                    .between(sent_from, to)
+                    .macs(VM_MAC, ROUTER_MAC)
+                    .ttl(63);
+                let translated = from.starts_with('[') && !to.starts_with('[');
+                let went = if translated { went.id(0) } else { went };
+                let mut frame = host.far.next().unwrap();
+                while is_for_all(&frame) {
+                    frame = host.far.next().unwrap();
+                }
+                assert_eq!(frame, went.bytes(), "{from} {to} {seq}");
+            }
+            assert_eq!(host.programs.counted(), [(Counter::SteeredAtTap, 20)]);
+        }
     });
 }
