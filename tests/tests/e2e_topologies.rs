@@ -331,7 +331,12 @@ fn a_neighbour_is_missing_and_no_packet_is_lost() {
         vm.wait_established(1, SET_UP)?;
         sidestep.wait_call(lab, "steered")?;
         let near = Capture::start(lab, Site::Tc1, "eth0")?;
-        let anchor = SocketAddrV4::new(Site::Vm3.ip(), 40_000);
+        let flow = sidestep.wait_for_row(lab, "flows", "its anchor", seconds(5), |row| {
+            row["leg"] == "gateway->tc" && row["rtcp"] == false
+        })?;
+        let anchor = flow["to"].as_str().context("an address")?;
+        let anchor: SocketAddrV4 = anchor.parse()?;
+        ensure!(*anchor.ip() == Site::Vm3.ip(), "{flow}");
         let load = Load::start(lab, Site::Gw, SILENT_PORT, anchor, SSRC)?;
         let before = sidestep.counter(lab, "fib-passed")?;
         for flushed in 1..=5 {
