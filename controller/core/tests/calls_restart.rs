@@ -122,7 +122,7 @@ fn what_is_not_configured_or_not_readable_is_left_out() {
         .engine
         .snapshot()
         .into_iter()
-        .filter_map(|entry| Some((entry.key, entry.value?)))
+        .filter_map(|entry| Some((entry.key, entry.value?.into_bytes())))
         .collect();
     let restore = |config: EngineConfig, stored: &[(Key, Vec<u8>)]| {
         let mut engine = Engine::new(config, now);

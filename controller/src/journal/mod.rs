@@ -14,11 +14,18 @@
 //! **How.** A log: what is stored at once is one `write` at the end of one file. A
 //! tree on the disk (redb was here before) makes of each entry some ten pages and
 //! as many calls of the kernel, for a memory that lasts no longer than `/run` does.
+//!
+//! An entry comes in parts ([`Value`]), and of each turn of a call most of them are
+//! what they were: texts of messages above all. A part that stands in the file already,
+//! in the entry of the same key or twice in this one, is named by its place and not
+//! written again. A part is known by its hash (64 bits) and its length among the few of
+//! its own key.
+//!
 //! What the log has too much is left behind bit by bit: when it has grown to
 //! several times what is alive, it becomes `journal.old`, a new one is begun, and
 //! with each batch some of what is still alive in the old one is written into the
-//! new one, until the old one can go. No single batch takes long, and the two files
-//! together stay within a few times what is alive, and [`SMALL`].
+//! new one, wholly, until the old one can go. No single batch takes long, and the two
+//! files together stay within a few times what is alive, and [`SMALL`].
 
 mod log;
 
@@ -26,17 +33,17 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use sidestep_core::engine::{Entry, Key};
+use sidestep_core::engine::{Entry, Key, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::log::{Batch, Log};
+use self::log::{Batch, Contents, Log, Piece};
 
 /// A log is left behind when it is longer than what is alive, so many times …
 const GROWTH: u64 = 4;
 /// … and longer than this, octets.
 const SMALL: u64 = 4 << 20;
-/// Octets of an ordinary key and of a record's head.
-const KEY: usize = 32;
+/// Octets of an ordinary entry's new parts, and of what is written with them.
+const ORDINARY: usize = 4 << 10;
 /// Octets that a batch takes along from the log that is left behind, at least.
 const TAKEN_ALONG: usize = 32 << 10;
 
@@ -59,13 +66,18 @@ struct Old {
     left: Vec<Key>,
 }
 
-/// Where a value is.
-#[derive(Debug, Clone, Copy)]
+/// Where a value is: its parts.
+#[derive(Debug, Clone)]
 struct Place {
     in_old: bool,
-    at: u64,
-    length: u32,
+    parts: Box<[Part]>,
+}
+
+/// A part of a value that is in a file.
+#[derive(Debug, Clone, Copy)]
+struct Part {
     hash: u64,
+    piece: Piece,
 }
 
 /// An entry as an earlier run left it.
@@ -118,9 +130,9 @@ impl Journal {
         if before.is_none() {
             remove_old(path)?;
         }
-        let mut values: HashMap<Key, (Place, Vec<u8>)> = HashMap::new();
-        let mut read = |records: Vec<log::Record>, in_old| {
-            for record in records {
+        let mut pieces: HashMap<Key, (bool, Vec<Piece>)> = HashMap::new();
+        let mut read = |contents: &mut Contents, in_old| {
+            for record in std::mem::take(&mut contents.records) {
                 let key = match record.key.parse::<Key>() {
                     Ok(key) => key,
                     Err(error) => {
@@ -128,30 +140,43 @@ impl Journal {
                         continue;
                     }
                 };
-                match record.value {
-                    Some(value) => {
-                        let place = Place::of(in_old, record.at, &value);
-                        values.insert(key, (place, value));
-                    }
-                    None => drop(values.remove(&key)),
+                match record.pieces {
+                    Some(of_value) => drop(pieces.insert(key, (in_old, of_value))),
+                    None => drop(pieces.remove(&key)),
                 }
             }
         };
-        let before = before.map(|(log, records)| {
-            read(records, true);
-            log
-        });
+        let split = |(log, mut contents): (Log, Contents),
+                     in_old,
+                     read: &mut dyn FnMut(&mut Contents, bool)| {
+            read(&mut contents, in_old);
+            (log, contents.bytes)
+        };
+        let before = before.map(|opened| split(opened, true, &mut read));
+        let now = now.map(|opened| split(opened, false, &mut read));
+        let (before, bytes_before) = before.unzip();
+        let (now, bytes_now) = now.unzip();
         let log = match now {
-            Some((log, records)) => {
-                read(records, false);
-                log
-            }
+            Some(log) => log,
             None => Log::begin(path, boot)?,
         };
-        let places: HashMap<Key, Place> = values
-            .iter()
-            .map(|(key, (place, _))| (key.clone(), *place))
-            .collect();
+        let mut places = HashMap::with_capacity(pieces.len());
+        let mut left = Vec::with_capacity(pieces.len());
+        for (key, (in_old, pieces)) in pieces {
+            let bytes = if in_old { &bytes_before } else { &bytes_now };
+            let bytes = bytes.as_deref().unwrap_or_default();
+            let texts: Option<Vec<&[u8]>> = pieces.iter().map(|piece| piece.of(bytes)).collect();
+            let texts = texts.context("an entry is not in the file")?;
+            let parts = pieces.iter().zip(&texts).map(|(piece, text)| Part {
+                hash: xxh3_64(text),
+                piece: *piece,
+            });
+            let parts = parts.collect();
+            left.push((key.clone(), texts.concat()));
+            places.insert(key, Place { in_old, parts });
+        }
+        // Numbers are to be known before any call is.
+        left.sort_by(|(one, _), (other, _)| one.cmp(other));
         let in_old = |(key, place): (&Key, &Place)| place.in_old.then(|| key.clone());
         let journal = Self {
             path: path.to_owned(),
@@ -161,15 +186,9 @@ impl Journal {
                 log,
                 left: places.iter().filter_map(in_old).collect(),
             }),
-            alive: places.values().map(|place| u64::from(place.length)).sum(),
+            alive: places.values().map(Place::length).sum(),
             places,
         };
-        let mut left: Vec<Left> = values
-            .into_iter()
-            .map(|(key, (_, value))| (key, value))
-            .collect();
-        // Numbers are to be known before any call is.
-        left.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok((journal, left))
     }
 
@@ -190,41 +209,37 @@ impl Journal {
     }
 
     fn append(&mut self, entries: &[Entry]) -> Result<()> {
-        let values = entries.iter().filter_map(|entry| entry.value.as_ref());
-        let mut batch = Batch::new(values.map(|value| value.len() + KEY).sum());
+        let mut batch = self.log.batch(entries.len() * ORDINARY);
         let mut stored = Vec::with_capacity(entries.len());
         for Entry { key, value } in entries {
-            let place = value.as_ref().map(|value| Place::of(false, 0, value));
             let before = self.places.get(key);
-            let same = match (&place, before) {
-                (Some(place), Some(before)) => place.is_same(before),
-                (None, None) => true,
-                _ => false,
+            let place = match (value, before) {
+                (Some(value), before) => match Place::write(&mut batch, key, value, before)? {
+                    Some(place) => Some(place),
+                    None => continue,
+                },
+                (None, Some(_)) => {
+                    batch.remove(&key.to_string())?;
+                    None
+                }
+                (None, None) => continue,
             };
-            if same {
-                continue;
-            }
-            let at = batch
-                .record(&key.to_string(), value.as_deref())
-                .context("an entry of more than 4 GiB")?;
-            stored.push((key.clone(), place.map(|place| Place { at, ..place })));
+            stored.push((key.clone(), place));
         }
         if batch.is_empty() {
             return Ok(());
         }
         self.take_along(&mut batch, &mut stored)?;
-        let start = self.log.append(batch)?;
+        self.log.append(batch)?;
         for (key, place) in stored {
-            let length = |place: &Place| u64::from(place.length);
             let before = match place {
                 Some(place) => {
-                    self.alive += length(&place);
-                    let at = place.at + start;
-                    self.places.insert(key, Place { at, ..place })
+                    self.alive += place.length();
+                    self.places.insert(key, place)
                 }
                 None => self.places.remove(&key),
             };
-            self.alive -= before.as_ref().map_or(0, length);
+            self.alive -= before.as_ref().map_or(0, Place::length);
         }
         self.leave_behind()
     }
@@ -245,19 +260,17 @@ impl Journal {
             };
             let place = self.places.get(&key).filter(|place| place.in_old);
             let now = stored.iter().any(|(new, _)| *new == key);
-            let Some(place) = place.filter(|_| !now).copied() else {
+            let Some(place) = place.filter(|_| !now) else {
                 continue;
             };
-            let value = old.log.value(place.at, place.length)?;
-            let at = batch
-                .record(&key.to_string(), Some(&value))
-                .context("an entry of more than 4 GiB")?;
-            let place = Place {
-                in_old: false,
-                at,
-                ..place
-            };
-            stored.push((key, Some(place)));
+            let mut record = batch.record(&key.to_string())?;
+            let mut parts = Vec::with_capacity(place.parts.len());
+            for part in &place.parts {
+                let piece = record.new_octets(&old.log.read(part.piece)?)?;
+                parts.push(Part { piece, ..*part });
+            }
+            record.done()?;
+            stored.push((key, Some(Place::new(parts))));
         }
         Ok(())
     }
@@ -288,19 +301,72 @@ impl Journal {
 }
 
 impl Place {
-    fn of(in_old: bool, at: u64, value: &[u8]) -> Self {
+    fn new(parts: Vec<Part>) -> Self {
         Self {
-            in_old,
-            at,
-            // Longer ones are refused where they are written.
-            length: u32::try_from(value.len()).unwrap_or(u32::MAX),
-            hash: xxh3_64(value),
+            in_old: false,
+            parts: parts.into_boxed_slice(),
         }
     }
 
-    /// Whether the same value is there.
-    fn is_same(&self, other: &Self) -> bool {
-        (self.length, self.hash) == (other.length, other.hash)
+    /// Octets of the value.
+    fn length(&self) -> u64 {
+        let lengths = self.parts.iter().map(|part| u64::from(part.piece.length));
+        lengths.sum()
+    }
+
+    /// Adds a value to a batch, as far as its parts are not in the file; where it is
+    /// then. `None`: it is what it was before.
+    fn write(
+        batch: &mut Batch,
+        key: &Key,
+        value: &Value,
+        before: Option<&Self>,
+    ) -> Result<Option<Self>> {
+        let is = |part: &Part, hash: u64, text: &[u8]| {
+            part.hash == hash && part.piece.length as usize == text.len()
+        };
+        let hashed = value.parts().map(|text| (xxh3_64(text), text));
+        let hashed: Vec<(u64, &[u8])> = hashed.collect();
+        let known = before.map_or(&[][..], |before| &before.parts);
+        let mut both = known.iter().zip(&hashed);
+        if before.is_some()
+            && known.len() == hashed.len()
+            && both.all(|(part, (hash, text))| is(part, *hash, text))
+        {
+            return Ok(None);
+        }
+        // What stands in the log of before goes with it.
+        let known = before
+            .filter(|before| !before.in_old)
+            .map_or(&[][..], |_| known);
+        let mut record = batch.record(&key.to_string())?;
+        let mut parts: Vec<Part> = Vec::with_capacity(hashed.len());
+        let mut next = 0;
+        for (hash, text) in hashed {
+            // Mostly they follow each other as they did.
+            let (passed, ahead) = known.split_at(next);
+            let found = ahead.iter().position(|part| is(part, hash, text));
+            let same = match found {
+                Some(skipped) => {
+                    next += skipped + 1;
+                    ahead.get(skipped)
+                }
+                None => passed
+                    .iter()
+                    .chain(&parts)
+                    .find(|part| is(part, hash, text)),
+            };
+            let piece = match same {
+                Some(part) => {
+                    record.old_octets(part.piece);
+                    part.piece
+                }
+                None => record.new_octets(text)?,
+            };
+            parts.push(Part { hash, piece });
+        }
+        record.done()?;
+        Ok(Some(Self::new(parts)))
     }
 }
 

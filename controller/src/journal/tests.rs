@@ -15,7 +15,7 @@ fn file(name: &str) -> PathBuf {
 fn call(id: u32, value: Option<&[u8]>) -> Entry {
     Entry {
         key: Key::Call(id),
-        value: value.map(<[u8]>::to_vec),
+        value: value.map(|value| value.to_vec().into()),
     }
 }
 
@@ -70,6 +70,77 @@ fn what_has_not_changed_is_not_written_again() {
         .store(&[call(5, Some(&[5; 3000])), call(4, None), call(77, None)])
         .unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), length);
+}
+
+fn in_parts(id: u32, parts: &[&[u8]]) -> Entry {
+    Entry {
+        key: Key::Call(id),
+        value: Some(parts.iter().copied().collect()),
+    }
+}
+
+/// Of an entry only what is new of it is written, and all of it is read again.
+#[test]
+fn a_part_is_written_once() {
+    let path = file("parts");
+    let (mut journal, _) = Journal::open_in(&path, "boot").unwrap();
+    let size = || fs::metadata(&path).unwrap().len();
+    let texts: Vec<Vec<u8>> = (1..5).map(|n| vec![n; 1_000]).collect();
+    let [a, b, c, d] = [0, 1, 2, 3].map(|n| texts[n].as_slice());
+    let turns: [(&[&[u8]], u64); 7] = [
+        (&[b"one", a, b, b"x"], 2_004),
+        // The first changes, and a text comes between.
+        (&[b"two", a, c, b, b"x"], 1_003),
+        // They change places; what has gone comes again.
+        (&[b"one", b, a, b"x"], 3),
+        (&[b"one", b, a, b"x"], 0),
+        // The same text twice.
+        (&[d, b"y", d, b, d], 1_001),
+        (&[], 0),
+        (&[a, b], 2_000),
+    ];
+    let mut expected = Vec::new();
+    for (turn, (parts, new)) in turns.into_iter().enumerate() {
+        let before = size();
+        journal.store(&[in_parts(1, parts)]).unwrap();
+        let grown = size() - before;
+        // Heads of the batch and of the record, key, and pieces.
+        let most = if new == 0 && turn == 3 { 0 } else { new + 70 };
+        assert!((new..=most).contains(&grown), "turn {turn}: {grown}");
+        expected = parts.concat();
+        let (again, left) = Journal::open_in(&path, "boot").unwrap();
+        assert_eq!(left, [(Key::Call(1), expected.clone())], "turn {turn}");
+        // One that goes on after a restart, now and then.
+        if turn % 2 == 1 {
+            journal = again;
+            journal.store(&[in_parts(1, parts)]).unwrap();
+        }
+    }
+    // What is another call's is not this one's.
+    let before = size();
+    journal.store(&[in_parts(2, &[a, b])]).unwrap();
+    assert!(size() - before > 2_000);
+    let (_, left) = Journal::open_in(&path, "boot").unwrap();
+    assert_eq!(left[0].1, expected);
+    assert_eq!(left[1].1, [a, b].concat());
+}
+
+/// One of an earlier version is not misread: it is put aside, and the log says so.
+#[test]
+fn a_journal_of_another_version_is_put_aside() {
+    for head in [
+        "sidestep journal 1\nboot\n",
+        "sidestep journal 2, entries 1\nboot\n",
+    ] {
+        let path = file("version");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let before = [head.as_bytes(), &[0; 40]].concat();
+        fs::write(&path, &before).unwrap();
+        let reason = Journal::try_open(&path, "boot").err().unwrap().to_string();
+        assert_eq!(reason, "it is of another version of Sidestep");
+        assert_eq!(Journal::open_in(&path, "boot").unwrap().1, []);
+        assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), before);
+    }
 }
 
 /// A writer that dies does so before its write or in the middle of it: whatever part
@@ -181,10 +252,17 @@ fn what_is_over_is_left_behind() {
             alive.remove(&id);
             call(id, None)
         } else {
-            let value = vec![draw(256) as u8; draw(9_000) as usize];
-            written += value.len() as u64;
-            alive.insert(id, value.clone());
-            call(id, Some(&value))
+            // A new text, a short part, and what there was: parts of before.
+            let new = vec![draw(256) as u8; draw(9_000) as usize];
+            let short = turn.to_string();
+            let was = alive.get(&id).map_or(&[][..], Vec::as_slice);
+            let (one, other) = was.split_at(was.len().min(2_000) / 2);
+            let other = &other[..other.len().min(1_000)];
+            let parts = [one, short.as_bytes(), new.as_slice(), other];
+            written += parts.concat().len() as u64;
+            let entry = in_parts(id, &parts);
+            alive.insert(id, parts.concat());
+            entry
         };
         let began = old(&path).exists();
         journal.store(&[entry]).unwrap();

@@ -98,7 +98,8 @@ struct TcLeg {
     offer: Option<Described>,
 }
 
-/// A call.
+/// A call. What changes with every message comes first, so that it is one part of what
+/// is kept ([`crate::engine::Value`]), between those that stay.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
     id: u32,
@@ -110,6 +111,15 @@ pub(crate) struct Call {
     started: Time,
     progress: Progress,
     plane: Plane,
+    /// When the exchange under way is given up.
+    exchange_by: Option<Time>,
+    last_heard: Time,
+    /// What was last reported.
+    reported: Option<(Stage, Path, Option<Reason>)>,
+    /// The caller has acknowledged the 2xx to its INVITE.
+    is_acknowledged: bool,
+    /// The callee has said something.
+    heard_of: bool,
     exchange: Exchange,
     dialog: Dialog,
     /// What the VM said of its media, last.
@@ -145,12 +155,8 @@ pub(crate) struct Call {
     take_over: TakeOver,
     /// The bypass has failed before the call was up: handed back then.
     owed_hand_back: Option<Reason>,
-    /// The caller has acknowledged the 2xx to its INVITE.
-    is_acknowledged: bool,
     /// What the datapath has of it.
     media_path: MediaPath,
-    /// The callee has said something.
-    heard_of: bool,
     added: Vec<AddedRequest>,
     /// 2xx of the gateway's that we have acknowledged.
     own_acks: Vec<OwnAck>,
@@ -167,11 +173,6 @@ pub(crate) struct Call {
     /// It is to do so: what it offers then brings the gateway's media to it.
     #[serde(default)]
     refreshes: bool,
-    /// When the exchange under way is given up.
-    exchange_by: Option<Time>,
-    last_heard: Time,
-    /// What was last reported.
-    reported: Option<(Stage, Path, Option<Reason>)>,
 }
 
 impl Call {

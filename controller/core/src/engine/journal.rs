@@ -5,9 +5,8 @@
 //! the daemon stores before it does what the engine says ([`Engine::take_journal`])
 //! and gives to the next run ([`Engine::restore`]).
 //!
-//! An entry is MessagePack with named fields, so that a later version may know
-//! more than an earlier one has written. One that cannot be read is left out: its
-//! call goes on as one that was never seen (`already-up`).
+//! What an entry holds is a [`Value`]. One that cannot be read is left out: its call
+//! goes on as one that was never seen (`already-up`).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,16 +14,19 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::value::{Reader, Value};
 use super::{Datapath, Engine, Output};
 use crate::bypass::flows::Anchor;
 use crate::call::Call;
 use crate::control;
 use crate::registrar::{self, Binding};
-use crate::tc::{self, KeptLegs, LegEntries, LegId};
+use crate::tc::{self, KeptLegs, LegId};
 use crate::time::Time;
 
-/// Octets of an ordinary call's entry, to begin with.
-const ENTRY: usize = 8 << 10;
+/// Which entries these are. It rises when one of an earlier version could be read as
+/// something else than was meant: when a field that is kept goes, comes before another
+/// one, or changes its meaning.
+pub const LAYOUT: u32 = 2;
 
 /// What an entry is about. As text, `calls/7`, `clients/tc17` and `numbers`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,7 +45,7 @@ pub struct Entry {
     /// What it is about.
     pub key: Key,
     /// What is to be kept of it; `None`: nothing any more.
-    pub value: Option<Vec<u8>>,
+    pub value: Option<Value>,
 }
 
 /// What [`Engine::restore`] has made of a journal.
@@ -65,27 +67,18 @@ pub(super) struct Journal {
     numbers: Option<(u32, tc::Numbers)>,
 }
 
+/// A call; its legs follow it.
 #[derive(Serialize)]
-struct CallEntry<'a> {
-    call: &'a Call,
-    legs: LegEntries<'a>,
+enum CallEntry<'a> {
+    Sip(&'a Call),
+    Control(control::CallEntry<'a>),
 }
 
-/// A call of gateway control.
-#[derive(Serialize)]
-struct ControlEntry<'a> {
-    control: control::CallEntry<'a>,
-    legs: LegEntries<'a>,
-}
-
-/// Either of the two.
+/// A call of an earlier run: a [`CallEntry`] read again.
 #[derive(Deserialize)]
-struct KeptCall {
-    #[serde(default)]
-    call: Option<Call>,
-    #[serde(default)]
-    control: Option<control::KeptCall>,
-    legs: KeptLegs,
+enum KeptCall {
+    Sip(Box<Call>),
+    Control(Box<control::KeptCall>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,7 +189,7 @@ impl Engine {
                 Key::Numbers => (None, self.restore_numbers(value)),
                 Key::Call(_) => (Some(&mut restored.calls), self.restore_call(now, value)),
                 Key::Client(_) => {
-                    let binding = rmp_serde::from_slice::<Binding>(value).ok();
+                    let binding = Reader::new(value).next::<Binding>();
                     let done = binding.is_some_and(|binding| {
                         let resumed = self.registrar.restore(now, binding.clone());
                         if resumed {
@@ -248,16 +241,15 @@ impl Engine {
     }
 
     fn call_entry(&self, id: u32) -> Entry {
-        let legs = || self.tc.entries(LegId(id));
-        let value = match self.calls.get(&id) {
-            Some(call) => encoded(&CallEntry { call, legs: legs() }),
-            None => self.control.entry(id).and_then(|control| {
-                encoded(&ControlEntry {
-                    control,
-                    legs: legs(),
-                })
-            }),
+        let call = match self.calls.get(&id) {
+            Some(call) => Some(CallEntry::Sip(call)),
+            None => self.control.entry(id).map(CallEntry::Control),
         };
+        let value = call.and_then(|call| {
+            let mut value = Value::default();
+            let whole = value.add(&call) && value.add(&self.tc.entries(LegId(id)));
+            whole.then_some(value)
+        });
         Entry {
             key: Key::Call(id),
             value,
@@ -273,7 +265,7 @@ impl Engine {
     }
 
     fn restore_numbers(&mut self, value: &[u8]) -> bool {
-        let Ok(numbers) = rmp_serde::from_slice::<Numbers>(value) else {
+        let Some(numbers) = Reader::new(value).next::<Numbers>() else {
             return false;
         };
         self.next_call = self.next_call.max(numbers.next_call);
@@ -285,13 +277,14 @@ impl Engine {
     }
 
     fn restore_call(&mut self, now: Time, value: &[u8]) -> bool {
-        let Ok(kept) = rmp_serde::from_slice::<KeptCall>(value) else {
+        let mut reader = Reader::new(value);
+        let (Some(call), Some(legs)) = (reader.next::<KeptCall>(), reader.next::<KeptLegs>())
+        else {
             return false;
         };
-        let restored = match (kept.call, kept.control) {
-            (Some(call), None) => self.restore_sip(now, call),
-            (None, Some(call)) => self.restore_control(now, call),
-            _ => None,
+        let restored = match call {
+            KeptCall::Sip(call) => self.restore_sip(now, *call),
+            KeptCall::Control(call) => self.restore_control(now, *call),
         };
         let Some((id, anchor)) = restored else {
             return false;
@@ -300,7 +293,7 @@ impl Engine {
         if let Some(anchor) = anchor {
             self.anchors.restore(anchor);
         }
-        self.tc.restore(now, kept.legs);
+        self.tc.restore(now, legs);
         true
     }
 
@@ -326,10 +319,7 @@ impl Engine {
     }
 }
 
-/// `None` cannot be: everything kept has a form in MessagePack.
-fn encoded(value: &impl Serialize) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(ENTRY);
-    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
-    value.serialize(&mut serializer).ok()?;
-    Some(bytes)
+fn encoded(kept: &impl Serialize) -> Option<Value> {
+    let mut value = Value::default();
+    value.add(kept).then_some(value)
 }

@@ -14,6 +14,7 @@ mod held;
 mod journal;
 mod policy;
 mod protocol;
+mod value;
 
 pub use api::{
     CallMedia, CallView, ClientView, ConnectionId, Datagram, Datapath, EngineConfig, Event,
@@ -23,6 +24,7 @@ pub use api::{
 };
 pub use dispatch::Engine;
 pub use held::Held;
-pub use journal::{Entry, Key, Restored, UnknownKey};
+pub use journal::{Entry, Key, LAYOUT, Restored, UnknownKey};
 pub use policy::{CallPolicy, CodecPolicy};
 pub use protocol::{Protocol, ThinClientFramer};
+pub use value::Value;

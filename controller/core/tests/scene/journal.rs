@@ -17,7 +17,7 @@ impl Stored {
 
     pub fn put(&mut self, entry: Entry) {
         match entry.value {
-            Some(value) => self.0.insert(entry.key.to_string(), value),
+            Some(value) => self.0.insert(entry.key.to_string(), value.into_bytes()),
             None => self.0.remove(&entry.key.to_string()),
         };
     }

@@ -214,7 +214,7 @@ impl Scene {
             .engine
             .snapshot()
             .into_iter()
-            .filter_map(|entry| Some((entry.key, entry.value?)))
+            .filter_map(|entry| Some((entry.key, entry.value?.into_bytes())))
             .collect();
         self.engine = Engine::new(self.config.clone(), self.now);
         let restored = self.engine.restore(self.now, &stored);

@@ -109,15 +109,15 @@ pub(super) struct Leg {
     pub(super) user: String,
     /// `None`: its caller has done with it.
     pub(super) id: Option<LegId>,
-    pub(super) dialog: Dialog,
     pub(super) stage: Stage,
+    pub(super) rang: bool,
+    pub(super) bye_sent: bool,
     pub(super) exchange: Exchange,
     /// The newest offer that waits for its turn.
     #[serde(with = "serde_bytes")]
     pub(super) queued: Option<Vec<u8>>,
     pub(super) acknowledged: Option<Acknowledged>,
-    pub(super) rang: bool,
-    pub(super) bye_sent: bool,
+    pub(super) dialog: Dialog,
 }
 
 impl Leg {
