@@ -5,7 +5,8 @@ mod encodings;
 use std::fmt;
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use encodings::{Encoding, Encodings};
 
@@ -229,7 +230,7 @@ impl fmt::Debug for Channel {
 }
 
 /// One endpoint's audio, as far as Sidestep has to know it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Media {
     /// Where RTP is to be sent.
     pub rtp: SocketAddr,
@@ -246,8 +247,35 @@ pub struct Media {
     /// Direction.
     pub direction: Direction,
     /// Its keys and candidates.
-    #[serde(default, skip_serializing_if = "Channel::is_empty")]
+    #[serde(default)]
     pub channel: Channel,
+}
+
+/// Where people read it, its keys and candidates are left out if it has none.
+impl Serialize for Media {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            rtp,
+            rtcp,
+            codecs,
+            ptime,
+            maxptime,
+            direction,
+            channel,
+        } = self;
+        let all = !serializer.is_human_readable() || !channel.is_empty();
+        let mut fields = serializer.serialize_struct("Media", 6 + usize::from(all))?;
+        fields.serialize_field("rtp", rtp)?;
+        fields.serialize_field("rtcp", rtcp)?;
+        fields.serialize_field("codecs", codecs)?;
+        fields.serialize_field("ptime", ptime)?;
+        fields.serialize_field("maxptime", maxptime)?;
+        fields.serialize_field("direction", direction)?;
+        if all {
+            fields.serialize_field("channel", channel)?;
+        }
+        fields.end()
+    }
 }
 
 impl Media {

@@ -1,14 +1,14 @@
 //! One file of the journal: batches of records, one after the other.
 //!
 //! ```text
-//! file:   "sidestep journal 2, entries N\n", boot\n, batch …
+//! file:   "sidestep journal 2, entries F\n", boot\n, batch …
 //! batch:  u32 length of what follows the checksum, u64 xxh3 of it, record …
 //! record: u16 length of the key, u16 number of pieces (or ABSENT), u32 length of the
 //!         new octets, key, new octets, piece …
 //! piece:  u32 where it stands in the file, u32 length
 //! ```
 //!
-//! All numbers little-endian; N is the core's [`LAYOUT`]. A record's value is its
+//! All numbers little-endian; F is the core's [`FORMAT`]. A record's value is its
 //! pieces, one after the other. They stand among its own new octets, or before them in
 //! the file, where an earlier record has left them. A batch is there wholly or not at
 //! all: one that the end of the file cuts is what a writer that died has left, and is
@@ -19,7 +19,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use sidestep_core::engine::LAYOUT;
+use sidestep_core::engine::FORMAT;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What every journal begins with; the number is the format's.
@@ -299,7 +299,7 @@ impl Piece {
 }
 
 fn head(boot: &str) -> String {
-    format!("{MAGIC}{LAYOUT}\n{boot}\n")
+    format!("{MAGIC}{FORMAT}\n{boot}\n")
 }
 
 /// Reads the batch at `at`; where it ends. `None`: no whole one is there.

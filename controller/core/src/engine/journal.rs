@@ -23,11 +23,6 @@ use crate::registrar::{self, Binding};
 use crate::tc::{self, KeptLegs, LegId};
 use crate::time::Time;
 
-/// Which entries these are. It rises when one of an earlier version could be read as
-/// something else than was meant: when a field that is kept goes, comes before another
-/// one, or changes its meaning.
-pub const LAYOUT: u32 = 2;
-
 /// What an entry is about. As text, `calls/7`, `clients/tc17` and `numbers`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {

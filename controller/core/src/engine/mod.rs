@@ -24,7 +24,7 @@ pub use api::{
 };
 pub use dispatch::Engine;
 pub use held::Held;
-pub use journal::{Entry, Key, LAYOUT, Restored, UnknownKey};
+pub use journal::{Entry, Key, Restored, UnknownKey};
 pub use policy::{CallPolicy, CodecPolicy};
 pub use protocol::{Protocol, ThinClientFramer};
-pub use value::Value;
+pub use value::{FORMAT, Value};

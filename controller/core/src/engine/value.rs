@@ -1,13 +1,20 @@
 //! What the journal keeps of a thing, as octets.
 //!
-//! In: what is to be kept. Out: MessagePack without the names of fields (what is added
-//! to a struct later comes last in it, and has a default), and where in it the seams
-//! are: texts of messages are parts of their own, and what stands between them is.
-//! Whoever stores a value again has to store only those parts that are new.
+//! In: what is to be kept. Out: postcard, which names and describes nothing, since most
+//! of what a turn of a call costs its journal is to write it all down; and where in it
+//! the seams are: texts of messages are parts of their own, and what stands between
+//! them is. Whoever stores a value again has to store only those parts that are new.
+//!
+//! Octets that say nothing of what they are can only be read by who knows it:
+//! [`FORMAT`] is the same where the types that are kept are. Whoever stores values
+//! stores it with them, and gives no others back.
 
-use std::io;
-
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
+
+/// What values can be read: a digest of the definitions of all types that may be kept,
+/// which the build makes.
+pub const FORMAT: &str = env!("SIDESTEP_KEPT_TYPES");
 
 /// Texts of so many octets are parts of their own.
 const TEXT: usize = 64;
@@ -44,15 +51,14 @@ impl Value {
     }
 
     /// Adds something, as a part of its own, or several. False cannot be: everything
-    /// kept has a form in MessagePack.
+    /// kept has a length that is known.
     pub(super) fn add(&mut self, kept: &impl Serialize) -> bool {
         if self.bytes.is_empty() {
             self.bytes.reserve(ROOM);
             self.seams.reserve(SEAMS);
         }
         self.seam();
-        kept.serialize(&mut rmp_serde::Serializer::new(self))
-            .is_ok()
+        postcard::serialize_with_flavor(kept, Parts(self)).is_ok()
     }
 
     fn seam(&mut self) {
@@ -82,40 +88,48 @@ impl<'a> FromIterator<&'a [u8]> for Value {
     }
 }
 
-/// For the serializer, which writes a text at once.
-impl io::Write for Value {
-    fn write(&mut self, some: &[u8]) -> io::Result<usize> {
-        self.write_all(some)?;
-        Ok(some.len())
+/// A value, for the serializer, which writes a text at once.
+struct Parts<'a>(&'a mut Value);
+
+impl Flavor for Parts<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, octet: u8) -> postcard::Result<()> {
+        self.0.bytes.push(octet);
+        Ok(())
     }
 
-    fn write_all(&mut self, some: &[u8]) -> io::Result<()> {
+    #[inline]
+    fn try_extend(&mut self, some: &[u8]) -> postcard::Result<()> {
         if some.len() < TEXT {
-            self.bytes.extend_from_slice(some);
+            self.0.bytes.extend_from_slice(some);
         } else {
-            self.seam();
-            self.bytes.extend_from_slice(some);
-            self.seam();
+            self.0.seam();
+            self.0.bytes.extend_from_slice(some);
+            self.0.seam();
         }
         Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn finalize(self) -> postcard::Result<()> {
         Ok(())
     }
 }
 
 /// Reads what was added, one after the other.
-pub(super) struct Reader<'a>(rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'a, [u8]>>);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self(rmp_serde::Deserializer::from_read_ref(bytes))
+        Self(bytes)
     }
 
     /// The next; `None`: it cannot be read.
     pub(super) fn next<T: Deserialize<'a>>(&mut self) -> Option<T> {
-        T::deserialize(&mut self.0).ok()
+        let (read, rest) = postcard::take_from_bytes(self.0).ok()?;
+        self.0 = rest;
+        Some(read)
     }
 }
 
