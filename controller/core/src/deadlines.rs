@@ -1,6 +1,7 @@
 //! Who has to be woken when: one deadline per key, found in logarithmic time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
 use crate::time::Time;
 
@@ -9,19 +10,19 @@ use crate::time::Time;
 #[derive(Debug, Clone)]
 pub(crate) struct Deadlines<K> {
     by_time: BTreeSet<(Time, K)>,
-    by_key: BTreeMap<K, Time>,
+    by_key: HashMap<K, Time>,
 }
 
 impl<K> Default for Deadlines<K> {
     fn default() -> Self {
         Self {
             by_time: BTreeSet::new(),
-            by_key: BTreeMap::new(),
+            by_key: HashMap::new(),
         }
     }
 }
 
-impl<K: Ord + Clone> Deadlines<K> {
+impl<K: Ord + Hash + Clone> Deadlines<K> {
     /// Sets, moves or (`None`) clears the deadline of `key`.
     pub(crate) fn set(&mut self, key: &K, at: Option<Time>) {
         if self.by_key.get(key).copied() == at {

@@ -4,6 +4,7 @@ mod encodings;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
@@ -121,23 +122,62 @@ pub enum Security {
 /// How packets find an endpoint and are protected: its SRTP keys (RFC 4568) or the
 /// fingerprints of its certificates (RFC 8122), and its ICE candidates (RFC 8839), as
 /// it wrote them. They are between the two ends of the media: carried from one to the
-/// other, and never shown.
+/// other, and never shown. Most endpoints have neither, and then it takes no room.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Channel(Option<Box<Lines>>);
+
+/// The lines of a [`Channel`].
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Channel {
+pub struct Lines {
     /// Values of `a=crypto`, in order. Any: the stream is SRTP.
     pub(crate) crypto: Vec<String>,
     /// `a=fingerprint` and `a=tls-id` (RFC 8842 §4) as written after `a=`. Any: the
     /// stream is DTLS-SRTP.
-    #[serde(default)]
     pub(crate) dtls: Vec<String>,
     /// Its `a=setup`.
-    #[serde(default)]
     pub(crate) setup: Option<Setup>,
     /// ICE attributes, in order, as written after `a=`.
     pub(crate) ice: Vec<String>,
     /// `a=ice-lite`.
     pub(crate) ice_lite: bool,
 }
+
+/// No lines.
+static NONE: Lines = Lines {
+    crypto: Vec::new(),
+    dtls: Vec::new(),
+    setup: None,
+    ice: Vec::new(),
+    ice_lite: false,
+};
+
+impl From<Lines> for Channel {
+    fn from(lines: Lines) -> Self {
+        Self((lines != NONE).then(|| Box::new(lines)))
+    }
+}
+
+impl Deref for Channel {
+    type Target = Lines;
+
+    fn deref(&self) -> &Lines {
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl DerefMut for Channel {
+    fn deref_mut(&mut self) -> &mut Lines {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl PartialEq for Channel {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Channel {}
 
 impl Channel {
     /// Whether the stream is encrypted.
@@ -167,19 +207,22 @@ impl Channel {
     /// With this word on who begins the handshake, where there is one.
     #[must_use]
     pub(crate) fn with_setup(mut self, setup: Setup) -> Self {
-        self.setup = (!self.dtls.is_empty()).then_some(setup);
+        let setup = (!self.dtls.is_empty()).then_some(setup);
+        if self.setup != setup {
+            self.setup = setup;
+        }
         self
     }
 
     /// Whether both are the same end, whoever begins the handshake.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let Self {
+        let Lines {
             crypto,
             dtls,
             setup: _,
             ice,
             ice_lite,
-        } = self;
+        } = &**self;
         (crypto, dtls, ice, ice_lite) == (&other.crypto, &other.dtls, &other.ice, &other.ice_lite)
     }
 
@@ -190,19 +233,19 @@ impl Channel {
 
     /// Whether there are neither keys nor candidates.
     fn is_empty(&self) -> bool {
-        *self == Self::default()
+        **self == NONE
     }
 
     /// The keys alone: candidates are addresses that do not hold where media is
     /// steered.
     #[must_use]
     pub(crate) fn without_ice(&self) -> Self {
-        Self {
+        Self::from(Lines {
             crypto: self.crypto.clone(),
             dtls: self.dtls.clone(),
             setup: self.setup,
-            ..Self::default()
-        }
+            ..Lines::default()
+        })
     }
 
     /// Whether who knows this knows `other`: all of its keys, and its candidates.

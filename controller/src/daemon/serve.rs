@@ -32,6 +32,9 @@ const LEASE: Duration = Duration::from_millis(500);
 const COLLECT: Duration = Duration::from_secs(10);
 /// How long calls may take to be handed back to their VMs.
 const DRAIN: Duration = Duration::from_secs(2);
+/// Timers run so late at most, if nothing else wakes the daemon before: those of many
+/// calls together. The shortest there are have half a second (RFC 3261's T1).
+const TOGETHER: Duration = Duration::from_millis(10);
 /// How far ahead a sleep goes when the core wants nothing.
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -303,7 +306,7 @@ impl Daemon {
     /// When the core wants to be woken.
     fn wake(&self) -> Instant {
         let now = clock::now();
-        let after = self.engine.poll_timeout().map_or(NEVER, |at| at - now);
-        Instant::now() + after
+        let next = self.engine.poll_timeout();
+        Instant::now() + next.map_or(NEVER, |at| (at - now).max(TOGETHER))
     }
 }

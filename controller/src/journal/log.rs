@@ -26,6 +26,8 @@ use xxhash_rust::xxh3::xxh3_64;
 const MAGIC: &str = "sidestep journal 2, entries ";
 /// What the journals of all versions begin with.
 const ANY: &str = "sidestep journal ";
+/// Octets of a batch for which there is always room, once one has had so many.
+const ROOM: usize = 64 << 10;
 /// Length of a batch, and its checksum.
 const BATCH_HEAD: usize = 12;
 /// Length of a key, number of pieces, and length of the new octets.
@@ -40,6 +42,8 @@ pub(super) struct Log {
     file: File,
     /// Octets that are in it.
     length: u64,
+    /// Room for the next batch, which the last one had.
+    room: Vec<u8>,
 }
 
 /// What was in a file that was opened.
@@ -129,7 +133,11 @@ impl Log {
         // SIP messages are in it.
         let file = options.mode(0o600).open(path);
         let file = file.with_context(|| format!("cannot open the journal {}", path.display()))?;
-        Ok(Self { file, length: 0 })
+        Ok(Self {
+            file,
+            length: 0,
+            room: Vec::new(),
+        })
     }
 
     /// Octets in the file.
@@ -144,9 +152,10 @@ impl Log {
         Ok(value)
     }
 
-    /// A batch for this file, with no record yet and with room for so many octets.
-    pub fn batch(&self, room: usize) -> Batch {
-        let mut bytes = Vec::with_capacity(BATCH_HEAD + room);
+    /// A batch for this file, with no record yet.
+    pub fn batch(&mut self) -> Batch {
+        let mut bytes = std::mem::take(&mut self.room);
+        bytes.clear();
         bytes.resize(BATCH_HEAD, 0);
         Batch {
             bytes,
@@ -154,10 +163,20 @@ impl Log {
         }
     }
 
-    /// Writes a batch at the end.
+    /// Writes a batch at the end, if it has a record.
     pub fn append(&mut self, batch: Batch) -> Result<()> {
-        let bytes = batch.finish()?;
-        self.write(&bytes)
+        let mut bytes = match batch.is_empty() {
+            true => batch.bytes,
+            false => {
+                let bytes = batch.finish()?;
+                self.write(&bytes)?;
+                bytes
+            }
+        };
+        bytes.clear();
+        bytes.shrink_to(ROOM);
+        self.room = bytes;
+        Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {

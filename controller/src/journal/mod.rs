@@ -42,8 +42,6 @@ use self::log::{Batch, Contents, Log, Piece};
 const GROWTH: u64 = 4;
 /// … and longer than this, octets.
 const SMALL: u64 = 4 << 20;
-/// Octets of an ordinary entry's new parts, and of what is written with them.
-const ORDINARY: usize = 4 << 10;
 /// Octets that a batch takes along from the log that is left behind, at least.
 const TAKEN_ALONG: usize = 32 << 10;
 
@@ -209,7 +207,7 @@ impl Journal {
     }
 
     fn append(&mut self, entries: &[Entry]) -> Result<()> {
-        let mut batch = self.log.batch(entries.len() * ORDINARY);
+        let mut batch = self.log.batch();
         let mut stored = Vec::with_capacity(entries.len());
         for Entry { key, value } in entries {
             let before = self.places.get(key);
@@ -227,7 +225,7 @@ impl Journal {
             stored.push((key.clone(), place));
         }
         if batch.is_empty() {
-            return Ok(());
+            return self.log.append(batch);
         }
         self.take_along(&mut batch, &mut stored)?;
         self.log.append(batch)?;

@@ -3,20 +3,26 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::reason::Reason;
-use crate::media::{Channel, Codec, Direction, Media, Security, Setup};
+use crate::media::{Channel, Codec, Direction, Lines, Media, Security, Setup};
 use crate::sdp::{self, AudioError, AudioReplacement, SdpError, SessionDescription};
 use crate::sip::identifiers::Identifiers;
 
 /// A description with an audio stream that can be bypassed. A call keeps several for
-/// as long as it lasts, and reads one again where another is made of it: so only the
-/// bytes are kept, without the places of everything in them.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Kept")]
-pub(crate) struct Described {
+/// as long as it lasts, some of them in two places, and reads one again where another
+/// is made of it: so only the bytes are kept, once, without the places of everything in
+/// them.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Described(Arc<Description>);
+
+/// What a [`Described`] is.
+#[derive(PartialEq, Eq, Serialize)]
+pub(crate) struct Description {
     /// Its bytes; they have been read once.
     #[serde(with = "serde_bytes")]
     sdp: Box<[u8]>,
@@ -35,9 +41,24 @@ struct Kept {
     media: Media,
 }
 
-impl From<Kept> for Described {
-    fn from(kept: Kept) -> Self {
-        Self::new(&kept.sdp, kept.index, kept.media)
+impl Deref for Described {
+    type Target = Description;
+
+    fn deref(&self) -> &Description {
+        &self.0
+    }
+}
+
+impl Serialize for Described {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Described {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Kept { sdp, index, media } = Kept::deserialize(deserializer)?;
+        Ok(Self::new(&sdp, index, media))
     }
 }
 
@@ -91,12 +112,12 @@ impl Described {
     fn new(sdp: &SessionDescription, index: usize, mut media: Media) -> Self {
         media.codecs.shrink_to_fit();
         let origin = sdp.origin();
-        Self {
+        Self(Arc::new(Description {
             sdp: sdp.bytes().into(),
             index,
             media,
             origin: origin.map(|origin| (origin.sess_id.as_str().into(), origin.sess_version)),
-        }
+        }))
     }
 
     /// Its bytes.
@@ -195,7 +216,7 @@ impl Described {
 pub(crate) struct Told {
     last: Option<Described>,
     /// What was told before that.
-    before: Option<Media>,
+    before: Option<Box<Media>>,
     /// The last was an offer, and refused: what was before stands.
     retracted: bool,
 }
@@ -221,7 +242,7 @@ impl Told {
     }
 
     fn set(&mut self, new: Described) {
-        self.before = self.media().cloned();
+        self.before = self.media().cloned().map(Box::new);
         self.retracted = false;
         self.last = Some(new);
     }
@@ -344,10 +365,10 @@ impl VmKey {
             let key = base64(self.0.get(..length)?);
             Some(format!("{tag} {suite} inline:{key}"))
         })?;
-        Some(Channel {
+        Some(Channel::from(Lines {
             crypto: vec![line],
-            ..Channel::default()
-        })
+            ..Lines::default()
+        }))
     }
 }
 
@@ -367,11 +388,11 @@ impl VmKey {
                 hash.get(32..).unwrap_or_default().concat()
             ));
         }
-        Channel {
+        Channel::from(Lines {
             dtls,
             setup: Some(offered.setup.unwrap_or(Setup::ActPass).other()),
-            ..Channel::default()
-        }
+            ..Lines::default()
+        })
     }
 }
 
@@ -445,9 +466,11 @@ mod tests {
     #[test]
     fn a_made_up_key_suits_what_was_offered() {
         let key = VmKey(vec![7; 46]);
-        let offered = |lines: &[&str]| Channel {
-            crypto: lines.iter().map(|line| (*line).to_owned()).collect(),
-            ..Channel::default()
+        let offered = |lines: &[&str]| {
+            Channel::from(Lines {
+                crypto: lines.iter().map(|line| (*line).to_owned()).collect(),
+                ..Lines::default()
+            })
         };
         let answer = key
             .answer(&offered(&[

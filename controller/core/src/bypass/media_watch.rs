@@ -20,6 +20,7 @@
 //!   there to hear of it. It has where its media had gone both ways, and nothing of it,
 //!   RTP or RTCP, is seen for [`PROOF`] afterwards.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -48,8 +49,10 @@ impl BothWays<bool> {
 /// What is watched: a change of it begins a new watch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Watched {
-    /// The flows that carry the call's media.
-    flows: Vec<Flow>,
+    /// The flows that carry the call's media, hashed.
+    flows: u64,
+    /// Whether one of them is steered.
+    steered: bool,
     /// Whether both sides send and receive.
     two_way: bool,
 }
@@ -64,14 +67,24 @@ impl Watched {
     ) -> Option<Self> {
         let flows = flows.unwrap_or_default().iter().copied();
         let carries = |flow: &Flow| !matches!(flow.kind, FlowKind::Guard | FlowKind::Learn);
-        let flows: Vec<Flow> = flows.filter(carries).collect();
-        if flows.is_empty() {
+        let mut hasher = DefaultHasher::new();
+        let (mut some, mut steered) = (false, false);
+        for flow in flows.filter(carries) {
+            flow.hash(&mut hasher);
+            some = true;
+            steered |= matches!(flow.kind, FlowKind::Steered { .. });
+        }
+        if !some {
             return None;
         }
         let two_way =
             |media: &Media| media.direction == Direction::SendRecv && !media.is_null_address();
         let two_way = !held && sides.into_iter().flatten().all(two_way);
-        Some(Self { flows, two_way })
+        Some(Self {
+            flows: hasher.finish(),
+            steered,
+            two_way,
+        })
     }
 }
 
@@ -199,9 +212,7 @@ impl MediaWatch {
         self.carried.down |= last.down.is_some();
         self.carried.up |= last.up.is_some();
         if self.state == Some(MediaSeen::Waiting) && now >= self.since + config.verify {
-            let mut flows = self.watched.flows.iter();
-            let steered = flows.any(|flow| matches!(flow.kind, FlowKind::Steered { .. }));
-            self.state = Some(verdict(last, may_be_silent, steered));
+            self.state = Some(verdict(last, may_be_silent, self.watched.steered));
         }
         let has_vanished = self.has_vanished(now, last);
         match self.state {

@@ -85,7 +85,7 @@ impl Call {
     pub(super) fn begin_trial(&mut self, binding: &Binding) {
         let address_only = binding.media.as_ref().is_some_and(|m| m.codecs.is_empty());
         if address_only && self.trial.is_none() {
-            self.trial = Some(Trial::new());
+            self.trial = Some(Box::new(Trial::new()));
         }
     }
 
@@ -120,7 +120,7 @@ impl Call {
         if self.trial.is_none() && self.tries.is_empty() {
             return None;
         }
-        let decoded = self.trial.as_ref().is_some_and(Trial::is_decoded);
+        let decoded = self.trial.as_deref().is_some_and(Trial::is_decoded);
         Some(match self.plane {
             Plane::Vm(Reason::NoCommonCodec) => TrialOutcome::NoneLeft,
             Plane::Vm(_) => return None,

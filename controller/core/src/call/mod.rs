@@ -142,7 +142,7 @@ pub(crate) struct Call {
     tries: Vec<Codec>,
     /// Whether both decode, where the TC's codecs are not known beforehand.
     #[serde(default)]
-    trial: Option<Trial>,
+    trial: Option<Box<Trial>>,
     /// How often in a row the TC's answer has brought new media.
     echoes: u8,
     /// Offers that have passed beside the exchange under way.
@@ -434,7 +434,7 @@ impl Call {
             self.exchange_by,
             self.media_path.due(),
             self.media_watch.as_ref().and_then(MediaWatch::due),
-            self.trial.as_ref().and_then(Trial::due),
+            self.trial.as_deref().and_then(Trial::due),
             self.repetition.as_deref().map(Repetition::due),
             self.reissue.as_deref().and_then(Reissue::due),
         ]

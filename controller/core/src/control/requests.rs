@@ -7,6 +7,7 @@
 //! nothing: it is not known which of them was answered.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ impl<K> Default for Requests<K> {
     }
 }
 
-impl<K: Ord + Clone> Requests<K> {
+impl<K: Ord + Hash + Clone> Requests<K> {
     /// A request was sent for the first time. Over a reliable transport it is not
     /// repeated.
     pub fn sent(&mut self, now: Time, key: K, datagram: &Datagram) {

@@ -315,7 +315,7 @@ pub enum Datapath {
 }
 
 /// A media flow in one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Flow {
     /// Which way.
     pub leg: Leg,
@@ -335,7 +335,7 @@ pub struct Flow {
 }
 
 /// What is done with a flow's packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FlowKind {
     /// Counted on the uplink.
     Direct,

@@ -92,6 +92,7 @@ impl CodecPolicy {
     pub fn apply(&self, codecs: &[Codec]) -> Vec<Codec> {
         let allowed = |codec: &&Codec| !self.forbid.iter().any(|name| is_named(codec, name));
         let mut left: Vec<Codec> = codecs.iter().filter(allowed).cloned().collect();
+        left.shrink_to_fit();
         // Stable: those that are not preferred keep their order.
         left.sort_by_key(|codec| {
             let mut preferred = self.prefer.iter();

@@ -188,7 +188,11 @@ impl Call {
         let mut of_vm = vm.media.codecs.clone();
         for other in self.vm_alternatives.iter().skip(1) {
             let other = Described::offer(other, None).ok();
-            of_vm.extend(other.into_iter().flat_map(|other| other.media.codecs));
+            of_vm.extend(
+                other
+                    .into_iter()
+                    .flat_map(|other| other.media.codecs.clone()),
+            );
         }
         let known = |codec: &&crate::media::Codec| of_vm.iter().any(|own| own.same_encoding(codec));
         let mut codecs: Vec<_> = gateway.media.codecs.iter().filter(known).cloned().collect();

@@ -74,7 +74,7 @@ pub struct Association<U> {
     outgoing: VecDeque<Vec<u8>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Key {
     Request(u32),
     Served(u32),

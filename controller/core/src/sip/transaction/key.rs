@@ -1,6 +1,8 @@
 //! How messages are matched to transactions (RFC 3261 §17.1.3, §17.2.3).
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::sip::{Message, Method, Name};
 
@@ -8,35 +10,51 @@ use crate::sip::{Message, Method, Name};
 const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
 
 /// What a client transaction is known by: branch of the topmost Via and method
-/// of CSeq (§17.1.3).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ClientKey {
+/// of CSeq (§17.1.3). It stands in several tables, and is there once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientKey(Arc<Client>);
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct Client {
     #[serde(with = "serde_bytes")]
-    branch: Vec<u8>,
-    method: String,
+    branch: Box<[u8]>,
+    method: Box<str>,
+}
+
+impl Serialize for ClientKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Arc::new(Client::deserialize(deserializer)?)))
+    }
 }
 
 impl ClientKey {
     /// Of a request that is about to be sent.
     pub fn new(branch: &str, method: &Method) -> Self {
-        Self {
-            branch: branch.as_bytes().to_vec(),
-            method: method.as_str().to_owned(),
-        }
+        Self::of(branch.as_bytes(), method)
     }
 
     /// Of the request that this message answers; `None` where its Via has no
     /// branch.
     pub fn of_response(response: &Message) -> Option<Self> {
-        Some(Self {
-            branch: response.top_via().branch?.to_vec(),
-            method: response.method().as_str().to_owned(),
-        })
+        Some(Self::of(response.top_via().branch?, response.method()))
+    }
+
+    fn of(branch: &[u8], method: &Method) -> Self {
+        Self(Arc::new(Client {
+            branch: branch.into(),
+            method: method.as_str().into(),
+        }))
     }
 
     /// Whether it is an INVITE's.
     pub fn is_invite(&self) -> bool {
-        self.method == Method::Invite.as_str()
+        *self.0.method == *Method::Invite.as_str()
     }
 }
 

@@ -1,6 +1,6 @@
 //! All transactions of one user, matched and timed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -78,8 +78,8 @@ pub enum Expired<U> {
 /// The transactions of a TU. `U` is what the TU keeps with each of its requests.
 #[derive(Debug, Clone)]
 pub struct Transactions<U> {
-    clients: BTreeMap<ClientKey, Client<U>>,
-    servers: BTreeMap<ServerKey, Server>,
+    clients: HashMap<ClientKey, Client<U>>,
+    servers: HashMap<ServerKey, Server>,
     deadlines: Deadlines<Key>,
     outgoing: VecDeque<(Addresses, Vec<u8>)>,
 }
@@ -100,7 +100,7 @@ pub(crate) struct Server {
     addresses: Addresses,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Key {
     Client(ClientKey),
     Server(ServerKey),
@@ -123,8 +123,8 @@ pub(crate) struct Kept<U> {
 impl<U> Default for Transactions<U> {
     fn default() -> Self {
         Self {
-            clients: BTreeMap::new(),
-            servers: BTreeMap::new(),
+            clients: HashMap::new(),
+            servers: HashMap::new(),
             deadlines: Deadlines::default(),
             outgoing: VecDeque::new(),
         }

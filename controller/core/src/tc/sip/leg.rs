@@ -51,7 +51,7 @@ pub(super) enum Exchange {
     },
     /// The peer's re-INVITE or UPDATE awaits the caller's answer.
     Asked {
-        incoming: Incoming,
+        incoming: Box<Incoming>,
         /// When the peer is told that there is none.
         until: Time,
     },
@@ -82,7 +82,7 @@ pub(super) struct Inviting {
 /// A 2xx of ours, repeated until its ACK comes (§13.3.1.4).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Accepted {
-    pub(super) incoming: Incoming,
+    pub(super) incoming: Box<Incoming>,
     #[serde(with = "serde_bytes")]
     pub(super) response: Vec<u8>,
     pub(super) interval: Duration,

@@ -11,7 +11,7 @@ mod leg;
 mod outside;
 mod requests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(super) struct Agent {
     tag_key: [u8; 32],
     legs: BTreeMap<Serial, Box<Leg>>,
     by_id: BTreeMap<LegId, Serial>,
-    by_call_id: BTreeMap<Vec<u8>, Serial>,
+    by_call_id: HashMap<Box<[u8]>, Serial>,
     /// All legs of a number, also those that are over.
     by_number: BTreeMap<LegId, Vec<Serial>>,
     /// By user name.
@@ -99,7 +99,7 @@ impl Agent {
             tag_key: derive(seed, "thin-client tags"),
             legs: BTreeMap::new(),
             by_id: BTreeMap::new(),
-            by_call_id: BTreeMap::new(),
+            by_call_id: HashMap::new(),
             by_number: BTreeMap::new(),
             clients: BTreeMap::new(),
             wakes: Deadlines::default(),
@@ -158,7 +158,7 @@ impl Agent {
         self.by_id.insert(leg.number, serial);
         self.by_number.entry(leg.number).or_default().push(serial);
         self.by_call_id
-            .insert(leg.dialog.call_id.clone().into_bytes(), serial);
+            .insert(leg.dialog.call_id.as_bytes().into(), serial);
         self.legs.insert(serial, Box::new(leg));
         self.settle(serial);
     }
@@ -197,7 +197,7 @@ impl Agent {
         self.by_id.insert(leg, serial);
         self.by_number.entry(leg).or_default().push(serial);
         self.by_call_id
-            .insert(new.dialog.call_id.clone().into_bytes(), serial);
+            .insert(new.dialog.call_id.as_bytes().into(), serial);
         self.legs.insert(serial, Box::new(new));
         self.settle(serial);
     }

@@ -162,7 +162,7 @@ impl Leg {
         }
         let sdp = sdp_of(&incoming.request);
         self.exchange = Exchange::Asked {
-            incoming,
+            incoming: Box::new(incoming),
             until: now + WAIT,
         };
         cx.tell(self.id, TcEvent::Reinvite { sdp });
