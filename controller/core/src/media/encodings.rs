@@ -66,7 +66,7 @@ impl Encoding {
 const ROOM: usize = 6;
 
 /// Payload types and what they stand for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Encodings([Option<(u8, Encoding)>; ROOM]);
 
 impl Encodings {

@@ -106,10 +106,6 @@ enum Plane {
 
 /// What a command of our own is for.
 #[derive(Debug, Serialize, Deserialize)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one of a call at most, moved twice"
-)]
 enum Purpose {
     /// The gateway is to know the TC's new media; where the TC has offered it, it
     /// waits for an answer.

@@ -45,7 +45,6 @@ pub(super) enum Consent {
 
 /// What an event of the leg means.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "moved once, and rare")]
 pub(super) enum Said {
     /// Nothing for the call.
     Nothing,
