@@ -12,8 +12,7 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
     helpers::{
-        bpf_check_mtu, bpf_ktime_get_ns, bpf_redirect, bpf_skb_change_proto, bpf_skb_vlan_pop,
-        bpf_skb_vlan_push,
+        bpf_check_mtu, bpf_redirect, bpf_skb_change_proto, bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
     programs::TcContext,
 };
@@ -32,8 +31,7 @@ use crate::{
         Window, mapped,
     },
     rewrite::{self, Change, Hop},
-    rtp_stats::{self, Met},
-    strangers, tap,
+    rtp_stats, strangers, tap,
     verdict::{Handled, Refusal, Verdict},
     wide::{load_4, load_8},
 };
@@ -101,7 +99,7 @@ fn stranger<I: Ip>(ctx: &TcContext, ifindex: u32) -> Verdict {
     let datagram = packet.udp(&window, &parsed)?;
     is_of_tap(datagram.packet.ip().dst(), ifindex)?;
     tap::not_for_others(datagram.packet.frame)?;
-    Err(strangers::meet(&datagram, &datagram.key(), ifindex))
+    Err(strangers::meet(&datagram, ifindex))
 }
 
 /// A datagram of a flow is counted.
@@ -118,10 +116,8 @@ fn arrive<I: Ip>(ctx: &TcContext, action: &FlowAction, ifindex: u32) -> Result<(
     }
     learn(ctx, &datagram);
     next_hop(action)?;
-    // SAFETY: a helper without arguments.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
-    let met = Met { now_ns, ifindex };
-    rtp_stats::count(action, &datagram.key(), &datagram, &window, met);
+    let counted = rtp_stats::count(action, &datagram, &window, ifindex);
+    rtp_stats::time(counted, rtp_stats::now_ns);
     if datagram.packet.ip().hops() <= 1 {
         return Err(Refusal::TtlExpired);
     }

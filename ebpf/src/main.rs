@@ -25,6 +25,7 @@ mod cross_errors;
 mod door;
 mod errors;
 mod events;
+mod flows;
 mod fragments;
 mod maps;
 mod packet;

@@ -1,27 +1,32 @@
 //! The maps, under the names of [`sidestep_abi::map`]. All are pinned by name, in
 //! the directory that the loader gives, but `LOGGED`, which nobody needs to find
-//! again; the flow maps and `FLOW_STATS` get their configured size from it.
+//! again; the flow table and `FLOW_STATS` get their configured size from it.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SockMap},
 };
 use sidestep_abi::{
     counter::COUNTERS_LEN,
     door::{ConnectionKey, Door, FragmentKey, Neighbour, NeighbourKey, UnreadKey, UnreadSeen, Vm},
-    flow::{Address, AnchorKey, FlowAction, FlowKey, FlowKey4, FlowStats, Vlan, VlanKey},
+    flow::{Address, AnchorKey, FlowStats, Vlan, VlanKey},
+    table::{Bucket, FlowRecord, RESTING, TableShape, buckets},
 };
 
 /// Entries of the flow maps and of `FLOW_STATS` unless the loader says otherwise.
 const MAX_FLOWS: u32 = 131_072;
 
+// The daemon writes single slots of it.
 #[map]
-pub static FLOWS4: HashMap<FlowKey4, FlowAction> = HashMap::pinned(MAX_FLOWS, 0);
+pub static FLOW_BUCKETS: Array<Bucket> = Array::pinned(buckets(MAX_FLOWS), BPF_F_MMAPABLE);
 
-/// Its entries take memory only while they are there: most sites have few.
 #[map]
-pub static FLOWS6: HashMap<FlowKey, FlowAction> = HashMap::pinned(MAX_FLOWS, BPF_F_NO_PREALLOC);
+pub static FLOW_RECORDS: Array<FlowRecord> = Array::pinned(MAX_FLOWS + RESTING, 0);
+
+// The programs have it as a constant.
+#[map]
+pub static FLOW_SHAPE: Array<TableShape> = Array::pinned(1, 0);
 
 #[map]
 pub static FLOW_STATS: Array<FlowStats> = Array::pinned(MAX_FLOWS, 0);

@@ -5,9 +5,14 @@
 //! to it, which keeps its bounds checks few and the compiler from losing them.
 
 use aya_ebpf::programs::{TcContext, XdpContext};
-use sidestep_abi::flow::Address;
+use sidestep_abi::flow::{Address, FlowAction, FlowKey};
 
-use crate::{rewrite::fold, verdict::Refusal, wide::first_6, wide::load_8};
+use crate::{
+    flows::{self, Asked},
+    rewrite::fold,
+    verdict::Refusal,
+    wide::{first_6, load_4, load_8, store_4, store_8},
+};
 
 mod ipv4;
 mod ipv6;
@@ -207,12 +212,13 @@ impl Frame {
     /// Back to where it came from.
     #[inline(always)]
     pub fn swap_macs(&mut self) {
-        let macs = self.eth.cast::<[[u16; 3]; 2]>();
-        // SAFETY: destination and source are the first twelve octets of Ethernet,
-        // which is aligned to two.
+        let end = self.eth.cast::<u8>().wrapping_add(8);
+        // SAFETY: destination and source are the first twelve octets of Ethernet.
         unsafe {
-            let [dst, src] = *macs;
-            *macs = [src, dst];
+            let [a, b, c, d, e, f, g, h] = load_8(self.eth.cast_const()).to_ne_bytes();
+            let [i, j, k, l] = load_4(end.cast_const()).to_ne_bytes();
+            store_8(self.eth, u64::from_ne_bytes([g, h, i, j, k, l, a, b]));
+            store_4(end, u32::from_ne_bytes([c, d, e, f]));
         }
     }
 
@@ -350,12 +356,21 @@ pub trait Ip: Copy {
 }
 
 /// A five-tuple.
-pub trait FiveTuple: Copy {
+pub trait FiveTuple: Asked + Copy {
     /// The same as userspace has it.
-    fn flow(&self) -> sidestep_abi::flow::FlowKey;
+    fn flow(&self) -> FlowKey;
 
     /// What is to be done with the flow.
-    fn action(&self) -> Option<&'static sidestep_abi::flow::FlowAction>;
+    #[inline(always)]
+    fn action(&self) -> Option<&'static FlowAction> {
+        flows::action_apart(self)
+    }
+
+    /// The same in line, for the hot path.
+    #[inline(always)]
+    fn hot_action(&self) -> Option<&'static FlowAction> {
+        flows::action(self)
+    }
 
     /// The same, whatever the source port.
     fn with_any_source_port(self) -> Self;
@@ -365,6 +380,20 @@ pub trait FiveTuple: Copy {
 
     /// Destination port, big endian.
     fn dst_port_be(&self) -> u16;
+}
+
+/// Source and destination port, then which version of IP it is, as in a record's key.
+#[inline(always)]
+const fn with_version(ports: u32, version: u32) -> u64 {
+    let ([a, b, c, d], [e, f, g, h]) = (ports.to_ne_bytes(), version.to_ne_bytes());
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Source and destination port, the source's zero.
+#[inline(always)]
+const fn without_source(ports: u32) -> u32 {
+    let [_, _, c, d] = ports.to_ne_bytes();
+    u32::from_ne_bytes([0, 0, c, d])
 }
 
 /// A frame with an IP header in it, bounds checked.

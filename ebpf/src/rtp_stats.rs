@@ -2,7 +2,7 @@
 //! A.8 keep, plus a window of 64 sequence numbers that tells late from duplicate;
 //! of RTCP what its reports say.
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use sidestep_abi::{
     counter::{Counter, EventKind},
     flow::{
@@ -36,41 +36,75 @@ pub struct Met {
 }
 
 impl Met {
-    /// Here and now.
+    /// Now, by an interface.
     #[inline(always)]
-    pub fn by_xdp(ctx: &XdpContext, now_ns: u64) -> Self {
+    fn now(ifindex: u32) -> Self {
         Self {
-            now_ns,
-            ifindex: ctx.ingress_ifindex() as u32,
+            now_ns: now_ns(),
+            ifindex,
         }
     }
 }
 
-/// Counts a packet of a flow. Whatever comes of it, the packet goes its way.
+/// The time.
+#[inline(always)]
+pub fn now_ns() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// An RTP packet that has been counted, but for when it came.
+#[derive(Clone, Copy)]
+pub struct Untimed {
+    stats: *mut FlowStats,
+    clock_rate: u32,
+    timestamp: u32,
+    place: Place,
+    marked: bool,
+}
+
+/// Where a packet stands in its sequence.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The first of its flow.
+    First,
+    /// The first of another SSRC.
+    FirstOfItsSource,
+    /// Somewhere.
+    Within,
+    /// Of no sequence yet.
+    Apart,
+}
+
+/// Counts a packet of a flow. Whatever comes of it, the packet goes its way. What is left
+/// to be done is [`time`]: reading the clock makes a processor wait for all before it, so
+/// that is best done when the packet is ready to go.
 #[inline(always)]
 pub fn count<I: Ip>(
     action: &FlowAction,
-    key: &I::Key,
     datagram: &Datagram<I>,
     window: &Window,
-    met: Met,
-) {
+    ifindex: u32,
+) -> Option<Untimed> {
     let Some(stats) = FLOW_STATS.get_ptr_mut(action.stats) else {
-        return counters::count(Counter::NoStats);
+        counters::count(Counter::NoStats);
+        return None;
     };
     // SAFETY: a five-tuple has one receive queue, so its entry one writer; the
     // daemon reads only.
     let stats = unsafe { &mut *stats };
 
     if stats.packets == 0 {
+        let met = Met::now(ifindex);
         stats.first_seen_ns = met.now_ns;
-        stats.ifindex = met.ifindex;
-        events::tell(EventKind::FirstPacket, 0, action.call, key, met);
-    } else if stats.ifindex != met.ifindex {
-        if met.now_ns.wrapping_sub(last_seen_ns(stats)) < ELSEWHERE_NS {
-            return counters::count(Counter::SeenElsewhere);
+        stats.ifindex = ifindex;
+        events::tell(EventKind::FirstPacket, 0, action.call, &datagram.key(), met);
+    } else if stats.ifindex != ifindex {
+        if now_ns().wrapping_sub(last_seen_ns(stats)) < ELSEWHERE_NS {
+            counters::count(Counter::SeenElsewhere);
+            return None;
         }
-        stats.ifindex = met.ifindex;
+        stats.ifindex = ifindex;
     }
     let octets = datagram.packet.ip().octets() as u64;
     stats.packets += 1;
@@ -81,12 +115,59 @@ pub fn count<I: Ip>(
         && action.flags & FLOW_RTCP == 0
     {
         // SAFETY: `payload` checked the bounds.
-        if count_rtp(stats, unsafe { &*rtp }, action.clock_rate, met) {
-            events::tell(EventKind::SsrcChanged, stats.ssrc, action.call, key, met);
+        let rtp = unsafe { &*rtp };
+        let place = count_rtp(stats, rtp);
+        if place == Place::FirstOfItsSource {
+            let (kind, met) = (EventKind::SsrcChanged, Met::now(ifindex));
+            events::tell(kind, stats.ssrc, action.call, &datagram.key(), met);
         }
-        stats.last_rtp_ns = met.now_ns;
-        return;
+        return Some(Untimed {
+            stats,
+            clock_rate: action.clock_rate,
+            timestamp: rtp.timestamp(),
+            place,
+            marked: rtp.is_marked(),
+        });
     }
+    count_other(stats, payload, action, octets, Met::now(ifindex));
+    None
+}
+
+/// When it came.
+#[inline(always)]
+pub fn time(untimed: Option<Untimed>, now_ns: impl FnOnce() -> u64) {
+    let Some(packet) = untimed else {
+        return;
+    };
+    let now_ns = now_ns();
+    // SAFETY: `count` has it from its map.
+    let stats = unsafe { &mut *packet.stats };
+    let transit = arrival(now_ns, packet.clock_rate).wrapping_sub(packet.timestamp);
+    match packet.place {
+        Place::First | Place::FirstOfItsSource => {
+            stats.jitter_q4 = 0;
+            stats.transit = transit;
+        }
+        Place::Within => stats.add_transit(transit),
+        Place::Apart => {}
+    }
+    let silence_ns = now_ns.wrapping_sub(stats.last_rtp_ns);
+    let goes_on = matches!(packet.place, Place::FirstOfItsSource | Place::Within);
+    if silence_ns > GAP_NS && goes_on && !packet.marked {
+        add_gap(stats, silence_ns);
+    }
+    stats.last_rtp_ns = now_ns;
+}
+
+/// Counts what is no RTP, or what is where RTCP goes.
+#[inline(always)]
+fn count_other(
+    stats: &mut FlowStats,
+    payload: Payload,
+    action: &FlowAction,
+    octets: u64,
+    met: Met,
+) {
     stats.last_other_ns = met.now_ns;
     match payload {
         Payload::Other | Payload::Rtp(_) if action.flags & FLOW_RTCP == 0 => {
@@ -150,47 +231,38 @@ fn take_report_block(stats: &mut FlowStats, block: &ReportBlock, met: Met) {
     stats.state |= STATE_REPORT;
 }
 
-/// Takes in an RTP packet; true: it is the first of another SSRC.
+/// Takes in an RTP packet.
 #[inline(always)]
-fn count_rtp(stats: &mut FlowStats, rtp: &Rtp, clock_rate: u32, met: Met) -> bool {
+fn count_rtp(stats: &mut FlowStats, rtp: &Rtp) -> Place {
     let seq = u16::from_be(rtp.seq_be);
-    let ssrc = u32::from_be(rtp.ssrc_be);
+    let ssrc = rtp.ssrc();
     let payload_type = rtp.marker_payload_type & 0x7f;
-    let marked = rtp.marker_payload_type & 0x80 != 0;
-    let transit = arrival(met.now_ns, clock_rate).wrapping_sub(u32::from_be(rtp.timestamp_be));
 
-    let mut is_other = false;
-    if stats.ssrc != ssrc || stats.rtp_packets == 0 {
-        if stats.rtp_packets == 0 {
-            stats.payload_type = payload_type;
-        } else {
-            stats.ssrc_changes = stats.ssrc_changes.saturating_add(1);
-            stats.close_sequence();
-            is_other = true;
-        }
+    let place = if stats.rtp_packets == 0 {
+        stats.payload_type = payload_type;
         stats.ssrc = ssrc;
-        stats.jitter_q4 = 0;
-        stats.transit = transit;
         stats.open_sequence(seq);
+        Place::First
+    } else if stats.ssrc != ssrc {
+        stats.ssrc_changes = stats.ssrc_changes.saturating_add(1);
+        stats.close_sequence();
+        stats.ssrc = ssrc;
+        stats.open_sequence(seq);
+        Place::FirstOfItsSource
     } else if stats.take(seq) {
-        stats.add_transit(transit);
+        Place::Within
     } else {
-        return false;
-    }
-    if marked {
+        return Place::Apart;
+    };
+    if rtp.is_marked() {
         stats.talk_spurts = stats.talk_spurts.wrapping_add(1);
-    } else if stats.rtp_packets != 0 {
-        let silence_ns = met.now_ns.wrapping_sub(stats.last_rtp_ns);
-        if silence_ns > GAP_NS {
-            add_gap(stats, silence_ns);
-        }
     }
     stats.rtp_packets += 1;
     if stats.payload_type != payload_type {
         stats.payload_type = payload_type;
         stats.payload_type_changes = stats.payload_type_changes.saturating_add(1);
     }
-    is_other
+    place
 }
 
 #[inline(always)]

@@ -29,17 +29,17 @@ const UNLEARNED_EVENT_NS: u64 = 10_000_000;
 
 /// A packet of no flow: none of ours unless it is sent to an anchor.
 #[inline(always)]
-pub fn meet<I: Ip>(datagram: &Datagram<I>, key: &I::Key, ifindex: u32) -> Refusal {
+pub fn meet<I: Ip>(datagram: &Datagram<I>, ifindex: u32) -> Refusal {
     let anchor = AnchorKey {
         addr: datagram.packet.ip().dst(),
-        port_be: key.dst_port_be(),
+        port_be: datagram.key().dst_port_be(),
         told: 0,
     };
     // SAFETY: one aligned word.
     let Some(call) = (unsafe { ANCHORS.get(anchor) }) else {
         return Refusal::NotOurs;
     };
-    if at_anchor(anchor, key, *call, ifindex) {
+    if at_anchor(anchor, &datagram.key(), *call, ifindex) {
         return Refusal::Unlearned;
     }
     Refusal::ForeignAtAnchor

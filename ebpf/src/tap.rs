@@ -23,8 +23,7 @@ use crate::{
         Content, Ethernet, FiveTuple, Fragment, Frame, Ip, Ipv4, Ipv6, Packet, Parsed, UNTAGGED,
         Window,
     },
-    rtp_stats::{self, Met},
-    unread,
+    rtp_stats, unread,
     verdict::{self, Handled, Refusal, Verdict},
 };
 
@@ -136,7 +135,8 @@ fn look<I: Ip>(ctx: &TcContext, side: Side, ifindex: u32) -> Result<Look, Refusa
         if parsed.fragment == Fragment::First {
             return Err(Refusal::MediaFragment);
         }
-        rtp_stats::count(action, &key, &datagram, &window, Met { now_ns, ifindex });
+        let counted = rtp_stats::count(action, &datagram, &window, ifindex);
+        rtp_stats::time(counted, || now_ns);
         return Ok(Look::Handled(if action.kind == GUARD {
             Handled::Dropped(Counter::Guarded)
         } else {

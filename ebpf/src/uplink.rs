@@ -7,7 +7,7 @@ use aya_ebpf::{
         bpf_fib_lookup__bindgen_ty_2, bpf_fib_lookup__bindgen_ty_3, bpf_fib_lookup__bindgen_ty_4,
         bpf_fib_lookup__bindgen_ty_5, xdp_action,
     },
-    helpers::{bpf_fib_lookup as fib_lookup, bpf_ktime_get_ns, bpf_redirect},
+    helpers::{bpf_fib_lookup as fib_lookup, bpf_redirect},
     macros::xdp,
     programs::XdpContext,
 };
@@ -24,11 +24,11 @@ use crate::{
         UNTAGGED, Window,
     },
     rewrite::{self, Hop},
-    rtp_stats::{self, Met},
+    rtp_stats::{self, Untimed, now_ns},
     strangers,
     verdict::{self, Handled, Refusal, Verdict},
     vlan::{self, Leaves},
-    wide::load_8,
+    wide::{load_6, load_8},
 };
 
 const DIRECT: u8 = FlowKind::Direct as u8;
@@ -110,17 +110,21 @@ fn meet<I: Ip, const HOT: bool>(
         return Err(Refusal::NotOurs);
     }
     let datagram = packet.udp(window, &parsed)?;
-    let key = datagram.key();
-    let Some(action) = key.action() else {
+    let action = if HOT {
+        datagram.key().hot_action()
+    } else {
+        datagram.key().action()
+    };
+    let Some(action) = action else {
         let ifindex = ctx.ingress_ifindex() as u32;
-        return Err(strangers::meet(&datagram, &key, ifindex));
+        return Err(strangers::meet(&datagram, ifindex));
     };
     if parsed.fragment == Fragment::First {
         return Err(Refusal::MediaFragment);
     }
     match action.kind {
-        DIRECT => direct::<I, HOT>(ctx, window, datagram, &key, action, l3),
-        STEERED => steered::<I, HOT>(ctx, window, datagram, &key, action, l3),
+        DIRECT => direct::<I, HOT>(ctx, window, datagram, action, l3),
+        STEERED => steered::<I, HOT>(ctx, window, datagram, action, l3),
         // The tap programs' business.
         _ => Err(Refusal::NotOurs),
     }
@@ -131,11 +135,11 @@ fn direct<I: Ip, const HOT: bool>(
     ctx: &XdpContext,
     window: &Window,
     mut datagram: Datagram<I>,
-    key: &I::Key,
     action: &FlowAction,
     l3: usize,
 ) -> Verdict {
-    count::<I, HOT>(ctx, window, &datagram, key, action, l3);
+    let counted = count::<I, HOT>(ctx, window, &datagram, action, l3);
+    rtp_stats::time(counted, now_ns);
     mark(&mut datagram, action);
     let interface = addressed_to(ctx, &datagram.packet.frame, l3);
     if interface == NO_INTERFACE {
@@ -156,7 +160,6 @@ fn steered<I: Ip, const HOT: bool>(
     ctx: &XdpContext,
     window: &Window,
     mut datagram: Datagram<I>,
-    key: &I::Key,
     action: &FlowAction,
     l3: usize,
 ) -> Verdict {
@@ -173,8 +176,20 @@ fn steered<I: Ip, const HOT: bool>(
     if !arrived {
         return Err(Refusal::SteeredTransit);
     }
-    count::<I, HOT>(ctx, window, &datagram, key, action, l3);
-    if datagram.packet.ip().hops() <= 1 {
+    let counted = count::<I, HOT>(ctx, window, &datagram, action, l3);
+    let crosses = (action.flags & FLOW_TO_IPV6 != 0) != I::IS_IPV6;
+    let expired = datagram.packet.ip().hops() <= 1;
+    if turns_around && !crosses && !expired {
+        mark(&mut datagram, action);
+        // One hop further too: two anchors that point at each other must not
+        // send a packet to and fro for ever.
+        rewrite::steer(&mut datagram, action, Hop::Taken);
+        datagram.packet.frame.swap_macs();
+        rtp_stats::time(counted, now_ns);
+        return Ok(Handled::Returned(Counter::SteeredTx));
+    }
+    rtp_stats::time(counted, now_ns);
+    if expired {
         return Err(Refusal::TtlExpired);
     }
     // As it came it gets to the VM's tap, and is steered there.
@@ -182,15 +197,8 @@ fn steered<I: Ip, const HOT: bool>(
         return Err(Refusal::ChecksumUnfinished);
     }
     mark(&mut datagram, action);
-    if (action.flags & FLOW_TO_IPV6 != 0) != I::IS_IPV6 {
+    if crosses {
         return crossed::<I>(ctx, action, interface, l3);
-    }
-    if turns_around {
-        // One hop further too: two anchors that point at each other must not
-        // send a packet to and fro for ever.
-        rewrite::steer(&mut datagram, action, Hop::Taken);
-        datagram.packet.frame.swap_macs();
-        return Ok(Handled::Returned(Counter::SteeredTx));
     }
     rewrite::steer(&mut datagram, action, Hop::Left);
     forward::<I>(ctx, l3, interface)?;
@@ -236,39 +244,27 @@ fn count<I: Ip, const HOT: bool>(
     ctx: &XdpContext,
     window: &Window,
     datagram: &Datagram<I>,
-    key: &I::Key,
     action: &FlowAction,
     l3: usize,
-) {
+) -> Option<Untimed> {
     if HOT {
-        count_here(ctx, window, datagram, key, action);
-    } else {
-        count_apart::<I>(ctx, key, action, l3);
+        return rtp_stats::count(action, datagram, window, ctx.ingress_ifindex() as u32);
     }
+    count_apart::<I>(ctx, action, l3);
+    None
 }
 
 #[inline(never)]
-fn count_apart<I: Ip>(ctx: &XdpContext, key: &I::Key, action: &FlowAction, l3: usize) {
+fn count_apart<I: Ip>(ctx: &XdpContext, action: &FlowAction, l3: usize) {
     let window = Window::of_xdp(ctx);
     let datagram = Frame::of(&window)
         .and_then(|frame| frame.packet::<I>(&window, l3))
         .and_then(|packet| packet.udp(&window, &Parsed::whole::<I>(l3)));
     if let Ok(datagram) = datagram {
-        count_here(ctx, &window, &datagram, key, action);
+        let ifindex = ctx.ingress_ifindex() as u32;
+        let counted = rtp_stats::count(action, &datagram, &window, ifindex);
+        rtp_stats::time(counted, now_ns);
     }
-}
-
-#[inline(always)]
-fn count_here<I: Ip>(
-    ctx: &XdpContext,
-    window: &Window,
-    datagram: &Datagram<I>,
-    key: &I::Key,
-    action: &FlowAction,
-) {
-    // SAFETY: a helper without arguments.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
-    rtp_stats::count(action, key, datagram, window, Met::by_xdp(ctx, now_ns));
 }
 
 /// The host's interface that the frame is addressed to: the uplink that it came in by,
@@ -280,8 +276,8 @@ fn addressed_to(ctx: &XdpContext, frame: &Frame, l3: usize) -> u32 {
     }
     let ifindex = ctx.ingress_ifindex() as u32;
     // SAFETY: six bytes that the daemon writes when the interface appears.
-    match unsafe { UPLINKS.get(ifindex) } {
-        Some(mac) if frame.eth().dst == *mac => ifindex,
+    match unsafe { UPLINKS.get(ifindex).map(|mac| load_6(mac)) } {
+        Some(mac) if frame.dst_mac() == mac => ifindex,
         _ => NO_INTERFACE,
     }
 }

@@ -43,6 +43,21 @@ pub unsafe fn load_4<T>(from: *const T) -> u32 {
     value as u32
 }
 
+/// Six octets, as [`first_6`] has them.
+///
+/// # Safety
+///
+/// As for [`load_8`].
+#[inline(always)]
+pub unsafe fn load_6(from: *const [u8; 6]) -> u64 {
+    // SAFETY: as the caller says.
+    unsafe {
+        let [a, b, c, d] = load_4(from).to_ne_bytes();
+        let [e, f] = from.cast::<u16>().add(2).read().to_ne_bytes();
+        u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+    }
+}
+
 /// Eight octets.
 ///
 /// # Safety

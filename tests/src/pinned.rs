@@ -5,17 +5,20 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use aya::Pod;
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData};
 use sidestep_abi::door::{
     ConnectionKey, FragmentKey, Neighbour, NeighbourKey, UnreadKey, UnreadSeen, Vm,
 };
-use sidestep_abi::flow::{Address, AnchorKey, FlowAction, FlowKey, FlowKey4, Vlan, VlanKey};
+use sidestep_abi::flow::{Address, AnchorKey, Vlan, VlanKey};
 use sidestep_abi::map;
+use sidestep_abi::table::Bucket;
 
 use crate::lab::Lab;
 
 /// Maps whose entries are always all there: arrays, and what is no table.
-const FIXED: [&str; 7] = [
+const FIXED: [&str; 9] = [
+    map::FLOW_RECORDS,
+    map::FLOW_SHAPE,
     map::FLOW_STATS,
     map::DOORS,
     map::DOOR_NS,
@@ -52,8 +55,7 @@ fn is_link(name: &str) -> bool {
 
 fn count(pin: &Path, name: &str) -> Result<usize> {
     match name {
-        map::FLOWS4 => keys::<FlowKey4, FlowAction>(pin),
-        map::FLOWS6 => keys::<FlowKey, FlowAction>(pin),
+        map::FLOW_BUCKETS => slots(pin),
         map::ANCHORS => keys::<AnchorKey, u32>(pin),
         map::FOREIGN_SEEN => keys::<AnchorKey, u64>(pin),
         map::UPLINKS => keys::<u32, [u8; 6]>(pin),
@@ -67,6 +69,21 @@ fn count(pin: &Path, name: &str) -> Result<usize> {
         _ => bail!("its entries are not counted"),
     }
 }
+
+/// Slots of the flow table that have something in them.
+fn slots(pin: &Path) -> Result<usize> {
+    let map = Map::from_map_data(MapData::from_pin(pin)?)?;
+    let map: Array<MapData, Slots> = Array::try_from(map)?;
+    let taken = |bucket: Slots| bucket.0.iter().filter(|slot| **slot != 0).count();
+    map.iter().map(|bucket| Ok(taken(bucket?))).sum()
+}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Slots(Bucket);
+
+// SAFETY: plain integers.
+unsafe impl Pod for Slots {}
 
 fn keys<K: Pod, V: Pod>(pin: &Path) -> Result<usize> {
     let map = Map::from_map_data(MapData::from_pin(pin)?)?;

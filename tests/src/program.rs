@@ -24,9 +24,13 @@ use sidestep_abi::door::{
     VM_CONNECTIONS, Vm,
 };
 use sidestep_abi::flow::{
-    self, AnchorKey, FlowAction, FlowKey, FlowKey4, FlowKind, FlowLeg, FlowStats, Vlan, VlanKey,
+    self, AnchorKey, FlowAction, FlowKey, FlowKind, FlowLeg, FlowStats, Vlan, VlanKey,
 };
-use sidestep_abi::{map, program};
+use sidestep_abi::table::{
+    self, TableShape,
+    writer::{self, Writer},
+};
+use sidestep_abi::{TABLE_SHAPE, map, program};
 
 use crate::packet::Mac;
 
@@ -197,6 +201,7 @@ const FRAME_ROOM: usize = 4096;
 pub struct Programs {
     /// For attaching.
     pub ebpf: Ebpf,
+    flows: Writer,
     counted: BTreeMap<u32, u64>,
 }
 
@@ -219,22 +224,29 @@ impl Programs {
         let loaded = Self::try_load(flows, events_bytes);
         let ebpf = loaded.expect("the kernel takes the programs (this test needs root)");
         Self {
+            flows: flow_table(&ebpf),
             ebpf,
             counted: BTreeMap::new(),
         }
     }
 
     fn try_load(flows: u32, events_bytes: Option<u32>) -> Result<Ebpf> {
+        let shape = TableShape::new(flows);
         let mut loader = EbpfLoader::new();
         loader
             .default_map_pin_directory(PINS)
-            .map_max_entries(map::FLOWS4, flows)
-            .map_max_entries(map::FLOWS6, flows)
+            .override_global(TABLE_SHAPE, &shape, true)
+            .map_max_entries(map::FLOW_BUCKETS, table::buckets(flows))
+            .map_max_entries(map::FLOW_RECORDS, flows + table::RESTING)
             .map_max_entries(map::FLOW_STATS, flows);
         if let Some(bytes) = events_bytes {
             loader.map_max_entries(map::EVENTS, bytes);
         }
         let mut ebpf = loader.load(&object("sidestep")?)?;
+        shape.keep(
+            ebpf.map_mut(map::FLOW_SHAPE)
+                .context("no map of the shape")?,
+        )?;
         // The next load on this thread gets maps of its own.
         for (name, _) in ebpf.maps() {
             // `LOGGED` and aya-log's own are not pinned.
@@ -316,35 +328,55 @@ impl Programs {
     }
 
     /// A flow and what to do with it.
-    pub fn set_flow(&mut self, src: &str, dst: &str, mut action: FlowAction) {
+    pub fn set_flow(&mut self, src: &str, dst: &str, action: FlowAction) {
+        self.try_flow(src, dst, action).expect("room for a flow");
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    ///
+    /// There is no room.
+    pub fn try_flow(
+        &mut self,
+        src: &str,
+        dst: &str,
+        mut action: FlowAction,
+    ) -> Result<(), writer::Refused> {
         let key = flow_key(src, dst);
         if action.kind == FlowKind::Steered as u8 {
             let (src, dst) = action.rewritten();
             action.rewrite(&key, src, dst);
         }
-        match key.ipv4() {
-            Some(key) => self.hash(map::FLOWS4).insert(key, action, 0),
-            None => self.hash(map::FLOWS6).insert(key, action, 0),
-        }
-        .expect("room for a flow");
+        self.flows.put(&key, &action)
+    }
+
+    /// How five-tuples hash in the table of flows.
+    pub fn shape(&mut self) -> TableShape {
+        self.array(map::FLOW_SHAPE)
+            .get(&0, 0)
+            .expect("a table that can be read")
+    }
+
+    /// Slots of the table that are not zero.
+    pub fn slots_taken(&self) -> usize {
+        self.flows.slots_taken()
     }
 
     /// Writes flows from another thread, while packets run.
     pub fn flow_writer(&mut self) -> FlowWriter {
         FlowWriter {
-            flows4: anew(&self.ebpf, map::FLOWS4),
-            flows6: anew(&self.ebpf, map::FLOWS6),
+            flows: flow_table(&self.ebpf),
         }
     }
 
     /// A flow that is over.
     pub fn remove_flow(&mut self, src: &str, dst: &str) {
-        let key = flow_key(src, dst);
-        match key.ipv4() {
-            Some(key) => self.hash::<_, FlowAction>(map::FLOWS4).remove(&key),
-            None => self.hash::<_, FlowAction>(map::FLOWS6).remove(&key),
-        }
-        .expect("a flow that is there");
+        let was = self.flows.remove(&flow_key(src, dst));
+        assert!(
+            was.expect("a table that can be read"),
+            "a flow that is there"
+        );
     }
 
     /// Statistics of a flow.
@@ -515,33 +547,36 @@ impl Programs {
     }
 }
 
-/// Another way to the flow maps of loaded programs.
+/// Another way to the flows of loaded programs.
 pub struct FlowWriter {
-    flows4: HashMap<MapData, FlowKey4, FlowAction>,
-    flows6: HashMap<MapData, FlowKey, FlowAction>,
+    flows: Writer,
 }
 
 impl FlowWriter {
-    /// Gives a flow that is there another action.
+    /// Gives a flow another action.
     pub fn replace(&mut self, src: &str, dst: &str, mut action: FlowAction) {
-        const THERE: u64 = 2;
         let key = flow_key(src, dst);
         let (src, dst) = action.rewritten();
         action.rewrite(&key, src, dst);
-        match key.ipv4() {
-            Some(key) => self.flows4.insert(key, action, THERE),
-            None => self.flows6.insert(key, action, THERE),
-        }
-        .expect("a flow that is there");
+        self.flows.put(&key, &action).expect("room for a flow");
     }
 }
 
-fn anew<K: aya::Pod, V: aya::Pod>(ebpf: &Ebpf, name: &str) -> HashMap<MapData, K, V> {
-    let opened = match ebpf.map(name) {
-        Some(Map::HashMap(data)) => data.info().and_then(|info| MapData::from_id(info.id())),
-        _ => panic!("{name} is a hash map of the object"),
+fn flow_table(ebpf: &Ebpf) -> Writer {
+    let anew = |name: &str| match ebpf.map(name) {
+        Some(Map::Array(data)) => data
+            .info()
+            .and_then(|info| MapData::from_id(info.id()))
+            .map(Map::Array)
+            .expect("it is loaded"),
+        _ => panic!("{name} is an array of the object"),
     };
-    HashMap::try_from(Map::HashMap(opened.expect("it is loaded"))).expect("it has these types")
+    let maps = writer::Maps {
+        buckets: anew(map::FLOW_BUCKETS),
+        records: anew(map::FLOW_RECORDS),
+        shape: anew(map::FLOW_SHAPE),
+    };
+    Writer::of(maps).expect("a table of flows")
 }
 
 /// One packet through an XDP program.

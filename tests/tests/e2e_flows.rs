@@ -105,7 +105,12 @@ fn a_hundred_thousand_flows_by_the_command_line() {
         ensure!(in_map(lab, &sidestep)? == u64::from(MANY));
 
         // The kernel's memory is there from the start, the daemon's grows.
-        let names = [map::FLOWS4, map::FLOWS6, map::FLOW_STATS, map::ANCHORS];
+        let names = [
+            map::FLOW_BUCKETS,
+            map::FLOW_RECORDS,
+            map::FLOW_STATS,
+            map::ANCHORS,
+        ];
         let kernel = names
             .iter()
             .map(|name| memory_of(lab, name))

@@ -11,13 +11,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use aya::maps::{HashMap, MapData};
-use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKey4, FlowKind};
+use sidestep_abi::flow::{AnchorKey, FlowKey, FlowKind};
 use sidestep_abi::map;
+use sidestep_abi::table::writer::Writer;
 use sidestep_core::engine::{Flow, FlowKind as Kind, Leg};
 use sidestep_core::media::Encodings;
 
 use super::table::{Installed, Refused};
-use super::{Datapath, object, readout};
+use super::{Datapath, kernel, object, readout};
 use crate::admin::rows::{FlowEnds, FlowRow, FlowSpec};
 use crate::clock::{self, Wall};
 
@@ -160,8 +161,7 @@ fn kind(spec: &FlowSpec, vm_at: impl Fn(IpAddr) -> Option<Ipv4Addr>) -> Result<K
 
 /// The flow maps that are pinned, without a daemon.
 pub struct PinnedFlows {
-    flows4: HashMap<MapData, FlowKey4, FlowAction>,
-    flows6: HashMap<MapData, FlowKey, FlowAction>,
+    flows: Writer,
     anchors: HashMap<MapData, AnchorKey, u32>,
     /// Flows that come to each address.
     arriving: std::collections::HashMap<SocketAddr, u32>,
@@ -176,14 +176,12 @@ impl PinnedFlows {
     pub fn open(pins: &Path) -> Result<Self> {
         let open = |name: &str| object::pinned(pins, name);
         let mut flows = Self {
-            flows4: open(map::FLOWS4)?.try_into()?,
-            flows6: open(map::FLOWS6)?.try_into()?,
+            flows: kernel::flows(open)?,
             anchors: open(map::ANCHORS)?.try_into()?,
             arriving: std::collections::HashMap::new(),
         };
-        let keys4 = flows.flows4.keys().filter_map(Result::ok);
-        let keys4 = keys4.map(|key| -> FlowKey { key.into() });
-        for key in keys4.chain(flows.flows6.keys().filter_map(Result::ok)) {
+        for flow in flows.flows.flows() {
+            let (key, _) = flow.context("cannot read the flow table")?;
             *flows.arriving.entry(key.to()).or_default() += 1;
         }
         Ok(flows)
@@ -196,11 +194,7 @@ impl PinnedFlows {
     /// The kernel refuses.
     pub fn remove(&mut self, ends: &FlowEnds) -> Result<bool> {
         let key = FlowKey::new(ends.from, ends.to);
-        let found = match key.ipv4() {
-            Some(key) => self.flows4.get(&key, 0),
-            None => self.flows6.get(&key, 0),
-        };
-        let Ok(action) = found else {
+        let Some(action) = self.flows.get(&key).context("cannot read the flow table")? else {
             return Ok(false);
         };
         let arriving = self.arriving.entry(key.to()).or_default();
@@ -210,11 +204,9 @@ impl PinnedFlows {
             // without one there is nothing to remove.
             let _ = self.anchors.remove(&AnchorKey::new(ends.to));
         }
-        match key.ipv4() {
-            Some(key) => self.flows4.remove(&key),
-            None => self.flows6.remove(&key),
-        }
-        .context("the flow stays in its map")?;
+        self.flows
+            .remove(&key)
+            .context("the flow stays in its table")?;
         Ok(true)
     }
 }

@@ -1,33 +1,22 @@
 //! The flow maps of the kernel.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData, MapError};
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use nix::errno::Errno;
-use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowKey4, FlowStats};
+use sidestep_abi::flow::{AnchorKey, FlowAction, FlowKey, FlowStats};
 use sidestep_abi::map;
+use sidestep_abi::table::writer::{self, Writer};
 use sidestep_core::media::Encodings;
 
-use super::maps::take;
+use super::maps::{take, take_any};
 use super::table::{FlowMaps, Installed, Refused};
-
-/// A program has done with an entry long before this: it takes less than a microsecond.
-const READ: Duration = Duration::from_millis(1);
-
-/// Flows that are not there are inserted (`BPF_NOEXIST`), those that are there replaced
-/// (`BPF_EXIST`).
-const NEW: u64 = 1;
-const THERE: u64 = 2;
 
 /// Flows, their statistics and their anchors.
 pub struct KernelMaps {
-    /// When a flow was last replaced.
-    replaced: Option<Instant>,
-    flows4: HashMap<MapData, FlowKey4, FlowAction>,
-    flows6: HashMap<MapData, FlowKey, FlowAction>,
+    flows: Writer,
     stats: Array<MapData, FlowStats>,
     anchors: HashMap<MapData, AnchorKey, u32>,
 }
@@ -36,9 +25,7 @@ impl KernelMaps {
     /// Takes them out of a loaded object.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
         Ok(Self {
-            replaced: None,
-            flows4: take(ebpf, map::FLOWS4)?,
-            flows6: take(ebpf, map::FLOWS6)?,
+            flows: flows(|name| take_any(ebpf, name))?,
             stats: take(ebpf, map::FLOW_STATS)?,
             anchors: take(ebpf, map::ANCHORS)?,
         })
@@ -49,12 +36,8 @@ impl KernelMaps {
         let capacity = self.capacity();
         let mut installed = Vec::new();
         let mut anchored = HashSet::new();
-        let flows4 = self.flows4.iter().map(|entry| {
-            let (key, action) = entry?;
-            Ok::<_, MapError>((key.into(), action))
-        });
-        for entry in flows4.chain(self.flows6.iter()) {
-            let (key, action): (FlowKey, FlowAction) = entry.context("cannot read the flow map")?;
+        for flow in self.flows.flows() {
+            let (key, action) = flow.context("cannot read the flow table")?;
             if action.stats < capacity {
                 anchored.insert(AnchorKey::new(key.to()));
                 installed.push(Installed {
@@ -76,13 +59,6 @@ impl KernelMaps {
         Ok(installed)
     }
 
-    fn insert(&mut self, key: &FlowKey, action: &FlowAction, flags: u64) -> Result<(), MapError> {
-        match key.ipv4() {
-            Some(key) => self.flows4.insert(key, action, flags),
-            None => self.flows6.insert(key, action, flags),
-        }
-    }
-
     /// Flows there is room for.
     pub fn capacity(&self) -> u32 {
         self.stats.len()
@@ -90,30 +66,17 @@ impl KernelMaps {
 }
 
 impl FlowMaps for KernelMaps {
-    /// A program that meets a flow while it is replaced reads the old action or the new
-    /// one, as a whole: the kernel puts another entry into the place of the old one. But
-    /// the old one's memory is what the next replacement is written into, without regard
-    /// for programs on other CPUs that may still read it; so that waits.
     fn put_flow(&mut self, key: &FlowKey, action: &FlowAction) -> Result<(), Refused> {
-        match self.insert(key, action, NEW) {
-            Err(MapError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(Errno::EEXIST as i32) => {}
-            outcome => return outcome.map_err(refused),
-        }
-        if let Some(replaced) = self.replaced {
-            std::thread::sleep(READ.saturating_sub(replaced.elapsed()));
-        }
-        let outcome = self.insert(key, action, THERE);
-        self.replaced = Some(Instant::now());
-        outcome.map_err(refused)
+        self.flows
+            .put(key, action)
+            .map_err(|refused| match refused {
+                writer::Refused::Full => Refused::Full,
+                writer::Refused::Kernel(error) => Refused::Kernel(error),
+            })
     }
 
     fn remove_flow(&mut self, key: &FlowKey) {
-        let outcome = match key.ipv4() {
-            Some(key) => self.flows4.remove(&key),
-            None => self.flows6.remove(key),
-        };
-        removed(outcome, "flow");
+        removed(self.flows.remove(key).map(drop), "flow");
     }
 
     fn put_anchor(&mut self, key: &AnchorKey, call: u32) -> Result<(), Refused> {
@@ -133,6 +96,16 @@ impl FlowMaps for KernelMaps {
     fn stats(&self, index: u32) -> FlowStats {
         self.stats.get(&index, 0).unwrap_or_default()
     }
+}
+
+/// The flow table, of maps that `map` has.
+pub fn flows(mut map: impl FnMut(&str) -> Result<Map>) -> Result<Writer> {
+    let maps = writer::Maps {
+        buckets: map(map::FLOW_BUCKETS)?,
+        records: map(map::FLOW_RECORDS)?,
+        shape: map(map::FLOW_SHAPE)?,
+    };
+    Writer::of(maps).context("cannot read the flow table")
 }
 
 fn refused(error: MapError) -> Refused {

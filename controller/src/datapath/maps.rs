@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, SockMap};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockMap};
 use sidestep_abi::counter::Counter;
 use sidestep_abi::door::{
     ConnectionKey, DOOR_LISTENERS, Door, LEASE_NS, Neighbour, NeighbourKey, PortClass, Side,
@@ -40,15 +40,18 @@ pub struct Maps {
 /// stack behind the door answers them (TIME-WAIT, RFC 9293 §3.4.2: 60 s on Linux).
 const CONNECTION_IDLE_NS: u64 = 120_000_000_000;
 
-/// A map of the object, taken out of it as what it is.
+/// A map of the object, taken out of it.
+pub fn take_any(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    ebpf.take_map(name)
+        .with_context(|| format!("the object has no map {name}"))
+}
+
+/// The same, as what it is.
 pub fn take<M>(ebpf: &mut Ebpf, name: &str) -> Result<M>
 where
-    M: TryFrom<aya::maps::Map, Error = MapError>,
+    M: TryFrom<Map, Error = MapError>,
 {
-    let map = ebpf
-        .take_map(name)
-        .with_context(|| format!("the object has no map {name}"))?;
-    M::try_from(map).with_context(|| format!("map {name} is of another type"))
+    M::try_from(take_any(ebpf, name)?).with_context(|| format!("map {name} is of another type"))
 }
 
 impl Maps {

@@ -14,8 +14,9 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-use sidestep_abi::flow::{FlowAction, FlowKey, FlowKey4, FlowStats};
-use sidestep_abi::{VERSION, map, program};
+use sidestep_abi::flow::FlowStats;
+use sidestep_abi::table::{FlowRecord, RESTING, TableShape, buckets};
+use sidestep_abi::{TABLE_SHAPE, VERSION, map, program};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sidestep.bpf.o"));
 
@@ -175,19 +176,33 @@ fn mount_if_missing(root: &Path) -> Result<bool> {
 ///
 /// A pinned map has another layout, or the kernel refuses maps or programs.
 pub fn load(pins: &Pins, max_flows: u32) -> Result<Ebpf> {
+    let shape = match pinned_shape(pins)? {
+        Some(shape) => shape,
+        None => TableShape::new(max_flows),
+    };
     let mut loader = EbpfLoader::new();
     loader
         .default_map_pin_directory(&pins.directory)
-        .map_max_entries(map::FLOWS4, max_flows)
-        .map_max_entries(map::FLOWS6, max_flows)
+        .override_global(TABLE_SHAPE, &shape, true)
+        .map_max_entries(map::FLOW_BUCKETS, buckets(max_flows))
+        .map_max_entries(map::FLOW_RECORDS, max_flows + RESTING)
         .map_max_entries(map::FLOW_STATS, max_flows)
         .map_max_entries(map::ANCHORS, max_flows);
-    check_layout::<FlowKey4, FlowAction>(pins, map::FLOWS4, max_flows)?;
-    check_layout::<FlowKey, FlowAction>(pins, map::FLOWS6, max_flows)?;
-    check_layout::<u32, FlowStats>(pins, map::FLOW_STATS, max_flows)?;
+    check_layout::<FlowRecord>(pins, map::FLOW_RECORDS)?;
+    let pinned = check_layout::<FlowStats>(pins, map::FLOW_STATS)?;
+    if let Some(pinned) = pinned.filter(|pinned| *pinned != max_flows) {
+        tracing::warn!(
+            "there is room for {pinned} flows as before; daemon.max_flows ({max_flows}) counts \
+             after a clean stop"
+        );
+    }
     let mut ebpf = loader
         .load(OBJECT)
         .context("cannot load the kernel programs' object")?;
+    let kept = ebpf
+        .map_mut(map::FLOW_SHAPE)
+        .context("the object has no map FLOW_SHAPE")?;
+    shape.keep(kept).context("cannot write to the flow table")?;
 
     for name in [program::TAP_FROM_VM, program::TAP_TO_VM, program::DOOR_OUT] {
         let classifier: &mut SchedClassifier = typed(&mut ebpf, name)?;
@@ -200,6 +215,18 @@ pub fn load(pins: &Pins, max_flows: u32) -> Result<Ebpf> {
         .load()
         .with_context(|| refused(program::DOOR_SOCKET))?;
     Ok(ebpf)
+}
+
+/// How five-tuples hash in the table that an earlier run has pinned, if one has.
+fn pinned_shape(pins: &Pins) -> Result<Option<TableShape>> {
+    let path = pins.directory.join(map::FLOW_SHAPE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let kept = MapData::from_pin(&path)
+        .and_then(Map::from_map_data)
+        .and_then(TableShape::kept);
+    kept.with_context(|| format!("cannot read the pinned map {}", path.display()))
 }
 
 fn refused(name: &str) -> String {
@@ -217,16 +244,18 @@ where
         .with_context(|| format!("{name} is of another type"))
 }
 
-/// A map that an earlier run has pinned must be what this one thinks it is.
-fn check_layout<K, V>(pins: &Pins, name: &str, max_flows: u32) -> Result<()> {
+/// An array that an earlier run has pinned must be what this one thinks it is; its
+/// entries, if there is one.
+fn check_layout<V>(pins: &Pins, name: &str) -> Result<Option<u32>> {
     let path = pins.directory.join(name);
     if !path.exists() {
-        return Ok(());
+        return Ok(None);
     }
     let info = MapData::from_pin(&path)
         .and_then(|map| map.info())
         .with_context(|| format!("cannot open the pinned map {}", path.display()))?;
-    if (info.key_size() as usize, info.value_size() as usize) != (size_of::<K>(), size_of::<V>()) {
+    if (info.key_size() as usize, info.value_size() as usize) != (size_of::<u32>(), size_of::<V>())
+    {
         bail!(
             "the pinned map {} has another layout than this version's: \
              stop what uses it and remove {}",
@@ -234,12 +263,5 @@ fn check_layout<K, V>(pins: &Pins, name: &str, max_flows: u32) -> Result<()> {
             pins.directory.display()
         );
     }
-    if info.max_entries() != max_flows {
-        tracing::warn!(
-            "{name} is pinned with {} entries and kept; daemon.max_flows ({max_flows}) \
-             counts after a clean stop",
-            info.max_entries()
-        );
-    }
-    Ok(())
+    Ok(Some(info.max_entries()))
 }

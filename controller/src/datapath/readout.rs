@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use aya::maps::{Array, HashMap as BpfHashMap, MapError};
-use sidestep_abi::flow::{FLOW_RTCP, FlowAction, FlowKey, FlowKey4, FlowKind, FlowLeg, FlowStats};
+use aya::maps::Array;
+use sidestep_abi::flow::{FLOW_RTCP, FlowKind, FlowLeg, FlowStats};
 use sidestep_abi::map;
 use sidestep_core::media::{Encoding, Encodings};
 use sidestep_core::sdp::static_codec;
 
-use super::object;
 use super::quality::{self, Report};
 use super::table::Installed;
+use super::{kernel, object};
 use crate::admin::rows::FlowRow;
 use crate::clock::Wall;
 
@@ -119,16 +119,11 @@ const fn opposite(leg: u8) -> u8 {
 /// There are none, or of another layout.
 pub fn flows_from_pins(pins: &Path) -> Result<Vec<FlowRow>> {
     let open = |name: &str| object::pinned(pins, name);
-    let flows4: BpfHashMap<_, FlowKey4, FlowAction> = open(map::FLOWS4)?.try_into()?;
-    let flows6: BpfHashMap<_, FlowKey, FlowAction> = open(map::FLOWS6)?.try_into()?;
+    let flows = kernel::flows(open)?;
     let stats: Array<_, FlowStats> = open(map::FLOW_STATS)?.try_into()?;
     let mut found = Vec::new();
-    let flows4 = flows4.iter().map(|entry| {
-        let (key, action) = entry?;
-        Ok::<_, MapError>((key.into(), action))
-    });
-    for entry in flows4.chain(flows6.iter()) {
-        let (key, action) = entry.context("cannot read the flow map")?;
+    for flow in flows.flows() {
+        let (key, action) = flow.context("cannot read the flow table")?;
         let stats = stats.get(&action.stats, 0).unwrap_or_default();
         let flow = Installed {
             key,
@@ -224,6 +219,8 @@ fn leg(leg: u8) -> &'static str {
 mod tests {
     use sidestep_abi::flow::STATE_REPORT;
     use sidestep_core::media::Codec;
+
+    use sidestep_abi::flow::{FlowAction, FlowKey};
 
     use super::*;
 

@@ -1,9 +1,8 @@
 //! Media flows: one entry per direction and transport address pair.
 //!
 //! Userspace knows one kind of key, [`FlowKey`], whose addresses have 128 bits
-//! (IPv4 as RFC 4291 §2.5.5.2 maps it). The programs keep the flows of each IP
-//! version in a map of their own: hashing the twelve octets of [`FlowKey4`] costs
-//! a third of what the 36 of the other cost.
+//! (IPv4 as RFC 4291 §2.5.5.2 maps it). How the programs find a flow by its
+//! five-tuple is [`crate::table`]'s matter.
 
 use core::mem::offset_of;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -44,20 +43,6 @@ pub struct FlowKey {
     pub dst_port_be: u16,
 }
 
-/// The same of an IPv4 flow, as `FLOWS4` has it.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FlowKey4 {
-    /// Source address, big endian.
-    pub src_be: u32,
-    /// Destination address, big endian.
-    pub dst_be: u32,
-    /// Source port, big endian.
-    pub src_port_be: u16,
-    /// Destination port, big endian.
-    pub dst_port_be: u16,
-}
-
 impl FlowKey {
     /// The key of packets from `src` to `dst`.
     pub fn new(src: SocketAddr, dst: SocketAddr) -> Self {
@@ -77,31 +62,6 @@ impl FlowKey {
     /// Where its packets go to.
     pub fn to(&self) -> SocketAddr {
         SocketAddr::new(ip(self.dst), u16::from_be(self.dst_port_be))
-    }
-
-    /// As `FLOWS4` has it; `None`: it belongs into `FLOWS6`.
-    pub fn ipv4(&self) -> Option<FlowKey4> {
-        match (ip(self.src), ip(self.dst)) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => Some(FlowKey4 {
-                src_be: u32::from(src).to_be(),
-                dst_be: u32::from(dst).to_be(),
-                src_port_be: self.src_port_be,
-                dst_port_be: self.dst_port_be,
-            }),
-            _ => None,
-        }
-    }
-}
-
-impl From<FlowKey4> for FlowKey {
-    fn from(key: FlowKey4) -> Self {
-        let mapped = |be: u32| address(IpAddr::V4(Ipv4Addr::from(u32::from_be(be))));
-        Self {
-            src: mapped(key.src_be),
-            dst: mapped(key.dst_be),
-            src_port_be: key.src_port_be,
-            dst_port_be: key.dst_port_be,
-        }
     }
 }
 
@@ -280,7 +240,6 @@ fn fold(mut sum: u64) -> u32 {
 // What the programs read in one go stands side by side.
 const _: () = {
     assert!(size_of::<FlowKey>() == 36);
-    assert!(size_of::<FlowKey4>() == 12);
     assert!(size_of::<FlowAction>() == 80);
     assert!(offset_of!(FlowAction, new_dst_port_be) == offset_of!(FlowAction, new_src_port_be) + 2);
     assert!(offset_of!(FlowAction, reserved) == offset_of!(FlowAction, anchor_mac) + 6);
@@ -485,15 +444,9 @@ impl FlowStats {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{AnchorKey, FlowAction, FlowKey, FlowKey4, FlowStats, Vlan, VlanKey};
+    use super::{AnchorKey, FlowStats, Vlan, VlanKey};
 
     // SAFETY: repr(C), no padding, every bit pattern is a value.
-    unsafe impl aya::Pod for FlowKey {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for FlowKey4 {}
-    // SAFETY: as above; `kind` and `leg` are plain bytes, not enums.
-    unsafe impl aya::Pod for FlowAction {}
-    // SAFETY: as above.
     unsafe impl aya::Pod for FlowStats {}
     // SAFETY: as above.
     unsafe impl aya::Pod for AnchorKey {}

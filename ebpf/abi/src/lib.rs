@@ -11,6 +11,7 @@
 pub mod counter;
 pub mod door;
 pub mod flow;
+pub mod table;
 
 /// Version of everything in this crate. Maps and links are pinned below a
 /// directory of this name, so that a daemon never reads maps of another layout.
@@ -18,10 +19,13 @@ pub const VERSION: u32 = 4;
 
 /// Name of each map, as the object file, the pins and the tests know it.
 pub mod map {
-    /// Exact five-tuple of every IPv4 media flow → what to do with it.
-    pub const FLOWS4: &str = "FLOWS4";
-    /// The same of IPv6.
-    pub const FLOWS6: &str = "FLOWS6";
+    /// Which record a media flow's five-tuple has, see [`crate::table`].
+    pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
+    /// Every media flow: its exact five-tuple, what to do with it.
+    pub const FLOW_RECORDS: &str = "FLOW_RECORDS";
+    /// How five-tuples hash: one [`crate::table::TableShape`], for those who come later.
+    /// The programs have it in [`crate::TABLE_SHAPE`].
+    pub const FLOW_SHAPE: &str = "FLOW_SHAPE";
     /// Statistics of each flow, by [`crate::flow::FlowAction::stats`].
     pub const FLOW_STATS: &str = "FLOW_STATS";
     /// Anchor ports in use: (address, port) → number of the call (`u32`).
@@ -61,6 +65,10 @@ pub mod map {
     /// [`crate::door::Side`], of connections [`crate::door::DOOR_LISTENERS`] further.
     pub const DOOR_SOCKETS: &str = "DOOR_SOCKETS";
 }
+
+/// Name of the constant in the object file that the loader sets to the
+/// [`table::TableShape`] of the maps.
+pub const TABLE_SHAPE: &str = "TABLE_SHAPE";
 
 /// Name of each program in the object file.
 pub mod program {

@@ -1,12 +1,16 @@
 //! IPv4 (RFC 791), without options.
 
-use sidestep_abi::flow::{Address, FlowAction, FlowKey, FlowKey4};
+use sidestep_abi::{
+    flow::{Address, FlowKey},
+    table::{Hash, IPV4, RecordKey, TableShape},
+};
 
 use super::{
     FiveTuple, Fragment, Ip, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, Parsed, Udp, Window,
+    with_version, without_source,
 };
 use crate::{
-    maps::FLOWS4,
+    flows::Asked,
     rewrite::{Change, fold},
     verdict::Refusal,
     wide::{load_4, load_8, store_8},
@@ -45,9 +49,8 @@ impl Ipv4 {
     }
 }
 
-/// An IPv4 five-tuple as two words: what [`FlowKey4`] is in memory, and as it
-/// stands in the packet.
-#[repr(C)]
+/// An IPv4 five-tuple as two words, as it stands in the packet and at the beginning of
+/// a [`RecordKey`].
 #[derive(Clone, Copy)]
 pub struct Key4 {
     /// Source, then destination.
@@ -56,52 +59,55 @@ pub struct Key4 {
     ports: u32,
 }
 
-impl Key4 {
+impl Asked for Key4 {
     #[inline(always)]
-    fn fields(&self) -> &FlowKey4 {
-        const { assert!(size_of::<FlowKey4>() == 12 && size_of::<Self>() >= 12) };
-        // SAFETY: both are two addresses and two ports without padding before
-        // their end, and this is aligned more strictly.
-        unsafe { &*core::ptr::from_ref(self).cast() }
+    fn hash(&self, shape: &TableShape) -> Hash {
+        shape.ipv4(self.addresses, self.ports)
+    }
+
+    #[inline(always)]
+    fn is(&self, key: &RecordKey) -> bool {
+        // SAFETY: eight octets of addresses; the version follows the ports.
+        let (addresses, rest) = unsafe {
+            (
+                load_8(&raw const key.addresses),
+                load_8(&raw const key.src_port_be),
+            )
+        };
+        addresses == self.addresses && rest == with_version(self.ports, IPV4)
     }
 }
 
 impl FiveTuple for Key4 {
     #[inline(always)]
     fn flow(&self) -> FlowKey {
-        let fields = self.fields();
+        let [a, b, c, d, e, f, g, h] = self.addresses.to_ne_bytes();
         FlowKey {
-            src: mapped(fields.src_be),
-            dst: mapped(fields.dst_be),
-            src_port_be: fields.src_port_be,
-            dst_port_be: fields.dst_port_be,
+            src: mapped(u32::from_ne_bytes([a, b, c, d])),
+            dst: mapped(u32::from_ne_bytes([e, f, g, h])),
+            src_port_be: self.src_port_be(),
+            dst_port_be: self.dst_port_be(),
         }
     }
 
     #[inline(always)]
-    fn action(&self) -> Option<&'static FlowAction> {
-        // SAFETY: the daemon replaces an action as a whole; one packet may meet the
-        // old or the new one.
-        unsafe { FLOWS4.get(self.fields()) }
-    }
-
-    #[inline(always)]
     fn with_any_source_port(self) -> Self {
-        let [_, _, c, d] = self.ports.to_ne_bytes();
         Self {
-            ports: u32::from_ne_bytes([0, 0, c, d]),
+            ports: without_source(self.ports),
             ..self
         }
     }
 
     #[inline(always)]
     fn src_port_be(&self) -> u16 {
-        self.fields().src_port_be
+        let [a, b, ..] = self.ports.to_ne_bytes();
+        u16::from_ne_bytes([a, b])
     }
 
     #[inline(always)]
     fn dst_port_be(&self) -> u16 {
-        self.fields().dst_port_be
+        let [.., c, d] = self.ports.to_ne_bytes();
+        u16::from_ne_bytes([c, d])
     }
 }
 

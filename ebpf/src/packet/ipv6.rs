@@ -1,12 +1,16 @@
 //! IPv6 (RFC 8200), without extension headers but a fragment's.
 
-use sidestep_abi::flow::{Address, FlowAction, FlowKey};
+use sidestep_abi::{
+    flow::{Address, FlowKey},
+    table::{Hash, IPV6, RecordKey, TableShape},
+};
 
 use super::{
     FiveTuple, Fragment, Ip, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP, Parsed, Udp, Window,
+    with_version, without_source,
 };
 use crate::{
-    maps::FLOWS6,
+    flows::Asked,
     rewrite::fold,
     verdict::Refusal,
     wide::{load_4, load_8, store_8},
@@ -54,7 +58,7 @@ impl Ipv6 {
 }
 
 /// An IPv6 five-tuple, in words: what [`FlowKey`] is in memory, and as it stands
-/// in the packet.
+/// in the packet and in a [`RecordKey`].
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Key6 {
@@ -74,6 +78,27 @@ impl Key6 {
     }
 }
 
+impl Asked for Key6 {
+    #[inline(always)]
+    fn hash(&self, shape: &TableShape) -> Hash {
+        shape.ipv6(&self.addresses, self.ports)
+    }
+
+    #[inline(always)]
+    fn is(&self, key: &RecordKey) -> bool {
+        let [a, b, c, d] = self.addresses;
+        let start = key.addresses.as_ptr();
+        // SAFETY: 32 octets of addresses; the version follows the ports.
+        unsafe {
+            load_8(start) == a
+                && load_8(start.add(8)) == b
+                && load_8(start.add(16)) == c
+                && load_8(start.add(24)) == d
+                && load_8(&raw const key.src_port_be) == with_version(self.ports, IPV6)
+        }
+    }
+}
+
 impl FiveTuple for Key6 {
     #[inline(always)]
     fn flow(&self) -> FlowKey {
@@ -81,16 +106,9 @@ impl FiveTuple for Key6 {
     }
 
     #[inline(always)]
-    fn action(&self) -> Option<&'static FlowAction> {
-        // SAFETY: as in `FLOWS4`.
-        unsafe { FLOWS6.get(self.fields()) }
-    }
-
-    #[inline(always)]
     fn with_any_source_port(self) -> Self {
-        let [_, _, c, d] = self.ports.to_ne_bytes();
         Self {
-            ports: u32::from_ne_bytes([0, 0, c, d]),
+            ports: without_source(self.ports),
             ..self
         }
     }

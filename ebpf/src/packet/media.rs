@@ -3,6 +3,7 @@
 //! (STUN, DTLS: RFC 7983 §7).
 
 use super::{Datagram, Ip, Udp, Window};
+use crate::wide::load_4;
 
 /// RFC 3550 §5.1, the fixed header.
 #[repr(C, packed(2))]
@@ -11,8 +12,30 @@ pub struct Rtp {
     pub version_flags: u8,
     pub marker_payload_type: u8,
     pub seq_be: u16,
-    pub timestamp_be: u32,
-    pub ssrc_be: u32,
+    timestamp_be: u32,
+    ssrc_be: u32,
+}
+
+impl Rtp {
+    /// Its timestamp, in host order.
+    #[inline(always)]
+    pub fn timestamp(&self) -> u32 {
+        // SAFETY: four octets that are there.
+        u32::from_be(unsafe { load_4(&raw const self.timestamp_be) })
+    }
+
+    /// The marker bit.
+    #[inline(always)]
+    pub const fn is_marked(&self) -> bool {
+        self.marker_payload_type & 0x80 != 0
+    }
+
+    /// Its SSRC, in host order.
+    #[inline(always)]
+    pub fn ssrc(&self) -> u32 {
+        // SAFETY: as above.
+        u32::from_be(unsafe { load_4(&raw const self.ssrc_be) })
+    }
 }
 
 /// RFC 3550 §6.4, what all RTCP packets start with.
@@ -57,6 +80,9 @@ pub struct ReportBlock {
     pub dlsr_be: u32,
 }
 
+/// UDP's header, which its length counts.
+const HEADER: usize = size_of::<Udp>();
+
 /// Packet types of RTCP: sender report, receiver report (RFC 3550 §12.1).
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
@@ -81,21 +107,22 @@ impl<I: Ip> Datagram<I> {
     /// (RFC 5761 §4): RTP payload types 64–95 with the marker bit are not used.
     #[inline(always)]
     pub fn payload(&self, window: &Window) -> Payload {
-        let len = (u16::from_be(self.udp().len_be) as usize).saturating_sub(size_of::<Udp>());
+        // With UDP's header.
+        let len = u16::from_be(self.udp().len_be) as usize;
         // The shortest RTCP packet is shorter than RTP's header.
         let Some(rtcp) = window.at::<Rtcp>(self.payload_at) else {
             return Payload::Other;
         };
         // SAFETY: `at` checked the bounds.
         let (first, second) = unsafe { ((*rtcp).version_flags, (*rtcp).packet_type) };
-        if first >> 6 != 2 || len < size_of::<Rtcp>() {
+        if first >> 6 != 2 || len < HEADER + size_of::<Rtcp>() {
             return Payload::Other;
         }
         if (192..=223).contains(&second) {
             return self.report(window, first & 0x1f, second, len);
         }
         match window.at::<Rtp>(self.payload_at) {
-            Some(rtp) if len >= size_of::<Rtp>() => Payload::Rtp(rtp),
+            Some(rtp) if len >= HEADER + size_of::<Rtp>() => Payload::Rtp(rtp),
             _ => Payload::Other,
         }
     }
@@ -107,18 +134,18 @@ impl<I: Ip> Datagram<I> {
         const RR: usize = size_of::<Rtcp>();
         const BLOCK: usize = size_of::<ReportBlock>();
         match packet_type {
-            SENDER_REPORT if len >= SR => {
+            SENDER_REPORT if len >= HEADER + SR => {
                 let Some(report) = window.at::<SenderReport>(self.payload_at) else {
                     return Payload::Rtcp;
                 };
-                let block = if blocks > 0 && len >= SR + BLOCK {
+                let block = if blocks > 0 && len >= HEADER + SR + BLOCK {
                     window.at::<ReportBlock>(self.payload_at + SR)
                 } else {
                     None
                 };
                 Payload::SenderReport(report, block.map(<*mut _>::cast_const))
             }
-            RECEIVER_REPORT if blocks > 0 && len >= RR + BLOCK => {
+            RECEIVER_REPORT if blocks > 0 && len >= HEADER + RR + BLOCK => {
                 match window.at::<ReportBlock>(self.payload_at + RR) {
                     Some(block) => Payload::ReceiverReport(block),
                     None => Payload::Rtcp,
