@@ -15,7 +15,7 @@ pub mod table;
 
 /// Version of everything in this crate. Maps and links are pinned below a
 /// directory of this name, so that a daemon never reads maps of another layout.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Name of each map, as the object file, the pins and the tests know it.
 pub mod map {
