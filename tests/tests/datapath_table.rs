@@ -16,7 +16,7 @@ const ROUTER_MAC: Mac = [0x02, 0x71, 0x01, 0, 0, 0x01];
 /// A five-tuple of either version, one for each number.
 fn flow(number: u32) -> (String, String) {
     let [_, high, middle, low] = number.to_be_bytes();
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let from = format!("10.{high}.{middle}.{low}:20000");
         (from, "10.71.3.31:30000".to_owned())
     } else {
