@@ -300,12 +300,13 @@ pub fn expect_reason(call: &Value, reason: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// How many SIP requests of a method went from one address to another.
+/// How many SIP requests of a method went from one address to another as datagrams.
 pub fn requests(trace: &Trace, method: &str, from: Ipv4Addr, to: Ipv4Addr) -> usize {
     let start = format!("{method} ");
     trace
         .sip()
         .filter(|(d, text)| *d.src.ip() == from && *d.dst.ip() == to && text.starts_with(&start))
+        .filter(|(d, _)| !d.connected)
         .count()
 }
 
