@@ -169,7 +169,9 @@ impl Datagram {
     /// The RTP packet in it, if it looks like one and is not RTCP.
     pub fn rtp(&self) -> Option<Rtp<'_>> {
         let p = &self.payload;
-        if p.len() < 12 || p[0] >> 6 != 2 || (72..=76).contains(&(p[1] & 0x7f)) {
+        let is_rtp = p.len() >= 12 && p[0] >> 6 == 2 && !(72..=76).contains(&(p[1] & 0x7f));
+        // A message out of a connection may begin with anything.
+        if self.connected || !is_rtp {
             return None;
         }
         let csrcs = usize::from(p[0] & 15) * 4;
