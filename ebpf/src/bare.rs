@@ -21,15 +21,23 @@ pub fn swap_macs(ctx: XdpContext) -> xdp_action::Type {
 }
 
 /// The same by `bpf_redirect`, which a veth takes from any peer: what the way to an
-/// uplink and back costs.
+/// uplink and back costs. Who asks for the host's address (ARP) gets an answer: else the
+/// sender knows no way there after some seconds.
 #[xdp]
 pub fn redirect_back(ctx: XdpContext) -> xdp_action::Type {
-    if swap(&ctx) {
+    if !is_arp(&ctx) && swap(&ctx) {
         // SAFETY: a helper that takes integers.
         unsafe { bpf_redirect(ctx.ingress_ifindex() as u32, 0) as xdp_action::Type }
     } else {
         xdp_action::XDP_PASS
     }
+}
+
+#[inline(always)]
+fn is_arp(ctx: &XdpContext) -> bool {
+    let (data, data_end) = (ctx.data(), ctx.data_end());
+    // SAFETY: fourteen octets are there.
+    data + 14 <= data_end && unsafe { *((data + 12) as *const u16) } == 0x0806u16.to_be()
 }
 
 #[inline(always)]
